@@ -1,0 +1,66 @@
+"""A bid's way from bytes to a value: what design calls bad input ends here, with a sentence."""
+
+import msgspec
+
+from pkg.api.errors import BadRequest
+from pkg.auction.bid import Bid
+from pkg.auction.ids import is_identifier, uuid7
+from pkg.auction.money import MoneyError, cents_from_json
+
+MAX_BODY_BYTES = 64 * 1024
+
+_ID_RULE = "1 to 128 of A-Z a-z 0-9 . _ : -"
+
+
+class _Body(msgspec.Struct):
+    """Raw, so that each field is judged by itself and money is never a float."""
+
+    user_id: msgspec.Raw = msgspec.Raw()
+    amount: msgspec.Raw = msgspec.Raw()
+
+
+_decode_body = msgspec.json.Decoder(_Body).decode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+def checked_item_id(item_id: str) -> str:
+    """Raises BadRequest for an id that is none."""
+    if not is_identifier(item_id):
+        raise BadRequest(f"Item ID must be {_ID_RULE}", code="item_id_invalid")
+    return item_id
+
+
+def bid_from_body(item_id: str, body: bytes) -> Bid:
+    """Reads ``{"user_id": str, "amount": number}``; makes the bid's ids.
+
+    Raises:
+        BadRequest: the first thing that is wrong, the user before the amount.
+    """
+    try:
+        # msgspec passes over what it does not decode without a look at its encoding.
+        body.decode()
+        fields = _decode_body(body)
+        user_id = _user_id(bytes(fields.user_id))
+        amount_cents = cents_from_json(bytes(fields.amount) or b"0")
+    except MoneyError as error:
+        raise BadRequest(error.sentence, code=error.code) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise BadRequest from None
+    return Bid(
+        item_id=item_id,
+        user_id=user_id,
+        amount_cents=amount_cents,
+        event_id=uuid7(),
+        bid_id=uuid7(),
+    )
+
+
+def _user_id(raw: bytes) -> str:
+    if raw in {b"", b"null", b'""'}:
+        raise BadRequest("User ID is required", code="user_id_required")
+    if not raw.startswith(b'"'):
+        raise BadRequest("User ID must be a string", code="user_id_invalid")
+    user_id = _decode_text(raw)
+    if not is_identifier(user_id):
+        raise BadRequest(f"User ID must be {_ID_RULE}", code="user_id_invalid")
+    return user_id

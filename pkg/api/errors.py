@@ -1,0 +1,99 @@
+"""What can go wrong with a request, and what is true afterwards.
+
+ApiError
+├── BadRequest           400
+├── BodyTooLarge         413
+├── NotFound             404
+├── MethodNotAllowed     405
+└── Unavailable          503, with Retry-After
+    ├── RedisUnavailable
+    ├── Busy
+    ├── OutboxFull
+    └── OutcomeUnknown
+"""
+
+
+class ApiError(Exception):
+    """An answer that is no success. ``code`` is for programs, ``sentence`` for people."""
+
+    status: int
+    code: str
+    sentence: str
+    allow: str | None = None
+
+    def __init__(self, sentence: str | None = None, *, code: str | None = None) -> None:
+        super().__init__(sentence)
+        if sentence is not None:
+            self.sentence = sentence
+        if code is not None:
+            self.code = code
+
+
+class BadRequest(ApiError):  # noqa: N818 - HTTP's own word for it
+    """The request says nothing that could be done. Nothing was written."""
+
+    status = 400
+    code = "invalid_body"
+    sentence = "Invalid request body"
+
+
+class BodyTooLarge(ApiError):  # noqa: N818
+    """The body is over the limit and was not read to its end. Nothing was written."""
+
+    status = 413
+    code = "body_too_large"
+    sentence = "Request body is over 64 KiB"
+
+
+class NotFound(ApiError):  # noqa: N818
+    """No such route."""
+
+    status = 404
+    code = "not_found"
+    sentence = "Not found"
+
+
+class MethodNotAllowed(ApiError):  # noqa: N818
+    """The route has no such method. Nothing was written."""
+
+    status = 405
+    code = "method_not_allowed"
+    sentence = "Method not allowed"
+
+    def __init__(self, allow: str) -> None:
+        super().__init__()
+        self.allow = allow
+
+
+class Unavailable(ApiError):  # noqa: N818
+    """The request could not be served now; it may be sent again."""
+
+    status = 503
+
+
+class RedisUnavailable(Unavailable):
+    """Redis is away, or refused the command. Nothing was written."""
+
+    code = "redis_unavailable"
+    sentence = "The bid store cannot be reached; nothing was written"
+
+
+class Busy(Unavailable):
+    """A bounded queue is full, or an optimistic bid lost every round. Nothing was written."""
+
+    code = "busy"
+    sentence = "Too many requests at once; nothing was written"
+
+
+class OutboxFull(Unavailable):
+    """Events wait for JetStream and the outbox is at its cap. Nothing was written."""
+
+    code = "outbox_full"
+    sentence = "Too many accepted bids wait to be passed on; nothing was written"
+
+
+class OutcomeUnknown(Unavailable):
+    """The command was sent and its reply lost. The bid may have been accepted; never sent again."""
+
+    code = "outcome_unknown"
+    sentence = "The bid may have been accepted; read the item"

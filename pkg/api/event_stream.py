@@ -1,0 +1,88 @@
+"""The relay's side of JetStream: what it holds last of a partition, and the fenced publish."""
+
+from typing import Protocol
+
+from nats.errors import Error as NatsError
+from nats.js.api import Header, StreamConfig
+from nats.js.errors import APIError, NotFoundError
+
+from pkg.auction.events import UndecodableError, decode_batch
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.auction.subjects import STREAM, events_subject
+from pkg.runtime import logs
+from pkg.runtime.nats_link import NatsLink
+from pkg.runtime.stream import ensure_stream
+
+PUBLISH_TIMEOUT_S = 5.0
+NATS_ERRORS = (NatsError, OSError, TimeoutError)
+
+log = logs.get("relay")
+
+
+class StreamUnavailableError(Exception):
+    """NATS is away or refused. Whether a publish was stored is not known: read what stands."""
+
+
+class EventStream(Protocol):
+    """What the relay needs of JetStream."""
+
+    async def prepare(self) -> None:
+        """Makes the stream when it is missing, updates it when it differs."""
+        ...
+
+    async def last(self, partition: str) -> tuple[int, OutboxId]:
+        """Stream sequence of the subject's last message and the outbox id it ends with; 0 and
+        ``BEGINNING`` when there is none.
+        """
+        ...
+
+    async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
+        """Stores the batch if the subject's last message is still ``expected``; its sequence."""
+        ...
+
+
+class JetStreamEvents:
+    """EventStream over a NATS connection. Everything raises StreamUnavailableError."""
+
+    def __init__(self, link: NatsLink, config: StreamConfig) -> None:
+        self._link = link
+        self._config = config
+
+    async def prepare(self) -> None:
+        try:
+            await ensure_stream(self._link.jetstream, self._config, update=True)
+        except NATS_ERRORS as error:
+            raise StreamUnavailableError(str(error)) from error
+
+    async def last(self, partition: str) -> tuple[int, OutboxId]:
+        try:
+            message = await self._link.jetstream.get_last_msg(STREAM, events_subject(partition))
+        except NotFoundError as error:
+            if error.err_code == _STREAM_NOT_FOUND:
+                raise StreamUnavailableError(str(error)) from error
+            return 0, BEGINNING
+        except NATS_ERRORS as error:
+            raise StreamUnavailableError(str(error)) from error
+        sequence = message.seq or 0
+        try:
+            return sequence, OutboxId.parse(decode_batch(message.data or b"").last)
+        except UndecodableError as error:
+            # Somebody else wrote into the stream. All is published again: the archive and the
+            # viewers know what they have.
+            log.warning("last message is no batch", partition=partition, why=str(error))
+            return sequence, BEGINNING
+
+    async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
+        try:
+            stored = await self._link.jetstream.publish(
+                events_subject(partition),
+                batch,
+                timeout=PUBLISH_TIMEOUT_S,
+                headers={Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(expected)},
+            )
+        except (APIError, *NATS_ERRORS) as error:
+            raise StreamUnavailableError(str(error)) from error
+        return stored.seq
+
+
+_STREAM_NOT_FOUND = 10059

@@ -1,0 +1,75 @@
+"""The lease that lets one process relay at a time. It saves work; the fence keeps order."""
+
+import asyncio
+import secrets
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from pkg.auction.keys import RELAY_LEASE
+from pkg.runtime import logs
+
+TTL_S = 3.0
+RENEW_EVERY_S = 1.0
+
+_RENEW = (Path(__file__).parent / "renew_lease.lua").read_text(encoding="utf-8")
+_RELEASE = (Path(__file__).parent / "release_lease.lua").read_text(encoding="utf-8")
+
+log = logs.get("relay")
+
+
+class Lease:
+    """Held or not, by this process' clock: the time of asking counts, not that of the answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._holder = f"{socket.gethostname()}-{secrets.token_hex(6)}"
+        self._until = 0.0
+        self._changed = asyncio.Event()
+        self._renew = redis.register_script(_RENEW)
+        self._release = redis.register_script(_RELEASE)
+
+    @property
+    def held(self) -> bool:
+        return time.monotonic() < self._until
+
+    async def wait_held(self) -> None:
+        while not self.held:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def keep(self) -> None:
+        """Takes the lease when it is free and renews it, until cancelled; then lets it go."""
+        try:
+            while True:
+                # Redis away: the lease runs out, and the hot connection tells of the outage.
+                with suppress(RedisError, OSError):
+                    await self._try()
+                await asyncio.sleep(RENEW_EVERY_S)
+        finally:
+            if self.held:
+                self._until = 0.0
+                await self._let_go()
+
+    async def _try(self) -> None:
+        was_held = self.held
+        asked = time.monotonic()
+        ttl_ms = int(TTL_S * 1000)
+        if await self._renew(keys=[RELAY_LEASE], args=[self._holder, ttl_ms]):
+            self._until = asked + TTL_S
+            if not was_held:
+                log.info("relaying", holder=self._holder)
+            self._changed.set()
+        elif was_held:
+            self._until = 0.0
+            log.warning("the lease went to another process", holder=self._holder)
+
+    async def _let_go(self) -> None:
+        try:
+            await self._release(keys=[RELAY_LEASE], args=[self._holder])
+        except (RedisError, OSError) as error:
+            log.warning("lease not released; it ends by itself", ttl_s=TTL_S, why=str(error))

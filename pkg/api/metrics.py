@@ -1,0 +1,74 @@
+"""What the gateway counts: plain ints on the hot path, families at a scrape."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from prometheus_client.core import Metric
+
+from pkg.api.optimistic import RoundCounts
+from pkg.api.prices import PriceCounts
+from pkg.runtime.metrics import Buckets, counter, gauge, labelled_counter
+
+
+@dataclass
+class GatewayMetrics:
+    """Counts of one gateway process. ``in_flight`` tells the commands without a reply."""
+
+    prices: PriceCounts
+    rounds: RoundCounts
+    in_flight: Callable[[], int]
+    connects: Callable[[], int]
+    accepted: int = 0
+    refused: int = 0
+    reads: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    bid_seconds: Buckets = field(default_factory=Buckets)
+    read_seconds: Buckets = field(default_factory=Buckets)
+
+    def count_bid(self, seconds: float, *, accepted: bool) -> None:
+        self.bid_seconds.observe(seconds)
+        if accepted:
+            self.accepted += 1
+        else:
+            self.refused += 1
+
+    def count_read(self, seconds: float) -> None:
+        self.reads += 1
+        self.read_seconds.observe(seconds)
+
+    def count_error(self, code: str) -> None:
+        self.errors[code] = self.errors.get(code, 0) + 1
+
+    def collect(self) -> Iterable[Metric]:
+        outcomes = {"accepted": self.accepted, "too_low": self.refused, "read": self.reads}
+        yield labelled_counter(
+            "api_requests_total",
+            "Requests for items and bids by outcome; an error counts under its code",
+            "outcome",
+            outcomes | self.errors,
+        )
+        yield counter("api_bids_accepted_total", "Bids accepted", self.accepted)
+        yield self.bid_seconds.family(
+            "api_bid_seconds", "From a bid's headers read to its answer made"
+        )
+        yield self.read_seconds.family("api_read_seconds", "The same for reading an item")
+        yield counter("api_price_cache_hits_total", "Bids refused without Redis", self.prices.hits)
+        yield counter(
+            "api_price_cache_evictions_total",
+            "Items dropped at PRICE_CACHE_ITEMS",
+            self.prices.evictions,
+        )
+        yield counter(
+            "api_optimistic_retries_total", "Optimistic rounds run again", self.rounds.retries
+        )
+        yield counter(
+            "api_optimistic_exhausted_total",
+            "Bids answered 503 after OPTIMISTIC_TRIES rounds",
+            self.rounds.exhausted,
+        )
+        yield gauge(
+            "api_redis_in_flight", "Commands waiting for their replies now", self.in_flight()
+        )
+        yield counter(
+            "api_redis_connects_total", "Connections to Redis made for bids", self.connects()
+        )

@@ -1,0 +1,58 @@
+-- Places one bid: compare-and-set, next sequence number and outbox entry in one atomic step.
+--
+-- KEYS[1]  hash of the item: price (cents), bidder, seq, count, event_id, opened_at
+-- KEYS[2]  stream of the partition's outbox
+-- ARGV[1]  amount in cents, decimal digits, at most 999999999999 (exact in a double)
+-- ARGV[2]  bidder
+-- ARGV[3]  event_id
+-- ARGV[4]  head of the event's JSON (pkg.auction.events.event_head)
+-- ARGV[5]  most entries that the outbox may hold
+-- Reply    {1, seq}     accepted: the item is changed and the event is in the outbox
+--          {0, price}   not above the standing price (cents): nothing was written
+--          {-1, 0}      the outbox is full: nothing was written
+--
+-- Redis 6.2 to 7. The tail of the JSON is the same as pkg.auction.events.event_tail writes.
+
+local floor = math.floor
+
+-- Civil date of a day number since 1970 (H. Hinnant, "chrono-compatible low-level date algorithms").
+local function timestamp(now)
+  local seconds = tonumber(now[1])
+  local day = floor(seconds / 86400)
+  local second = seconds - day * 86400
+  local shifted = day + 719468
+  local era = floor(shifted / 146097)
+  local doe = shifted - era * 146097
+  local yoe = floor((doe - floor(doe / 1460) + floor(doe / 36524) - floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + floor(yoe / 4) - floor(yoe / 100))
+  local mp = floor((5 * doy + 2) / 153)
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  return string.format(
+    '%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month, doy - floor((153 * mp + 2) / 5) + 1,
+    floor(second / 3600), floor(second % 3600 / 60), second % 60, tonumber(now[2]))
+end
+
+local state = redis.call('HMGET', KEYS[1], 'price', 'seq', 'count')
+local price = tonumber(state[1] or 0)
+if tonumber(ARGV[1]) <= price then
+  return {0, price}
+end
+if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[5]) then
+  return {-1, 0}
+end
+
+local seq = tonumber(state[2] or 0) + 1
+local now = timestamp(redis.call('TIME'))
+local whole = floor(price / 100)
+local tail = string.format(
+  ',"previous_bid":%.0f.%02d,"timestamp":"%s","seq":%.0f}', whole, price - whole * 100, now, seq)
+
+redis.call(
+  'HSET', KEYS[1], 'price', ARGV[1], 'bidder', ARGV[2], 'seq', string.format('%.0f', seq),
+  'count', string.format('%.0f', tonumber(state[3] or 0) + 1), 'event_id', ARGV[3])
+if not state[1] then
+  redis.call('HSET', KEYS[1], 'opened_at', now)
+end
+redis.call('XADD', KEYS[2], '*', 'e', ARGV[4] .. tail)
+return {1, seq}

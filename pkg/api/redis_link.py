@@ -1,0 +1,149 @@
+"""A Redis connection kept up for ever: connected, prepared, watched, connected again."""
+
+import asyncio
+import random
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import SSLConnection, parse_url
+
+from pkg.api.errors import ApiError, RedisUnavailable
+from pkg.api.prices import SeenPrices
+from pkg.api.redis_connection import RedisConnection, pack
+from pkg.runtime import logs
+from pkg.runtime.redis_meta import PartitionsDifferError
+
+FIRST_BACKOFF_S = 0.05
+BACKOFF_CAP_S = 1.0
+
+log = logs.get("redis")
+
+Prepare = Callable[[RedisConnection], Awaitable[None]]
+
+
+class RedisLink:
+    """Hands out the connection that stands now; no command is kept for the next one.
+
+    Args:
+        prepare: runs on every new connection before others may use it; what it raises means that
+            this Redis may not be used (now), and the link tries again later.
+        new_prices: makes the cache of prices that belongs to one connection.
+        one_of_many: its changes of state are told at debug level, another link's speak for all.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        name: str,
+        timeout_s: float,
+        queue_max: int,
+        prepare: Prepare,
+        new_prices: Callable[[], SeenPrices],
+        one_of_many: bool = False,
+    ) -> None:
+        self._target = target
+        self._name = name
+        self._timeout_s = timeout_s
+        self._queue_max = queue_max
+        self._prepare = prepare
+        self._new_prices = new_prices
+        self._one_of_many = one_of_many
+        self._connection: RedisConnection | None = None
+        self._lost = asyncio.Event()
+        self._state: str | None = "connecting"
+        self.connects = 0
+
+    def probe(self) -> str | None:
+        """For ``Readiness.watch``: why no command can be sent now."""
+        return self._state
+
+    @property
+    def waiting(self) -> int:
+        return self._connection.waiting if self._connection is not None else 0
+
+    def current(self) -> RedisConnection:
+        """The connection that stands now. Commands that belong together go on the same one.
+
+        Raises:
+            RedisUnavailable: there is none.
+        """
+        if self._connection is None:
+            raise RedisUnavailable
+        return self._connection
+
+    async def run(self) -> None:
+        """Keeps the connection up until cancelled."""
+        backoff_s = FIRST_BACKOFF_S
+        connection: RedisConnection | None = None
+        try:
+            while True:
+                try:
+                    connection = await self._connect()
+                    await self._prepare(connection)
+                except (OSError, TimeoutError, ApiError, hiredis.ReplyError) as error:
+                    self._tell("down", error)
+                except PartitionsDifferError as error:
+                    self._tell("refused", error)
+                else:
+                    self._tell(None)
+                    self._connection = connection
+                    self.connects += 1
+                    backoff_s = FIRST_BACKOFF_S
+                    await self._lost.wait()
+                    self._connection = None
+                    self._tell("down", "connection lost")
+                if connection is not None:
+                    connection.close()
+                await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                backoff_s = min(backoff_s * 2, BACKOFF_CAP_S)
+        finally:
+            self._connection = None
+            self._state = "closed"
+            if connection is not None:
+                connection.close()
+
+    def _tell(self, state: str | None, why: object = None) -> None:
+        """Logs a change of state once, not each try."""
+        if state == self._state:
+            return
+        self._state = state
+        if self._one_of_many:
+            log.debug("changed", connection=self._name, state=state or "connected", why=str(why))
+        elif state is None:
+            log.info("connected", connection=self._name)
+        else:
+            log.warning("cannot be used; trying on", connection=self._name, why=str(why or state))
+
+    async def _connect(self) -> RedisConnection:
+        options = parse_url(self._target)
+        self._lost = asyncio.Event()
+        async with asyncio.timeout(self._timeout_s):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: RedisConnection(
+                    timeout_s=self._timeout_s,
+                    queue_max=self._queue_max,
+                    prices=self._new_prices(),
+                    on_lost=self._lost.set,
+                ),
+                options.get("host", "localhost"),
+                options.get("port", 6379),
+                ssl=_tls(options),
+            )
+        first = []
+        if password := options.get("password"):
+            user = [options["username"]] if options.get("username") else []
+            first.append(pack("AUTH", *user, password))
+        if database := options.get("db"):
+            first.append(pack("SELECT", str(database)))
+        first.append(pack("CLIENT", "SETNAME", self._name))
+        await asyncio.gather(*[connection.submit(command) for command in first])
+        return connection
+
+
+def _tls(options: Any) -> ssl.SSLContext | None:  # noqa: ANN401 - redis-py's own dict of options
+    if options.get("connection_class") is not SSLConnection:
+        return None
+    return ssl.create_default_context(cafile=options.get("ssl_ca_certs"))

@@ -1,0 +1,58 @@
+"""The gateway's connections to Redis: for bids, for optimistic rounds, for the relay."""
+
+from typing import Any
+
+from pkg.api.ledger import load_script
+from pkg.api.prices import PriceCounts, SeenPrices
+from pkg.api.redis_connection import RedisConnection, pack
+from pkg.api.redis_link import RedisLink
+from pkg.api.settings import ApiSettings, RelaySettings
+from pkg.runtime.redis_meta import record_partitions
+
+RELAY_QUEUE_MAX = 1_000
+
+
+class _Executor:
+    """One connection as ``record_partitions`` wants it."""
+
+    def __init__(self, connection: RedisConnection) -> None:
+        self._connection = connection
+
+    async def execute_command(self, *parts: str) -> Any:  # noqa: ANN401 - a reply
+        return await self._connection.submit(pack(*parts))
+
+
+def bid_link(
+    settings: ApiSettings, name: str, counts: PriceCounts, *, one_of_many: bool = False
+) -> RedisLink:
+    """A link on which bids are placed: every connection's Redis is checked and knows the script."""
+
+    async def prepare(connection: RedisConnection) -> None:
+        await record_partitions(_Executor(connection), settings.partitions)
+        await load_script(connection)
+
+    return RedisLink(
+        settings.redis_target,
+        name=name,
+        timeout_s=settings.redis_timeout_s,
+        queue_max=settings.redis_queue_max,
+        prepare=prepare,
+        new_prices=lambda: SeenPrices(settings.price_cache_items, counts),
+        one_of_many=one_of_many,
+    )
+
+
+def relay_link(settings: RelaySettings, name: str, *, patience_s: float = 0.0) -> RedisLink:
+    """A link for the relay; ``patience_s`` is how long its reads may block."""
+
+    async def prepare(connection: RedisConnection) -> None:
+        await record_partitions(_Executor(connection), settings.partitions)
+
+    return RedisLink(
+        settings.redis_target,
+        name=name,
+        timeout_s=settings.redis_timeout_s + patience_s,
+        queue_max=RELAY_QUEUE_MAX,
+        prepare=prepare,
+        new_prices=lambda: SeenPrices(0, PriceCounts()),
+    )

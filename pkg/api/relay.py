@@ -1,0 +1,187 @@
+"""The relay: from the outbox to JetStream, in order, in batches, fenced.
+
+It keeps no position of its own: where it goes on is what each subject's last message says. Every
+publish names the sequence it expects that message to have. So a second relay, a slow one or one
+that was paused cannot put an event in twice or out of order: its publish is refused.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pkg.api.errors import ApiError
+from pkg.api.event_stream import EventStream, StreamUnavailableError
+from pkg.api.lease import Lease
+from pkg.api.outbox import Entry, Outbox
+from pkg.api.relay_metrics import RelayMetrics
+from pkg.api.trimming import retirement
+from pkg.auction.events import MAX_BATCH_BYTES, encode_batch
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.runtime import logs
+
+BLOCK_MS = 1000  # well below REDIS_TIMEOUT_S, which the read's connection adds it to
+LINGER_EVENTS = 64
+CHECK_EVERY_S = 30.0
+RETIRE_EVERY_S = 10.0
+FIRST_BACKOFF_S = 0.05
+BACKOFF_CAP_S = 1.0
+
+log = logs.get("relay")
+
+
+@dataclass
+class Lane:
+    """A partition's way: the last outbox id that JetStream holds, and that message's sequence."""
+
+    position: OutboxId = BEGINNING
+    sequence: int = 0
+    archived: OutboxId = BEGINNING
+    trimmed: OutboxId = BEGINNING
+
+
+class Relay:
+    """Relays while this process holds the lease."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        stream: EventStream,
+        lease: Lease,
+        *,
+        linger_max_ms: int,
+        retention_s: float,
+        metrics: RelayMetrics,
+    ) -> None:
+        self._outbox = outbox
+        self._stream = stream
+        self._lease = lease
+        self._linger_max_s = linger_max_ms / 1000
+        self._retention_s = retention_s
+        self._metrics = metrics
+        self._lanes = {partition: Lane() for partition in outbox.partitions}
+        self._in_step = False
+        self._checked_at = 0.0
+        self._retired_at = 0.0
+
+    def lose_step(self) -> None:
+        """What JetStream holds may have changed: it is read again before the next publish."""
+        self._in_step = False
+
+    def archive_has(self, partition: str, through: OutboxId) -> None:
+        """The archive announced its watermark; entries up to it are removed at the next turn."""
+        lane = self._lanes.get(partition)
+        if lane is not None and through > lane.archived:
+            lane.archived = through
+
+    async def run(self) -> None:
+        """Relays until cancelled, through every outage."""
+        backoff_s = FIRST_BACKOFF_S
+        failing = False
+        while True:
+            try:
+                if not self._lease.held:
+                    self._in_step = False
+                    await self._lease.wait_held()
+                relayed = await self._turn()
+            except (StreamUnavailableError, ApiError) as error:
+                self._in_step = False
+                self._metrics.failures += 1
+                if not failing:
+                    log.warning("cannot relay; trying on", why=str(error) or type(error).__name__)
+                failing = True
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, BACKOFF_CAP_S)
+                continue
+            if failing:
+                log.info("relaying again")
+            failing = False
+            backoff_s = FIRST_BACKOFF_S
+            await self._linger(relayed)
+
+    async def _turn(self) -> int:
+        now = time.monotonic()
+        if not self._in_step or now - self._checked_at > CHECK_EVERY_S:
+            await self._get_in_step()
+        entries = await self._outbox.read(
+            {partition: lane.position for partition, lane in self._lanes.items()},
+            block_ms=BLOCK_MS,
+        )
+        # The read may have waited: somebody else may hold the lease by now.
+        if entries and self._lease.held:
+            await self._publish_all(entries)
+        await self._trim()
+        return sum(len(rows) for rows in entries.values())
+
+    async def _get_in_step(self) -> None:
+        await self._stream.prepare()
+        for partition, lane in self._lanes.items():
+            lane.sequence, lane.position = await self._stream.last(partition)
+        self._in_step = True
+        self._checked_at = time.monotonic()
+
+    async def _publish_all(self, entries: dict[str, list[Entry]]) -> None:
+        results = await asyncio.gather(
+            *(self._publish(partition, rows) for partition, rows in entries.items()),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _publish(self, partition: str, entries: Sequence[Entry]) -> None:
+        """One message after the other: the next one's fence is this one's sequence."""
+        lane = self._lanes[partition]
+        for batch in _batches(entries):
+            last = batch[-1].id
+            message = encode_batch(
+                partition, prev=lane.position, last=last, events=[entry.event for entry in batch]
+            )
+            lane.sequence = await self._stream.publish(partition, message, expected=lane.sequence)
+            lane.position = last
+            self._metrics.relayed(len(batch), oldest_ms=batch[0].id.ms)
+
+    async def _trim(self) -> None:
+        for partition, lane in self._lanes.items():
+            if lane.archived > lane.trimmed:
+                through = lane.archived
+                await self._outbox.archived(partition, through)
+                lane.trimmed = through
+        if time.monotonic() - self._retired_at > RETIRE_EVERY_S:
+            await self._retire()
+            self._retired_at = time.monotonic()
+
+    async def _retire(self) -> None:
+        for partition in self._lanes:
+            standing = await self._outbox.standing(partition)
+            if standing.first_unarchived is None:
+                continue
+            _, relayed = await self._stream.last(partition)
+            may_go = retirement(standing, relayed=relayed, retention_s=self._retention_s)
+            if may_go is not None:
+                await self._outbox.retire(
+                    partition, may_go.through, unarchived_from=may_go.unarchived_from
+                )
+                log.warning(
+                    "entries left the outbox unarchived; JetStream holds them",
+                    partition=partition,
+                    through=str(may_go.through),
+                )
+
+    async def _linger(self, relayed: int) -> None:
+        """Under load, waits for a fuller batch; when quiet, not at all."""
+        if 1 < relayed < LINGER_EVENTS and self._linger_max_s:
+            await asyncio.sleep(self._linger_max_s * (1 - relayed / LINGER_EVENTS))
+
+
+def _batches(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
+    """Cut at MAX_BATCH_BYTES; a read brings at most MAX_BATCH_EVENTS of a partition."""
+    batches: list[Sequence[Entry]] = []
+    start = size = 0
+    for index, entry in enumerate(entries):
+        if size + len(entry.event) > MAX_BATCH_BYTES and index > start:
+            batches.append(entries[start:index])
+            start, size = index, 0
+        size += len(entry.event) + 1
+    batches.append(entries[start:])
+    return batches

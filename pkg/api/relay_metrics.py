@@ -1,0 +1,68 @@
+"""What the relay counts, and how full the outboxes are."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from prometheus_client.core import Metric
+
+from pkg.api.errors import ApiError
+from pkg.api.outbox import Outbox
+from pkg.runtime.metrics import SIZE_BOUNDS, Buckets, counter, gauge, labelled_gauge
+
+LOOK_EVERY_S = 1.0
+
+
+@dataclass
+class RelayMetrics:
+    """Counts of one process; those of relaying stand still in a process without the lease."""
+
+    holds_lease: Callable[[], bool]
+    events: int = 0
+    failures: int = 0
+    batch_events: Buckets = field(default_factory=lambda: Buckets(SIZE_BOUNDS))
+    lag_seconds: Buckets = field(default_factory=Buckets)
+    depth: dict[str, float] = field(default_factory=dict)
+    age_s: dict[str, float] = field(default_factory=dict)
+
+    def relayed(self, count: int, *, oldest_ms: int) -> None:
+        """A batch was stored; ``oldest_ms`` is when its first event was accepted (Redis' clock)."""
+        self.events += count
+        self.batch_events.observe(count)
+        self.lag_seconds.observe(max(0.0, time.time() - oldest_ms / 1000))
+
+    async def watch(self, outbox: Outbox) -> None:
+        """Looks at the outboxes each second until cancelled; while Redis is away, at nothing."""
+        while True:
+            for partition in outbox.partitions:
+                try:
+                    standing = await outbox.standing(partition)
+                except ApiError:
+                    break
+                self.depth[partition] = standing.depth
+                first = standing.first_unarchived
+                self.age_s[partition] = (
+                    max(0.0, (standing.now_ms - first.ms) / 1000) if first else 0.0
+                )
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def collect(self) -> Iterable[Metric]:
+        yield gauge("relay_leader", "1 where this process relays", float(self.holds_lease()))
+        yield counter("relay_events_total", "Events stored in JetStream", self.events)
+        yield counter(
+            "relay_failures_total", "Turns that ended in an error of Redis or NATS", self.failures
+        )
+        yield self.batch_events.family("relay_batch_events", "Events a message")
+        yield self.lag_seconds.family(
+            "relay_lag_seconds", "From the oldest event of a batch accepted to the batch stored"
+        )
+        yield labelled_gauge(
+            "outbox_depth", "Entries of a partition's outbox", "partition", self.depth
+        )
+        yield labelled_gauge(
+            "outbox_age_seconds",
+            "Age of the oldest entry that the archive does not have",
+            "partition",
+            self.age_s,
+        )

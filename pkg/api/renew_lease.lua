@@ -1,0 +1,13 @@
+-- Takes the lease when it is free, renews it when it is ours.
+--
+-- KEYS[1]  string of the lease
+-- ARGV[1]  who asks
+-- ARGV[2]  time to live, milliseconds
+-- Reply    1 held by the asker now, 0 held by another
+
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1

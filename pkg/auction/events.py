@@ -1,0 +1,141 @@
+"""Events as they stand in the outbox and in JetStream, and the batches that carry them.
+
+An event's JSON is built once, where the bid is accepted: the API makes its head, the step that
+accepts the bid (place_bid.lua or the optimistic strategy) its tail. From there on the relay, the
+stream and the archive pass those bytes on unread. Ids need no escaping (``pkg.auction.ids``).
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from pkg.auction.bid import Bid, Strategy
+from pkg.auction.money import text_from_cents
+from pkg.auction.outbox import OutboxId
+
+VERSION = 1
+MAX_BATCH_EVENTS = 500
+MAX_BATCH_BYTES = 512 * 1024
+
+
+class BidEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """One accepted bid. Amounts are decimals with two places, the timestamp RFC 3339 with µs."""
+
+    kind: Literal["bid"]
+    event_id: str
+    item_id: str
+    bid_id: str
+    user_id: str
+    strategy: Strategy
+    amount: Decimal
+    previous_bid: Decimal
+    timestamp: str
+    seq: int
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """A message of the stream. ``prev`` and ``last`` chain a partition's batches without a hole.
+
+    ``events`` stay undecoded, in the outbox's order: one bad event must not hide the others.
+    """
+
+    v: int
+    partition: str
+    prev: str
+    last: str
+    events: list[msgspec.Raw]
+
+
+class Watermark(msgspec.Struct, frozen=True):
+    """Every event of the partition up to and with outbox id ``last`` is in the archive."""
+
+    partition: str
+    last: str
+
+
+class UndecodableError(ValueError):
+    """The bytes are no batch or no event of a known version. Nothing was taken from them."""
+
+
+_decode_batch = msgspec.json.Decoder(Batch).decode
+_decode_event = msgspec.json.Decoder(BidEvent).decode
+_decode_watermark = msgspec.json.Decoder(Watermark).decode
+
+
+def event_head(bid: Bid, strategy: Strategy) -> bytes:
+    """The part of an event's JSON that is known before the bid is accepted."""
+    return (
+        f'{{"kind":"bid","event_id":"{bid.event_id}","item_id":"{bid.item_id}",'
+        f'"bid_id":"{bid.bid_id}","user_id":"{bid.user_id}","strategy":"{strategy.value}",'
+        f'"amount":{text_from_cents(bid.amount_cents)}'
+    ).encode()
+
+
+def event_tail(*, previous_cents: int, timestamp: str, seq: int) -> bytes:
+    """The rest, known when the bid is accepted. place_bid.lua writes the same bytes."""
+    return (
+        f',"previous_bid":{text_from_cents(previous_cents)},"timestamp":"{timestamp}","seq":{seq}}}'
+    ).encode()
+
+
+def redis_timestamp(seconds: int, microseconds: int) -> str:
+    """Redis TIME as RFC 3339 in UTC with microseconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{microseconds:06d}Z"
+
+
+def encode_batch(
+    partition: str, *, prev: OutboxId, last: OutboxId, events: Sequence[bytes]
+) -> bytes:
+    """Joins events' JSON, unread, into one message."""
+    head = f'{{"v":{VERSION},"partition":"{partition}","prev":"{prev}","last":"{last}","events":['
+    return b"".join((head.encode(), b",".join(events), b"]}"))
+
+
+def decode_batch(data: bytes) -> Batch:
+    """Reads a message of the stream.
+
+    Raises:
+        UndecodableError: not a batch, of an unknown version, or with ids that are none.
+    """
+    try:
+        batch = _decode_batch(data)
+        OutboxId.parse(batch.prev)
+        OutboxId.parse(batch.last)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise UndecodableError(f"not a batch of events: {error}") from error
+    if batch.v != VERSION:
+        raise UndecodableError(f"a batch of unknown version {batch.v}")
+    return batch
+
+
+def decode_event(data: bytes | msgspec.Raw) -> BidEvent:
+    """Reads one event of a batch.
+
+    Raises:
+        UndecodableError: not an event of a known kind.
+    """
+    try:
+        return _decode_event(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise UndecodableError(f"not an event: {error}") from error
+
+
+def decode_watermark(data: bytes) -> tuple[str, OutboxId]:
+    """Reads an announcement of the archive: partition and last archived outbox id.
+
+    Raises:
+        UndecodableError: not a watermark.
+    """
+    try:
+        mark = _decode_watermark(data)
+        return mark.partition, OutboxId.parse(mark.last)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise UndecodableError(f"not a watermark: {error}") from error
+
+
+def encode_watermark(partition: str, last: OutboxId) -> bytes:
+    return msgspec.json.encode(Watermark(partition=partition, last=str(last)))

@@ -1,0 +1,20 @@
+"""Names of Redis keys. A partition's keys share a hash tag, so that one script may use them."""
+
+
+def item_key(partition: str, item_id: str) -> str:
+    """Hash: an item's state (see ``pkg.auction.item.FIELDS``)."""
+    return f"{{{partition}}}:item:{item_id}"
+
+
+def outbox_key(partition: str) -> str:
+    """Stream: one entry an accepted event, the event's JSON in field ``e``."""
+    return f"{{{partition}}}:outbox"
+
+
+def meta_key(partition: str) -> str:
+    """Hash: what is recorded of a partition (see ``pkg.runtime.redis_meta``)."""
+    return f"{{{partition}}}:meta"
+
+
+RELAY_LEASE = "relay:lease"
+"""String with a TTL: the name of the process that relays now."""

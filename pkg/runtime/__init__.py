@@ -1,0 +1,1 @@
+"""How a process runs: settings, logs, health, metrics, connections, the stream, shutdown."""

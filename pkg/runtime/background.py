@@ -1,0 +1,70 @@
+"""Background work with an owner: when a part dies, readiness turns red and the process stops."""
+
+import asyncio
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from pkg.runtime import logs
+
+log = logs.get("background")
+
+
+class Background:
+    """Tasks that run as long as the process. Leaving the context cancels and awaits them.
+
+    A task that ends by itself is a defect: the process drains and exits with code 1, and its
+    orchestrator starts a new one.
+    """
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self.stop = stop
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._parts: list[Background] = []
+        self._closing = False
+        self._died: str | None = None
+
+    def start(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        task.add_done_callback(self._ended)
+
+    def adopt(self, part: "Background") -> None:
+        """Tells of another owner's deaths as of its own."""
+        self._parts.append(part)
+
+    @property
+    def died(self) -> str | None:
+        """Name of the work that ended by itself, if any did."""
+        return self._died or next((part.died for part in self._parts if part.died), None)
+
+    def probe(self) -> str | None:
+        """For ``Readiness.watch``."""
+        return "failed" if self.died else None
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if self._closing:
+            return
+        self._died = task.get_name()
+        error = None if task.cancelled() else task.exception()
+        log.error("background work ended", task=self._died, exc_info=error)
+        self.stop.set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._closing = True
+        # The last started stand on the first: they end before them.
+        for task in reversed(self._tasks):
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled() and (failure := task.exception()) and not self.died:
+                log.error(
+                    "background work failed at its end", task=task.get_name(), exc_info=failure
+                )

@@ -1,0 +1,55 @@
+"""Structured logs on stderr, a line a record: JSON for programs, text for people."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def configure(*, service: str, level: str, log_format: str) -> None:
+    """Once a process, before the first line. Libraries' own records go the same way."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: Any
+    if log_format == "json":
+        shared.append(structlog.processors.format_exc_info)
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # The rich one prints local variables, and so secrets.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # The client logs every reconnect try at error; NatsLink tells each change of state once.
+    logging.getLogger("nats").setLevel(logging.CRITICAL)
+    structlog.contextvars.bind_contextvars(service=service)
+
+
+def get(room: str) -> structlog.stdlib.BoundLogger:
+    """A logger; ``room`` names the part of the system that speaks."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(room, room=room)
+    return logger

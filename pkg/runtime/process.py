@@ -1,0 +1,46 @@
+"""The life of a service process: settings, logs, event loop, signals, exit code."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import uvloop
+
+from pkg.runtime import logs
+from pkg.runtime.settings import LogSettings, SettingsError, load
+
+S = TypeVar("S", bound=LogSettings)
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_BAD_SETTINGS = 2
+
+
+def run(
+    service: str, settings_type: type[S], main: Callable[[S, asyncio.Event], Awaitable[int | None]]
+) -> int:
+    """Reads the settings, runs ``main(settings, stop)``, returns the exit code.
+
+    ``stop`` is set by SIGTERM or SIGINT; ``main`` then drains and returns. What it raises ends
+    the process with a traceback and exit code 1: an orchestrator starts a new one.
+    """
+    try:
+        settings = load(settings_type, os.environ)
+    except SettingsError as error:
+        print(f"{service}: {error}", file=sys.stderr)  # noqa: T201 - logs are not set up yet
+        return EXIT_BAD_SETTINGS
+    logs.configure(service=service, level=settings.log_level, log_format=settings.log_format)
+    return uvloop.run(_until_stopped(settings, main)) or EXIT_OK
+
+
+async def _until_stopped(
+    settings: S, main: Callable[[S, asyncio.Event], Awaitable[int | None]]
+) -> int | None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return await main(settings, stop)

@@ -1,0 +1,138 @@
+"""Listening, accepting and draining, alike for every service.
+
+Replicas on one machine share a listening socket that their supervisor bound. Each works on a
+duplicate, so one that closes its own leaves the queue of waiting connections to the others.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from pkg.runtime import health, logs
+from pkg.runtime.health import Readiness
+from pkg.runtime.settings import Address, ServingSettings
+
+BACKLOG = 4096
+_POLL_S = 0.02
+
+log = logs.get("serving")
+
+
+def bind(address: Address) -> socket.socket:
+    """A listening socket: a new one, or a duplicate of the inherited one.
+
+    Raises:
+        OSError: the address is taken, or the inherited descriptor is no socket.
+    """
+    if address.fd is not None:
+        listener = socket.socket(fileno=os.dup(address.fd))
+    else:
+        family = socket.AF_INET6 if address.host and ":" in address.host else socket.AF_INET
+        listener = socket.create_server(
+            (address.host or "", address.port), family=family, backlog=BACKLOG
+        )
+    listener.setblocking(False)
+    return listener
+
+
+class Listener:
+    """Accepts connections for one ``web.Server`` until it drains."""
+
+    def __init__(self, listener: socket.socket, server: web.Server, readiness: Readiness) -> None:
+        self._socket = listener
+        self._server = server
+        self._readiness = readiness
+        self._accepting: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    async def accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._accepting = await loop.create_server(
+            self._server, sock=self._socket.dup(), backlog=BACKLOG
+        )
+
+    async def accept_when_ready(self, *, grace_s: float) -> None:
+        """Accepts once the service is ready, and after the grace whatever is missing.
+
+        A replica that starts beside a working one takes no request it cannot serve; where none
+        works, clients get a plain 503 rather than a connection that hangs.
+        """
+        deadline = asyncio.get_running_loop().time() + grace_s
+        while not self._readiness.ready and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(_POLL_S)
+        await self.accept()
+        log.info("accepting", port=self.port, ready=self._readiness.ready)
+
+    def stop_accepting(self) -> None:
+        self._readiness.draining = True
+        if self._accepting is not None:
+            self._accepting.close()
+        self._socket.close()
+
+    async def drain(self, *, idle_s: float, limit_s: float) -> None:
+        """Stops accepting, answers what was asked, then closes what is left.
+
+        Idle keep-alive connections are served for ``idle_s`` more, every answer with
+        ``Connection: close``: a client that was about to ask gets its answer, not a reset.
+        """
+        loop = asyncio.get_running_loop()
+        self.stop_accepting()
+        idle_until = loop.time() + idle_s
+        while self._server.connections and loop.time() < idle_until:
+            await asyncio.sleep(_POLL_S)
+        self._server.pre_shutdown()
+        await self._server.shutdown(limit_s)
+
+
+@asynccontextmanager
+async def admin(
+    settings: ServingSettings, readiness: Readiness, registry: CollectorRegistry
+) -> AsyncIterator[None]:
+    """Health, readiness and metrics of this very process, where ADMIN_ADDR says so."""
+    if settings.admin_addr is None:
+        yield
+        return
+    app = web.Application()
+    app.add_routes(health.routes(readiness, registry))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, bind(settings.admin_addr), backlog=BACKLOG).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def serve_until(
+    stop: asyncio.Event,
+    listener: Listener,
+    settings: ServingSettings,
+    *,
+    before_drain: Callable[[], None] | None = None,
+) -> None:
+    """Accepts until ``stop`` is set, then drains. ``before_drain`` runs once accepting ended."""
+    accepting = asyncio.create_task(listener.accept_when_ready(grace_s=settings.start_grace_s))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({accepting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if accepting.done():
+            accepting.result()
+        await stopped
+    finally:
+        accepting.cancel()
+        stopped.cancel()
+    log.info("draining")
+    listener.stop_accepting()
+    if before_drain is not None:
+        before_drain()
+    await listener.drain(idle_s=settings.drain_s, limit_s=settings.shutdown_timeout_s)
+    log.info("drained")
