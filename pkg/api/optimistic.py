@@ -109,15 +109,14 @@ class OptimisticLedger:
         partition = partition_of(bid.item_id, self._partitions)
         key, outbox = item_key(partition, bid.item_id), outbox_key(partition)
         try:
-            _, values, now, depth = await _all(
-                connection,
-                pack("WATCH", key),
-                pack("HMGET", key, *FIELDS),
-                _TIME,
-                pack("XLEN", outbox),
+            replies = await connection.submit_all(
+                pack("WATCH", key), pack("HMGET", key, *FIELDS), _TIME, pack("XLEN", outbox)
             )
-        except (hiredis.ReplyError, OutcomeUnknown) as error:
+        except OutcomeUnknown as error:
             raise RedisUnavailable from error  # only reads were sent
+        if _refused(replies):
+            raise RedisUnavailable
+        _, values, now, depth = replies
         state = ItemState.from_redis(values)
         connection.prices.saw(bid.item_id, state.price_cents)
         if bid.amount_cents <= state.price_cents or depth >= self._outbox_max_entries:
@@ -136,36 +135,23 @@ class OptimisticLedger:
         event = event_head(bid, Strategy.OPTIMISTIC) + event_tail(
             previous_cents=state.price_cents, timestamp=timestamp, seq=seq
         )
-        try:
-            *_, written = await _all(
-                connection,
-                _MULTI,
-                pack("HSET", key, *fields),
-                pack("XADD", outbox, "*", "e", event),
-                _EXEC,
-            )
-        except hiredis.ReplyError as error:
-            raise RedisUnavailable from error  # refused while queueing: EXEC was aborted
+        replies = await connection.submit_all(
+            _MULTI, pack("HSET", key, *fields), pack("XADD", outbox, "*", "e", event), _EXEC
+        )
+        written = replies[-1]
         if written is None:
             return None
-        if any(isinstance(reply, hiredis.ReplyError) for reply in written):
+        if _refused(replies):
+            raise RedisUnavailable  # while queueing, so EXEC was refused too
+        if _refused(written):
             raise OutcomeUnknown  # EXEC goes on past a command that fails
         connection.prices.saw(bid.item_id, bid.amount_cents)
         return Accepted(seq=seq)
 
 
-async def _all(connection: RedisConnection, *commands: bytes) -> list[Reply]:
-    """Submits the commands back to back, in one write; raises the worst of what their replies say.
-
-    All replies are awaited first, so that nobody else's round begins before this one's end.
-    """
-    futures = [connection.submit(command) for command in commands]
-    replies = await asyncio.gather(*futures, return_exceptions=True)
-    for kind in (OutcomeUnknown, RedisUnavailable, BaseException):
-        for reply in replies:
-            if isinstance(reply, kind):
-                raise reply
-    return replies
+def _refused(replies: list[Reply]) -> bool:
+    """Whether Redis refused any of the commands."""
+    return any(isinstance(reply, hiredis.ReplyError) for reply in replies)
 
 
 def _retrieve(future: asyncio.Future[Reply]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import hiredis
+import msgspec
 
 from pkg.api.errors import OutcomeUnknown, RedisUnavailable
 from pkg.api.redis_connection import Reply, pack
@@ -20,8 +21,7 @@ UNARCHIVED_FROM = "unarchived_from"
 """Field of ``meta``: lowest id so removed since the archive last caught up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One accepted event: its place and its JSON."""
 
     id: OutboxId
@@ -134,12 +134,11 @@ async def _ask(link: RedisLink, command: bytes) -> Reply:
 
 async def _ask_all(link: RedisLink, *commands: bytes) -> list[Reply]:
     """All on one connection, in order."""
-    connection = link.current()
-    futures = [connection.submit(command) for command in commands]
     try:
-        return [await future for future in futures]
-    except (hiredis.ReplyError, OutcomeUnknown) as error:
+        replies = await link.current().submit_all(*commands)
+    except OutcomeUnknown as error:
         raise RedisUnavailable from error
-    finally:
-        for future in futures:
-            future.cancel()
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            raise RedisUnavailable from reply
+    return replies

@@ -25,6 +25,31 @@ def pack(*parts: str | bytes) -> bytes:
     return packed
 
 
+class _Replies:
+    """Stands in the queue once for each of several commands, in the place of a future."""
+
+    __slots__ = ("_replies", "_wanted", "future")
+
+    def __init__(self, future: asyncio.Future[list[Reply]], wanted: int) -> None:
+        self.future = future
+        self._wanted = wanted
+        self._replies: list[Reply] = []
+
+    def done(self) -> bool:
+        return self.future.done()
+
+    def set_result(self, reply: Reply) -> None:
+        self._replies.append(reply)
+        if len(self._replies) == self._wanted:
+            self.future.set_result(self._replies)
+
+    def set_exception(self, error: Exception) -> None:
+        if isinstance(error, hiredis.ReplyError):
+            self.set_result(error)
+        else:
+            self.future.set_exception(error)
+
+
 class RedisConnection(asyncio.Protocol):
     """Sends commands in the order of ``submit`` and hands each its reply.
 
@@ -52,7 +77,7 @@ class RedisConnection(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._unsent: list[bytes] = []
         # Every command without a reply, the sent ones first, and when each was submitted.
-        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self._waiting: deque[asyncio.Future[Reply] | _Replies] = deque()
         self._since: deque[float] = deque()
         self._flush_planned = False
         self._paused = False
@@ -80,16 +105,38 @@ class RedisConnection(asyncio.Protocol):
         self._unsent.append(command)
         self._waiting.append(future)
         self._since.append(self._loop.time())
-        if not self._flush_planned and not self._paused:
-            self._flush_planned = True
-            self._loop.call_soon(self._flush)
+        self._plan_flush()
         return future
+
+    def submit_all(self, *commands: bytes) -> asyncio.Future[list[Reply]]:
+        """Queues commands back to back; one future gets all their replies, error replies as such.
+
+        A future and a wake-up each would cost more than the commands. Failures are those of
+        ``submit``: the future raises when any of the commands has lost its reply.
+        """
+        if self._transport is None:
+            raise RedisUnavailable
+        if len(self._waiting) + len(commands) > self._queue_max:
+            raise Busy
+        replies = _Replies(self._loop.create_future(), len(commands))
+        now = self._loop.time()
+        self._unsent.extend(commands)
+        for _ in commands:
+            self._waiting.append(replies)
+            self._since.append(now)
+        self._plan_flush()
+        return replies.future
 
     def close(self) -> None:
         """Ends the connection now; commands without their replies fail as ``submit`` says."""
         if self._transport is not None:
             self._transport.abort()
             self._lose()
+
+    def _plan_flush(self) -> None:
+        if not self._flush_planned and not self._paused:
+            self._flush_planned = True
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_planned = False

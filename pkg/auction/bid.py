@@ -1,7 +1,8 @@
 """A bid and what can become of it."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class Strategy(StrEnum):
@@ -11,8 +12,7 @@ class Strategy(StrEnum):
     OPTIMISTIC = "optimistic"
 
 
-@dataclass(frozen=True, slots=True)
-class Bid:
+class Bid(msgspec.Struct, frozen=True):
     """A valid bid on its way to Redis."""
 
     item_id: str
@@ -22,15 +22,13 @@ class Bid:
     bid_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """The bid is the item's standing one, and its event is in the outbox."""
 
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class TooLow:
+class TooLow(msgspec.Struct, frozen=True):
     """The bid does not beat the standing one. Nothing was written."""
 
     price_cents: int

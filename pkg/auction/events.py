@@ -8,6 +8,7 @@ stream and the archive pass those bytes on unread. Ids need no escaping (``pkg.a
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -83,8 +84,12 @@ def event_tail(*, previous_cents: int, timestamp: str, seq: int) -> bytes:
 
 def redis_timestamp(seconds: int, microseconds: int) -> str:
     """Redis TIME as RFC 3339 in UTC with microseconds."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{microseconds:06d}Z"
+    return f"{_second(seconds)}.{microseconds:06d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def encode_batch(

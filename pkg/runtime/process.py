@@ -1,6 +1,7 @@
 """The life of a service process: settings, logs, event loop, signals, exit code."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 2
 
+GC_ALLOCATIONS = 20_000  # CPython's 700 cost 3 % of the gateway's time
+
 
 def run(
     service: str, settings_type: type[S], main: Callable[[S, asyncio.Event], Awaitable[int | None]]
@@ -33,6 +36,8 @@ def run(
         print(f"{service}: {error}", file=sys.stderr)  # noqa: T201 - logs are not set up yet
         return EXIT_BAD_SETTINGS
     logs.configure(service=service, level=settings.log_level, log_format=settings.log_format)
+    # A request's objects die by reference count; the collector only looks for the rare cycle.
+    gc.set_threshold(GC_ALLOCATIONS, 20, 20)
     return uvloop.run(_until_stopped(settings, main)) or EXIT_OK
 
 
