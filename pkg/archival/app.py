@@ -1,0 +1,98 @@
+"""The worker put together from its settings."""
+
+import asyncio
+from datetime import datetime
+
+from pkg.archival.announcer import Announcer
+from pkg.archival.backlog import watch_backlog
+from pkg.archival.consumer import consumer_config, ensure_consumer
+from pkg.archival.deliveries import Deliveries
+from pkg.archival.metrics import ArchiveMetrics
+from pkg.archival.schema import SchemaTooNewError, migrate
+from pkg.archival.settings import ArchivalSettings
+from pkg.archival.store import Connection, Store
+from pkg.archival.worker import Worker
+from pkg.runtime import logs
+from pkg.runtime.health import Readiness
+from pkg.runtime.metrics import registry_of
+from pkg.runtime.nats_link import NatsLink, nats_link
+from pkg.runtime.process import EXIT_FAILED, EXIT_OK
+from pkg.runtime.serving import admin
+from pkg.runtime.stream import ensure_stream, stream_config
+
+SERVICE = "archival-worker"
+FOR_WORK = 0.6  # of the time a shutdown may take; the rest is for giving back and closing
+
+log = logs.get("app")
+
+
+async def run_worker(settings: ArchivalSettings, stop: asyncio.Event) -> int:
+    """Works until told to stop; returns the exit code."""
+    refusal: str | None = None
+    try:
+        async with nats_link(settings, name=SERVICE) as link:
+            await _work(settings, stop, link)
+    except* SchemaTooNewError as errors:
+        refusal = str(errors.exceptions[0])
+    if refusal is not None:
+        log.critical("refused to start", why=refusal)
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+async def _work(settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink) -> None:
+    announcer = Announcer(link)
+
+    async def prepare(connection: Connection) -> None:
+        await migrate(connection)
+        await announcer.load(connection)
+
+    async def ensure() -> datetime:
+        await ensure_stream(link.jetstream, stream_config(settings))
+        return await ensure_consumer(
+            link.jetstream, consumer_config(statement_timeout_s=settings.statement_timeout_s)
+        )
+
+    store = Store(
+        settings.postgres_url,
+        statement_timeout_s=settings.statement_timeout_s,
+        prepare=prepare,
+        stop=stop,
+    )
+    deliveries = Deliveries(link, ensure, batch=settings.archive_batch_messages)
+    metrics = ArchiveMetrics(store=store, deliveries=deliveries, announcer=announcer)
+    worker = Worker(
+        deliveries,
+        store,
+        announcer,
+        metrics,
+        stop=stop,
+        batch_events=settings.archive_batch_events,
+        batch_messages=settings.archive_batch_messages,
+        linger_s=settings.archive_linger_ms / 1000,
+    )
+    readiness = Readiness(SERVICE)
+    readiness.watch("postgres", store.probe)
+    readiness.watch("nats", link.probe)
+    readiness.watch("consumer", deliveries.probe)
+    async with admin(settings, readiness, registry_of(metrics)):
+        try:
+            # Whichever of them fails ends the others, and the process with exit code 1.
+            async with asyncio.TaskGroup() as group:
+                working = group.create_task(worker.run(), name="worker")
+                background = [
+                    group.create_task(announcer.run(), name="announcer"),
+                    group.create_task(watch_backlog(link, metrics), name="backlog"),
+                ]
+                readiness.watch("worker", lambda: "ended" if working.done() else None)
+                await stop.wait()
+                readiness.draining = True
+                log.info("draining")
+                deliveries.end_waiting()
+                await asyncio.wait({working}, timeout=settings.shutdown_timeout_s * FOR_WORK)
+                for task in (working, *background):
+                    task.cancel()
+        finally:
+            await deliveries.close()
+            await store.close()
+    log.info("drained")

@@ -1,0 +1,1 @@
+"""The audit: every bid that Redis accepted is accounted for in the archive, or named."""

@@ -1,0 +1,84 @@
+"""What the audit reads of Redis: items, page by page, and the ends of the outboxes."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from redis.asyncio import Redis
+
+from pkg.auction.item import FIELDS, ItemState, partition_names, partition_of
+from pkg.auction.keys import item_key, meta_key, outbox_key
+from pkg.auction.outbox import OutboxId
+from pkg.runtime.redis_meta import PARTITIONS, PartitionsDifferError
+
+PAGE = 500
+_COUNT_PAGE = 1000
+
+
+class AuctionSide:
+    def __init__(self, redis: Redis, *, partitions: int) -> None:
+        self._redis = redis
+        self._partitions = partitions
+        self.names = partition_names(partitions)
+        self.astray: list[str] = []
+        """Items met in another partition than their id says: no bid would find them."""
+
+    async def check_partitions(self) -> None:
+        """Reads only: what ``record_partitions`` would refuse.
+
+        Raises:
+            PartitionsDifferError: items would be looked for in the wrong partition.
+        """
+        for name in self.names:
+            recorded = await self._redis.hget(meta_key(name), PARTITIONS)
+            if recorded is not None and int(recorded) != self._partitions:
+                raise PartitionsDifferError(
+                    f"this Redis was filled with PARTITIONS={int(recorded)}, "
+                    f"the audit is set to {self._partitions}"
+                )
+
+    async def pages(self) -> AsyncIterator[list[str]]:
+        """The ids of all items, in no order. SCAN may give one twice, and does not block."""
+        for name in self.names:
+            prefix = item_key(name, "")
+            cursor = 0
+            while True:
+                cursor, keys = await self._redis.scan(cursor, match=f"{prefix}*", count=PAGE)
+                ids = {_text(key).removeprefix(prefix) for key in keys}
+                astray = {each for each in ids if partition_of(each, self._partitions) != name}
+                self.astray += sorted(astray)
+                yield list(ids - astray)
+                if not cursor:
+                    break
+
+    async def states(self, item_ids: Iterable[str]) -> dict[str, ItemState | None]:
+        """Each item's state, read in one go each; None for one that Redis does not know."""
+        ids = list(item_ids)
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for item_id in ids:
+                key = item_key(partition_of(item_id, self._partitions), item_id)
+                pipeline.hmget(key, list(FIELDS))
+            replies: Sequence[Sequence[bytes | None]] = await pipeline.execute()
+        return {
+            item_id: ItemState.from_redis(values) if any(values) else None
+            for item_id, values in zip(ids, replies, strict=True)
+        }
+
+    async def outbox_ends(self) -> dict[str, OutboxId]:
+        """The last entry of each outbox that has any."""
+        ends = {}
+        for name in self.names:
+            for entry_id, _ in await self._redis.xrevrange(outbox_key(name), count=1) or ():
+                ends[name] = OutboxId.parse(_text(entry_id))
+        return ends
+
+    async def entries_after(self, name: str, mark: OutboxId) -> int:
+        """How many entries of an outbox lie beyond a watermark."""
+        count = 0
+        after = f"({mark}"
+        while entries := await self._redis.xrange(outbox_key(name), after, count=_COUNT_PAGE):
+            count += len(entries)
+            after = f"({_text(entries[-1][0])}"
+        return count
+
+
+def _text(reply: bytes | str | None) -> str:
+    return reply.decode() if isinstance(reply, bytes) else str(reply)

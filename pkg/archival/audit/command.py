@@ -1,0 +1,109 @@
+"""``python -m pkg.archival audit``: its life, its output, its exit code."""
+
+import asyncio
+import sys
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import asyncpg
+from redis.exceptions import RedisError
+
+from pkg.archival.audit import report
+from pkg.archival.audit.archive_side import ArchiveSide
+from pkg.archival.audit.auction_side import AuctionSide
+from pkg.archival.audit.verdict import Verdict
+from pkg.archival.audit.walk import SETTLE_S, Findings, Walk
+from pkg.archival.schema import SchemaTooNewError
+from pkg.archival.settings import AuditSettings
+from pkg.archival.store import AWAY
+from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
+from pkg.runtime.redis_meta import PartitionsDifferError, redis_client
+
+_TELL_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditOptions:
+    as_json: bool
+    every_item: bool
+    wait_s: float
+
+
+async def run_audit(settings: AuditSettings, stop: asyncio.Event, *, options: AuditOptions) -> int:
+    """Returns the exit code: 0 all accounted for, 1 not, 2 a store that could not be asked."""
+    auditing = asyncio.create_task(_audit(settings, options))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({auditing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not auditing.done():
+        auditing.cancel()
+        await asyncio.wait({auditing})
+        _complain("interrupted; nothing can be said")
+        return EXIT_FAILED
+    return auditing.result()
+
+
+async def _audit(settings: AuditSettings, options: AuditOptions) -> int:
+    verdicts: list[Verdict] | None = [] if options.every_item else None
+    try:
+        findings = await _findings(settings, options, verdicts)
+    except RedisError as error:
+        return _unable(f"cannot ask Redis: {error}")
+    except (PartitionsDifferError, SchemaTooNewError) as error:
+        return _unable(str(error))
+    except asyncpg.UndefinedTableError:
+        return _unable("the archive has no schema yet; the archival-worker makes it when it starts")
+    except AWAY as error:
+        return _unable(f"cannot ask PostgreSQL: {error or type(error).__name__}")
+    if options.as_json:
+        text = report.as_json(findings)
+    else:
+        text = report.as_table(findings, every_item=verdicts)
+    sys.stdout.write(f"{text}\n")
+    return EXIT_OK if findings.ok else EXIT_FAILED
+
+
+async def _findings(
+    settings: AuditSettings, options: AuditOptions, verdicts: list[Verdict] | None
+) -> Findings:
+    findings = Findings()
+    redis = redis_client(settings.redis_target, timeout_s=settings.redis_timeout_s, name="audit")
+    async with (
+        aclosing(redis),
+        aclosing(await ArchiveSide.connect(settings.postgres_url)) as archive,
+    ):
+        auction = AuctionSide(redis, partitions=settings.partitions)
+        await auction.check_partitions()
+        await archive.check_schema()
+        walk = Walk(auction, archive, tell=_Progress().tell)
+        await walk.wait_for_outboxes(findings, wait_s=options.wait_s)
+        await walk.every_item(
+            findings,
+            settle_s=min(SETTLE_S, max(options.wait_s, 1.0)),
+            show=verdicts.append if verdicts is not None else None,
+        )
+    return findings
+
+
+class _Progress:
+    """Lines on stderr, one a second at most."""
+
+    def __init__(self) -> None:
+        self._told_at = time.monotonic()
+
+    def tell(self, line: str) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= _TELL_EVERY_S:
+            self._told_at = now
+            _complain(line)
+
+
+def _unable(why: str) -> int:
+    _complain(why)
+    return EXIT_BAD_SETTINGS
+
+
+def _complain(line: str) -> None:
+    sys.stderr.write(f"audit: {line}\n")
+    sys.stderr.flush()

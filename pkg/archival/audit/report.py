@@ -1,0 +1,132 @@
+"""The audit's findings, for a person or for a program."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pkg.archival.audit.verdict import Verdict
+from pkg.archival.audit.walk import Findings
+from pkg.auction.money import text_from_cents
+
+MOST_ROWS = 200
+
+_ITEM_HEADS = ("ITEM", "SEQ", "ARCHIVED", "DEAD", "PRICE", "PROBLEM")
+_LETTER_HEADS = ("LETTER", "REASON", "ITEM", "SEQ", "EVENT", "ERROR")
+
+
+def as_table(findings: Findings, *, every_item: Sequence[Verdict] | None = None) -> str:
+    """Failing items, or every one; then dead letters, then the totals."""
+    parts: list[str] = []
+    shown = list(every_item if every_item is not None else findings.failing.values())
+    rows = [_item_row(verdict) for verdict in shown]
+    if every_item is None:
+        rows = _cut(rows)
+    rows += [
+        (item_id, "-", "-", "-", "-", "only in PostgreSQL: Redis does not know it")
+        for item_id in findings.only_in_postgres[:MOST_ROWS]
+    ]
+    rows += [
+        (item_id, "-", "-", "-", "-", "Redis has it in another partition than its own")
+        for item_id in findings.astray[:MOST_ROWS]
+    ]
+    if rows:
+        parts.append(_aligned(_ITEM_HEADS, rows))
+    letters = [
+        (
+            str(letter["id"]),
+            letter["reason"],
+            letter["item_id"] or "-",
+            str(letter["seq"] or "-"),
+            letter["event_id"] or "-",
+            _one_line(letter["error"] + (" (archived since)" if letter["archived_since"] else "")),
+        )
+        for letter in findings.dead_letters
+    ]
+    if letters:
+        parts.append(_aligned(_LETTER_HEADS, _cut(letters)))
+    parts.append(_totals(findings))
+    return "\n\n".join(parts)
+
+
+def as_json(findings: Findings) -> str:
+    body: dict[str, Any] = {
+        "ok": findings.ok,
+        "drained": findings.drained,
+        "outbox_not_archived": findings.not_archived,
+        "items": findings.items,
+        "accepted": findings.accepted,
+        "archived": findings.archived,
+        "kinds": {"bid": findings.archived},
+        "failing": [_item_object(verdict) for verdict in findings.failing.values()],
+        "only_in_redis": findings.only_in_redis,
+        "only_in_postgres": findings.only_in_postgres,
+        "astray": findings.astray,
+        "dead_letters_in_all": findings.dead_letters_in_all,
+        "dead_letters": [
+            {**letter, "created_at": letter["created_at"].isoformat()}
+            for letter in findings.dead_letters
+        ],
+    }
+    return json.dumps(body, indent=2)
+
+
+def _item_row(verdict: Verdict) -> tuple[str, ...]:
+    return (
+        verdict.item_id,
+        str(verdict.state.seq),
+        str(verdict.record.archived),
+        str(verdict.record.dead_lettered),
+        text_from_cents(verdict.state.price_cents),
+        "; ".join(verdict.problems) or "ok",
+    )
+
+
+def _item_object(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "item_id": verdict.item_id,
+        "seq": verdict.state.seq,
+        "archived": verdict.record.archived,
+        "dead_lettered": verdict.record.dead_lettered,
+        "missing": verdict.missing,
+        "price": text_from_cents(verdict.state.price_cents),
+        "problems": list(verdict.problems),
+    }
+
+
+def _totals(findings: Findings) -> str:
+    lines = []
+    if not findings.drained:
+        lines.append(
+            f"{findings.not_archived} events in the outboxes were not archived when the wait was "
+            "over; they count as not archived."
+        )
+    lines.append(
+        f"{findings.items} items, {findings.accepted} events accepted, "
+        f"{findings.archived} bids archived, {findings.dead_letters_in_all} dead letters."
+    )
+    wrong = len(findings.failing) + len(findings.only_in_postgres) + len(findings.astray)
+    lines.append(
+        "Every accepted bid is accounted for." if findings.ok else f"{wrong} items are wrong."
+    )
+    return "\n".join(lines)
+
+
+def _aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (heads, *rows)
+    )
+
+
+def _cut(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    if len(rows) <= MOST_ROWS:
+        return list(rows)
+    width = len(rows[0])
+    more = f"… and {len(rows) - MOST_ROWS} more"
+    return [*rows[:MOST_ROWS], (more, *[""] * (width - 1))]
+
+
+def _one_line(text: str, *, most: int = 100) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,0 +1,75 @@
+"""What one item's two records say together. No I/O."""
+
+from dataclasses import dataclass
+
+from pkg.auction.item import ItemState
+from pkg.auction.money import text_from_cents
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedItem:
+    """What the archive holds of an item up to a seq; see ``sql/audit_items.sql``."""
+
+    archived: int
+    dead_lettered: int
+    missing_inside: int
+    first_missing: int | None
+    reached: int
+    twice: int
+    first_fall: int | None
+    last_cents: int | None
+    last_event_ids: tuple[str, ...]
+    last_seq: int
+    item_agrees: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    item_id: str
+    state: ItemState
+    record: ArchivedItem
+    problems: tuple[str, ...]
+    missing: int
+    """Accepted events that are neither archived nor dead letters; with time it may become 0."""
+
+
+def judge(item_id: str, state: ItemState, record: ArchivedItem, *, seq_since: int) -> Verdict:
+    """Compares an item's state in Redis with the archive up to that state's seq.
+
+    ``seq_since`` is the item's seq in Redis read after the archive: what is archived was accepted
+    before, so the archive can never be ahead of it.
+    """
+    missing = record.missing_inside + max(0, state.seq - record.reached)
+    problems: list[str] = []
+    if missing and not record.reached:
+        problems.append(f"only in Redis: none of {state.seq} accepted events is archived")
+    elif missing:
+        first = record.first_missing or record.reached + 1
+        problems.append(f"{missing} of {state.seq} not archived, the first is seq {first}")
+    if record.last_seq > seq_since:
+        problems.append(f"the archive has seq {record.last_seq}, Redis only {seq_since}")
+    if record.twice:
+        problems.append(f"{record.twice} seq taken by more than one event")
+    if record.first_fall is not None:
+        problems.append(f"the price does not rise at seq {record.first_fall}")
+    if not missing:
+        problems += _at_the_last_seq(state, record)
+    if record.item_agrees is False or (record.archived and record.item_agrees is None):
+        problems.append("the archive's item disagrees with its bids")
+    return Verdict(item_id, state, record, tuple(problems), missing)
+
+
+def _at_the_last_seq(state: ItemState, record: ArchivedItem) -> list[str]:
+    problems: list[str] = []
+    # Today every event is a bid; kinds that are none will make seq exceed count.
+    if state.count != record.archived + record.dead_lettered - record.twice:
+        problems.append(f"Redis counts {state.count} bids of {state.seq} events")
+    if record.last_cents is not None and record.last_cents != state.price_cents:
+        problems.append(
+            f"the last amount is {text_from_cents(record.last_cents)}, "
+            f"Redis' price {text_from_cents(state.price_cents)}"
+        )
+    if state.seq and state.event_id not in record.last_event_ids:
+        archived = " or ".join(record.last_event_ids)
+        problems.append(f"the last event is {archived}, Redis' is {state.event_id}")
+    return problems

@@ -1,0 +1,211 @@
+"""The archiving transaction: bids, dead letters and watermarks, all of a portion or none."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from pkg.archival.intake import ArchivableEvent, DeadLetter, Portion, Reason
+from pkg.archival.statements import statement
+from pkg.archival.store import Connection
+from pkg.archival.watermark import Stretch, fold
+from pkg.auction.outbox import OutboxId
+
+_DATA_CLASSES = ("22", "23")  # SQLSTATE: data exception, integrity constraint violation
+
+_INSERT_BIDS = statement("insert_bids")
+_FIND_LEFT_OUT = statement("find_left_out")
+_INSERT_DEAD_LETTERS = statement("insert_dead_letters")
+_MAKE_WATERMARKS = statement("make_watermarks")
+_LOCK_WATERMARKS = statement("lock_watermarks")
+_READ_ISLANDS = statement("read_islands")
+_MOVE_WATERMARKS = statement("move_watermarks")
+_DROP_ISLANDS = statement("drop_islands")
+_INSERT_ISLANDS = statement("insert_islands")
+
+
+class UnsettledError(asyncpg.InterfaceError):
+    """An event is neither archived nor in conflict: its rival went away in between. Rolled back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a partition is archived."""
+
+    last: OutboxId
+    islands: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a transaction changed."""
+
+    archived: int
+    duplicates: int
+    dead_letters: Counter[str]
+    """New ones only, by reason."""
+    standings: dict[str, Standing]
+
+
+@dataclass(slots=True)
+class _Inserted:
+    archived: int = 0
+    refused: list[DeadLetter] = field(default_factory=list)
+
+    def add(self, other: "_Inserted") -> None:
+        self.archived += other.archived
+        self.refused += other.refused
+
+
+_Insert = Callable[[Connection, Sequence[ArchivableEvent]], Awaitable[_Inserted]]
+
+
+async def commit(connection: Connection, portion: Portion) -> Committed:
+    """Archives a portion. Safe to repeat, and to run in several workers at once.
+
+    Raises:
+        asyncpg.PostgresError: nothing was written, or, when the connection was lost, perhaps all.
+    """
+    try:
+        return await _commit(connection, portion, _insert)
+    except asyncpg.PostgresError as error:
+        if not _refuses_data(error):
+            raise
+    return await _commit(connection, portion, _insert_bisecting)
+
+
+async def _commit(connection: Connection, portion: Portion, insert: _Insert) -> Committed:
+    async with connection.transaction():
+        inserted = await insert(connection, portion.events) if portion.events else _Inserted()
+        letters = portion.dead_letters + inserted.refused
+        new_letters = await _keep(connection, letters) if letters else Counter[str]()
+        standings = await _move_watermarks(connection, portion.stretches)
+    return Committed(
+        archived=inserted.archived,
+        duplicates=len(portion.events) - inserted.archived - len(inserted.refused),
+        dead_letters=new_letters,
+        standings=standings,
+    )
+
+
+async def _insert(connection: Connection, events: Sequence[ArchivableEvent]) -> _Inserted:
+    array = f"[{','.join([event.text for event in events])}]"
+    archived: int = await connection.fetchval(_INSERT_BIDS, array)
+    if archived == len(events):
+        return _Inserted(archived)
+    left_out = await connection.fetch(_FIND_LEFT_OUT, array)
+    rivals = {row["event_id"]: row for row in left_out}
+    conflicts = {event.event_id: event for event in events if event.event_id in rivals}
+    return _Inserted(archived, [_conflict(event, rivals[key]) for key, event in conflicts.items()])
+
+
+def _conflict(event: ArchivableEvent, rivals: asyncpg.Record) -> DeadLetter:
+    if rivals["seq_holder"] is not None:
+        holder = rivals["seq_holder"]
+        return _letter(event, Reason.SEQ_CONFLICT, f"its item and seq belong to event {holder}")
+    if rivals["bid_holder"] is not None:
+        holder = rivals["bid_holder"]
+        return _letter(event, Reason.BID_ID_CONFLICT, f"its bid_id belongs to event {holder}")
+    raise UnsettledError(f"event {event.event_id} was not inserted, and nothing stands in its way")
+
+
+async def _insert_bisecting(connection: Connection, events: Sequence[ArchivableEvent]) -> _Inserted:
+    """Finds the single events that PostgreSQL refuses; all others are archived."""
+    try:
+        async with connection.transaction():  # a savepoint
+            return await _insert(connection, events)
+    except asyncpg.PostgresError as error:
+        if not _refuses_data(error):
+            raise
+        if len(events) == 1:
+            refusal = f"{error.sqlstate}: {error}".replace("\0", "")
+            return _Inserted(0, [_letter(events[0], Reason.REFUSED, refusal)])
+    middle = len(events) // 2
+    inserted = await _insert_bisecting(connection, events[:middle])
+    inserted.add(await _insert_bisecting(connection, events[middle:]))
+    return inserted
+
+
+def _refuses_data(error: asyncpg.PostgresError) -> bool:
+    return (error.sqlstate or "").startswith(_DATA_CLASSES)
+
+
+def _letter(event: ArchivableEvent, reason: Reason, error: str) -> DeadLetter:
+    return DeadLetter(
+        reason,
+        event.text.encode(),
+        error,
+        partition=event.partition,
+        item_id=event.item_id,
+        seq=event.seq,
+        event_id=event.event_id,
+    )
+
+
+async def _keep(connection: Connection, letters: Sequence[DeadLetter]) -> Counter[str]:
+    new = await connection.fetch(
+        _INSERT_DEAD_LETTERS,
+        [letter.reason.value for letter in letters],
+        [letter.partition for letter in letters],
+        [letter.item_id for letter in letters],
+        [letter.seq for letter in letters],
+        [letter.event_id for letter in letters],
+        [letter.payload for letter in letters],
+        [letter.error for letter in letters],
+        [hashlib.sha256(letter.payload).digest() for letter in letters],
+    )
+    return Counter(row["reason"] for row in new)
+
+
+async def _move_watermarks(
+    connection: Connection, stretches: dict[str, list[Stretch]]
+) -> dict[str, Standing]:
+    if not stretches:
+        return {}
+    partitions = sorted(stretches)
+    locked = await connection.fetch(_LOCK_WATERMARKS, partitions)
+    if len(locked) < len(partitions):
+        await connection.execute(_MAKE_WATERMARKS, partitions)
+        locked = await connection.fetch(_LOCK_WATERMARKS, partitions)
+    islands: dict[str, list[Stretch]] = {partition: [] for partition in partitions}
+    for row in await connection.fetch(_READ_ISLANDS, partitions):
+        islands[row["partition"]].append(
+            Stretch(
+                OutboxId(row["prev_ms"], row["prev_n"]), OutboxId(row["last_ms"], row["last_n"])
+            )
+        )
+    moved: dict[str, OutboxId] = {}
+    changed: dict[str, list[Stretch]] = {}
+    standings: dict[str, Standing] = {}
+    for row in locked:
+        partition, mark = row["partition"], OutboxId(row["last_ms"], row["last_n"])
+        waiting = sorted(islands[partition])
+        new_mark, new_waiting = fold(mark, [*waiting, *stretches[partition]])
+        if new_mark != mark:
+            moved[partition] = new_mark
+        if new_waiting != waiting:
+            changed[partition] = new_waiting
+        standings[partition] = Standing(new_mark, len(new_waiting))
+    if moved:
+        marks = moved.values()
+        await connection.execute(
+            _MOVE_WATERMARKS, list(moved), [mark.ms for mark in marks], [mark.n for mark in marks]
+        )
+    if changed:
+        await _rewrite_islands(connection, changed)
+    return standings
+
+
+async def _rewrite_islands(connection: Connection, changed: dict[str, list[Stretch]]) -> None:
+    await connection.execute(_DROP_ISLANDS, list(changed))
+    rows = [
+        (partition, *island.prev, *island.last)
+        for partition, islands in changed.items()
+        for island in islands
+    ]
+    if rows:
+        await connection.execute(
+            _INSERT_ISLANDS, *(list(column) for column in zip(*rows, strict=True))
+        )

@@ -1,0 +1,50 @@
+"""The archive's consumer of the stream: its one definition, made by whoever finds it missing."""
+
+from datetime import datetime
+
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
+from pkg.runtime import logs
+
+MAX_ACK_PENDING = 5000
+ACK_WAIT_MARGIN_S = 60.0
+UNLIMITED = -1
+
+log = logs.get("consumer")
+
+
+def consumer_config(*, statement_timeout_s: float) -> ConsumerConfig:
+    """A message comes again only when no transaction can still be busy with it."""
+    return ConsumerConfig(
+        durable_name=ARCHIVE_CONSUMER,
+        description="bids on their way to PostgreSQL",
+        deliver_policy=DeliverPolicy.ALL,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=statement_timeout_s + ACK_WAIT_MARGIN_S,
+        max_deliver=UNLIMITED,
+        max_ack_pending=MAX_ACK_PENDING,
+    )
+
+
+async def ensure_consumer(jetstream: JetStreamContext, config: ConsumerConfig) -> datetime:
+    """Makes the consumer when it is missing, updates it when it differs; returns when it was made.
+
+    Raises:
+        nats.errors.Error: NATS is away, or has no stream.
+    """
+    found: ConsumerInfo | None
+    try:
+        found = await jetstream.consumer_info(STREAM, ARCHIVE_CONSUMER)
+    except NotFoundError:
+        found = None
+    if found is None or any(
+        getattr(found.config, name) != getattr(config, name)
+        for name in ("ack_wait", "max_deliver", "max_ack_pending")
+    ):
+        made = found is None
+        found = await jetstream.add_consumer(STREAM, config)
+        log.info("consumer made" if made else "consumer updated", consumer=ARCHIVE_CONSUMER)
+    return found.created

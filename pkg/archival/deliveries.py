@@ -1,0 +1,203 @@
+"""Messages of the archive's consumer, pulled no faster than they are archived.
+
+nats-py's own ``fetch`` holds back a first message until its whole batch came or its time is over;
+here a pull stays open, and what has arrived may be taken at once.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js.api import Header
+
+from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
+from pkg.runtime import logs
+from pkg.runtime.nats_link import NatsLink
+
+PULL_EXPIRES_S = 2.0
+LATE_S = 1.0  # past its end, a pull of which nothing was heard is given up
+PULL_BYTES = 8 * 1024 * 1024
+RETRY_S = 0.25
+_NEXT = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{ARCHIVE_CONSUMER}"
+# A pull that ended well: nothing came (404), its time is over (408), its bytes are used up (409).
+_SPENT = ("404", "408")
+_SPENT_BYTES = ("MaxBytes", "Batch Completed")
+
+log = logs.get("deliveries")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message, and which life of the consumer it came from."""
+
+    message: Msg
+    consumer_made: datetime | None
+
+
+class Deliveries:
+    """What is held here is bounded by one pull: ``batch`` messages and PULL_BYTES.
+
+    ``ensure`` makes stream and consumer where they are missing and returns when the consumer was
+    made. For one reader.
+    """
+
+    def __init__(
+        self, link: NatsLink, ensure: Callable[[], Awaitable[datetime]], *, batch: int
+    ) -> None:
+        self._link = link
+        self._ensure = ensure
+        self._batch = batch
+        self._arrived: deque[Delivery] = deque()
+        self._wake = asyncio.Event()
+        self._ended = False
+        self._subscription: Subscription | None = None
+        self._inbox = ""
+        self._consumer_made: datetime | None = None
+        self._bound = False
+        self._told_unbound = False
+        self._not_before = 0.0
+        self._pull = 0
+        self._credit = 0
+        self._pull_ends = 0.0
+        self.lost_acknowledgements = 0
+        link.on_connect(self._reconnected)
+
+    def probe(self) -> str | None:
+        """For ``Readiness.watch``."""
+        return None if self._bound else "no consumer"
+
+    def end_waiting(self) -> None:
+        """From now on ``next`` gives what has arrived, and waits for nothing more."""
+        self._ended = True
+        self._wake.set()
+
+    async def next(self, *, within_s: float) -> Delivery | None:
+        """The next message; None when none came in time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within_s
+        while not self._arrived:
+            now = loop.time()
+            if self._ended or now >= deadline:
+                return None
+            self._wake.clear()
+            look_again = await self._keep_pulling(now)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), min(deadline, look_again) - loop.time())
+        return self._arrived.popleft()
+
+    def arrived(self) -> Delivery | None:
+        """A message that has arrived already."""
+        return self._arrived.popleft() if self._arrived else None
+
+    async def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
+        """An acknowledgement that gets lost is a redelivery later, and so a duplicate.
+
+        One from an earlier life of the consumer is not sent: its number may by now belong to a
+        message that is not archived.
+        """
+        await self._answer(deliveries, b"+ACK")
+
+    async def give_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Others may have them at once."""
+        await self._answer(deliveries, b"-NAK")
+
+    async def close(self) -> None:
+        """Stops the flow, and gives back what nobody took."""
+        try:
+            if self._subscription is not None and self._link.connected:
+                await self._subscription.unsubscribe()
+                await self._link.client.flush(timeout=2)
+                await self.give_back(self._arrived)
+                self._arrived.clear()
+                await self._link.client.flush(timeout=2)
+        except nats.errors.Error as error:
+            log.warning("not all given back", error=str(error))
+
+    async def _answer(self, deliveries: Iterable[Delivery], answer: bytes) -> None:
+        for delivery in deliveries:
+            if not self._link.connected or delivery.consumer_made != self._consumer_made:
+                self.lost_acknowledgements += 1
+                continue
+            try:
+                await self._link.client.publish(delivery.message.reply, answer)
+            except nats.errors.Error:
+                self.lost_acknowledgements += 1
+
+    async def _keep_pulling(self, now: float) -> float:
+        """Has a pull open where that is possible; returns when to look again."""
+        if not self._link.connected:
+            self._bound = False
+            return float("inf")  # a connect wakes
+        if now < self._not_before:
+            return self._not_before
+        try:
+            if not self._bound:
+                await self._bind()
+            if self._credit == 0 or now >= self._pull_ends + LATE_S:
+                await self._open_pull()
+        except (nats.errors.Error, TimeoutError) as error:
+            self._unbind(str(error) or type(error).__name__)
+            return self._not_before
+        return self._pull_ends + LATE_S
+
+    async def _bind(self) -> None:
+        made = await self._ensure()
+        if made != self._consumer_made:
+            self._arrived.clear()  # of a consumer that is gone; all of it comes again
+            self._consumer_made = made
+        if self._subscription is None:
+            self._inbox = self._link.client.new_inbox()
+            # No limits but the pull's own: past a limit nats-py would drop in silence.
+            self._subscription = await self._link.client.subscribe(
+                f"{self._inbox}.*", cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
+            )
+        self._credit = 0
+        self._bound = True
+        self._told_unbound = False
+
+    async def _open_pull(self) -> None:
+        self._pull += 1
+        self._credit = self._batch
+        self._pull_ends = asyncio.get_running_loop().time() + PULL_EXPIRES_S
+        request = {
+            "batch": self._batch,
+            "expires": int(PULL_EXPIRES_S * 1e9),
+            # A message that exceeds it alone would never come.
+            "max_bytes": max(PULL_BYTES, 2 * self._link.client.max_payload),
+        }
+        await self._link.client.publish(
+            _NEXT, json.dumps(request).encode(), reply=f"{self._inbox}.{self._pull}"
+        )
+
+    async def _receive(self, message: Msg) -> None:
+        status = message.headers.get(Header.STATUS) if message.headers else None
+        if status is None:
+            self._credit = max(0, self._credit - 1)
+            self._arrived.append(Delivery(message, self._consumer_made))
+        elif message.subject == f"{self._inbox}.{self._pull}":
+            self._credit = 0
+            said = (message.headers or {}).get(Header.DESCRIPTION, "")
+            if status not in _SPENT and not any(word in said for word in _SPENT_BYTES):
+                self._unbind(f"{status} {said}")
+        self._wake.set()
+
+    def _unbind(self, why: str) -> None:
+        """Stream or consumer may be gone: both are looked for before the next pull."""
+        self._bound = False
+        self._credit = 0
+        self._not_before = asyncio.get_running_loop().time() + RETRY_S
+        if not self._told_unbound:
+            self._told_unbound = True
+            log.warning("pull refused; looking for stream and consumer", said=why)
+
+    def _reconnected(self) -> None:
+        self._bound = False
+        self._not_before = 0.0
+        self._wake.set()

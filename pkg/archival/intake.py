@@ -1,0 +1,202 @@
+"""From the stream's messages to what one transaction archives. Nothing is dropped here: what
+cannot be archived becomes a dead letter.
+"""
+
+import decimal
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from pkg.archival.watermark import Stretch
+from pkg.auction.events import VERSION, UndecodableError, decode_batch, decode_event
+from pkg.auction.ids import is_identifier
+from pkg.auction.money import MAX_CENTS
+from pkg.auction.outbox import OutboxId
+from pkg.auction.subjects import events_subject
+
+MAX_BIGINT = 2**63 - 1
+_MAX_AMOUNT = Decimal(MAX_CENTS).scaleb(-2)
+_CENT = Decimal("0.01")
+_TIMESTAMP_LENGTH = len("2026-01-01T00:00:00.000000Z")
+_HEX = "[0-9a-fA-F]"
+_UUID = re.compile(f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}")
+_SUBJECT_PREFIX = events_subject("")
+
+
+class Reason(StrEnum):
+    """Why an event or a message is a dead letter."""
+
+    UNDECODABLE = "undecodable"
+    UNKNOWN_VERSION = "unknown_version"
+    WRONG_PARTITION = "wrong_partition"
+    BAD_EVENT = "bad_event"
+    REFUSED = "refused"
+    SEQ_CONFLICT = "seq_conflict"
+    BID_ID_CONFLICT = "bid_id_conflict"
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    """What is read of a batch that cannot be read."""
+
+    v: int
+    partition: str
+    prev: str
+    last: str
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+class ArchivableEvent(msgspec.Struct, frozen=True, gc=False):
+    """A bid that the archive's columns hold without loss; ``text`` is its JSON as published.
+
+    A struct, as there are thousands a second: a frozen dataclass takes four times as long to make.
+    """
+
+    event_id: str
+    item_id: str
+    seq: int
+    placed_at: datetime
+    partition: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What could not be archived, with what is known of it."""
+
+    reason: Reason
+    payload: bytes
+    error: str
+    partition: str | None = None
+    item_id: str | None = None
+    seq: int | None = None
+    event_id: str | None = None
+
+
+@dataclass(slots=True)
+class Portion:
+    """What one transaction archives."""
+
+    events: list[ArchivableEvent] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    stretches: dict[str, list[Stretch]] = field(default_factory=dict)
+
+    def add(self, subject: str, data: bytes) -> None:
+        """Takes one message of the stream, whatever it holds."""
+        partition = subject.removeprefix(_SUBJECT_PREFIX)
+        try:
+            batch = decode_batch(data)
+            stretch = _stretch(batch.prev, batch.last)
+        except UndecodableError as error:
+            self._add_unreadable(partition, data, error)
+            return
+        if batch.partition != partition:
+            error_text = f"on the subject of {partition}, says {batch.partition}"
+            self.dead_letters.append(
+                DeadLetter(Reason.WRONG_PARTITION, data, error_text, partition=partition)
+            )
+            return
+        for raw in batch.events:
+            try:
+                self.events.append(archivable(raw, partition))
+            except UndecodableError as error:
+                self.dead_letters.append(_bad_event(raw, partition, error))
+        self.stretches.setdefault(partition, []).append(stretch)
+
+    @property
+    def oldest(self) -> datetime | None:
+        return min((event.placed_at for event in self.events), default=None)
+
+    def __len__(self) -> int:
+        return len(self.events) + len(self.dead_letters)
+
+    def _add_unreadable(self, partition: str, data: bytes, error: UndecodableError) -> None:
+        """The watermark may pass the message when its envelope still tells what it held: all of
+        it is kept as the letter's payload. Otherwise the watermark waits.
+        """
+        reason = Reason.UNDECODABLE
+        try:
+            envelope = _decode_envelope(data)
+            if envelope.v != VERSION:
+                reason = Reason.UNKNOWN_VERSION
+            if envelope.partition == partition:
+                stretch = _stretch(envelope.prev, envelope.last)
+                self.stretches.setdefault(partition, []).append(stretch)
+        except (msgspec.MsgspecError, UndecodableError, RecursionError) as more:
+            error.add_note(f"nor is its envelope readable: {more}")
+        self.dead_letters.append(DeadLetter(reason, data, _sentence(error), partition=partition))
+
+
+def archivable(raw: msgspec.Raw, partition: str) -> ArchivableEvent:
+    """Reads an event and checks what PostgreSQL would refuse, round or misread.
+
+    Raises:
+        UndecodableError: it is no bid, or one that the columns do not hold as it is.
+    """
+    event = decode_event(raw)
+    if not (is_identifier(event.item_id) and is_identifier(event.user_id)):
+        raise UndecodableError("item_id or user_id is no identifier")
+    if not (_UUID.fullmatch(event.event_id) and _UUID.fullmatch(event.bid_id)):
+        raise UndecodableError("event_id or bid_id is no UUID")
+    if not 0 < event.seq <= MAX_BIGINT:
+        raise UndecodableError(f"seq is out of range: {event.seq}")
+    if not (_is_money(event.amount) and event.amount > 0 and _is_money(event.previous_bid)):
+        raise UndecodableError("amount or previous_bid is no amount of money with two decimals")
+    try:
+        if len(event.timestamp) != _TIMESTAMP_LENGTH or not event.timestamp.endswith("Z"):
+            raise UndecodableError("timestamp is not RFC 3339 with microseconds in UTC")
+        placed_at = datetime.fromisoformat(event.timestamp)
+        text = str(raw, "utf-8")
+    except ValueError as error:
+        raise UndecodableError(f"not an event: {error}") from error
+    return ArchivableEvent(
+        event.event_id.lower(), event.item_id, event.seq, placed_at, partition, text
+    )
+
+
+def _is_money(amount: Decimal) -> bool:
+    """Exact at two decimals. The range goes first: no arithmetic on an exponent of millions."""
+    try:
+        return 0 <= amount <= _MAX_AMOUNT and amount.quantize(_CENT) == amount
+    except decimal.InvalidOperation:  # NaN
+        return False
+
+
+def _stretch(prev: str, last: str) -> Stretch:
+    """Raises UndecodableError for ids that are none, run backwards or exceed a bigint."""
+    try:
+        stretch = Stretch(OutboxId.parse(prev), OutboxId.parse(last))
+    except ValueError as error:
+        raise UndecodableError(f"not a batch of events: {error}") from error
+    if not stretch.prev < stretch.last or max(*stretch.prev, *stretch.last) > MAX_BIGINT:
+        raise UndecodableError(f"not a batch of events: from {prev} to {last}")
+    return stretch
+
+
+def _bad_event(raw: msgspec.Raw, partition: str, error: UndecodableError) -> DeadLetter:
+    """With item, seq and id where they are whole: the audit accounts for such an event."""
+    try:
+        facts = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict):
+        facts = {}
+    item_id, seq, event_id = (facts.get(name) for name in ("item_id", "seq", "event_id"))
+    return DeadLetter(
+        Reason.BAD_EVENT,
+        bytes(raw),
+        _sentence(error),
+        partition=partition,
+        item_id=item_id if isinstance(item_id, str) and is_identifier(item_id) else None,
+        seq=seq if type(seq) is int and 0 < seq <= MAX_BIGINT else None,
+        event_id=event_id if isinstance(event_id, str) and _UUID.fullmatch(event_id) else None,
+    )
+
+
+def _sentence(error: UndecodableError) -> str:
+    return "; ".join([str(error), *getattr(error, "__notes__", [])])

@@ -1,0 +1,134 @@
+"""What the worker counts."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from prometheus_client.core import Metric
+
+from pkg.archival.announcer import Announcer
+from pkg.archival.commit import Committed
+from pkg.archival.deliveries import Deliveries
+from pkg.archival.intake import Reason
+from pkg.archival.store import Store
+from pkg.runtime.metrics import (
+    SIZE_BOUNDS,
+    Buckets,
+    counter,
+    gauge,
+    labelled_counter,
+    labelled_gauge,
+)
+
+_DELAY_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_CONFLICTS = (Reason.SEQ_CONFLICT, Reason.BID_ID_CONFLICT)
+
+
+class ArchiveMetrics:
+    def __init__(self, *, store: Store, deliveries: Deliveries, announcer: Announcer) -> None:
+        self._store = store
+        self._deliveries = deliveries
+        self._announcer = announcer
+        self._archived = 0
+        self._duplicates = 0
+        self._dead_letters: Counter[str] = Counter(dict.fromkeys(Reason, 0))
+        self._sizes = Buckets(SIZE_BOUNDS)
+        self._latency = Buckets()
+        self._delay = Buckets(_DELAY_BOUNDS_S)
+        self._held_since: datetime | None = None
+        self._pending: int | None = None
+        self._progressed = time.monotonic()
+
+    def taken(self, oldest: datetime | None) -> None:
+        """A portion is on its way; ``oldest`` is when its first bid was placed."""
+        self._held_since = oldest
+
+    def committed(self, result: Committed, *, events: int, took_s: float) -> None:
+        self._archived += result.archived
+        self._duplicates += result.duplicates
+        self._dead_letters.update(result.dead_letters)
+        self._sizes.observe(events)
+        self._latency.observe(took_s)
+        if self._held_since is not None:
+            self._delay.observe(_age_s(self._held_since))
+        self._held_since = None
+        self._progressed = time.monotonic()
+
+    def backlog(self, pending: int | None) -> None:
+        """Messages that the consumer has not delivered; None while NATS does not say."""
+        self._pending = pending
+        if pending == 0:
+            self._progressed = time.monotonic()
+
+    @property
+    def lag_s(self) -> float:
+        """How old the oldest bid is that was taken and is not archived. With messages waiting
+        and none taken, the time since the archive last moved or had nothing to do.
+        """
+        held = _age_s(self._held_since) if self._held_since is not None else 0.0
+        waiting = time.monotonic() - self._progressed if self._pending else 0.0
+        return max(held, waiting)
+
+    def collect(self) -> Iterable[Metric]:
+        yield counter("bid_archive_events_total", "Bids archived.", self._archived)
+        yield counter(
+            "bid_archive_duplicates_total",
+            "Events delivered again that the archive had already.",
+            self._duplicates,
+        )
+        yield labelled_counter(
+            "bid_archive_dead_letters_total",
+            "New dead letters, by reason.",
+            "reason",
+            {reason: self._dead_letters[reason] for reason in Reason},
+        )
+        yield counter(
+            "bid_archive_conflicts_total",
+            "Alarm: accepted events whose (item, seq) or bid id belongs to another event.",
+            sum(self._dead_letters[reason] for reason in _CONFLICTS),
+        )
+        yield self._sizes.family("bid_archive_batch_events", "Events in a transaction.")
+        yield self._latency.family(
+            "bid_archive_transaction_seconds", "Time a portion took to be committed, with retries."
+        )
+        yield self._delay.family(
+            "bid_archive_delay_seconds", "From a bid's acceptance to its commit, oldest of each."
+        )
+        yield gauge(
+            "bid_archive_lag_seconds",
+            "Age of the oldest bid that waits to be archived.",
+            self.lag_s,
+        )
+        if self._pending is not None:
+            yield gauge(
+                "bid_archive_consumer_pending", "Messages not delivered yet.", self._pending
+            )
+        standings = self._announcer.standings
+        yield labelled_gauge(
+            "bid_archive_watermark_milliseconds",
+            "Outbox time up to which every event is archived.",
+            "partition",
+            {partition: standing.last.ms for partition, standing in standings.items()},
+        )
+        yield labelled_gauge(
+            "bid_archive_islands",
+            "Archived stretches beyond a hole; above 0 for long, events are missing.",
+            "partition",
+            {partition: standing.islands for partition, standing in standings.items()},
+        )
+        yield counter(
+            "bid_archive_retries_total", "Tries that PostgreSQL failed.", self._store.retries
+        )
+        yield counter(
+            "bid_archive_lost_acknowledgements_total",
+            "Acknowledgements that could not be sent; their messages come again.",
+            self._deliveries.lost_acknowledgements,
+        )
+        yield gauge(
+            "bid_archive_postgres_up", "1 while PostgreSQL is connected.", int(self._store.up)
+        )
+
+
+def _age_s(moment: datetime) -> float:
+    return max(0.0, (datetime.now(UTC) - moment).total_seconds())

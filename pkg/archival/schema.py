@@ -1,0 +1,74 @@
+"""The archive's schema: made and brought up to date by whoever connects first."""
+
+import re
+from importlib.resources import files
+
+import asyncpg
+
+from pkg.runtime import logs
+
+_MIGRATIONS = files("pkg.archival") / "migrations"
+_NUMBERED = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
+
+MIGRATION_TIMEOUT_S = 3600
+
+# Any number, the same in every version of the program.
+_ADVISORY_LOCK = 0x6269_6473
+
+_VERSION_TABLE = """
+CREATE TABLE IF NOT EXISTS schema_version (
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+log = logs.get("schema")
+
+
+class SchemaTooNewError(Exception):
+    """A newer program migrated the database. Nothing was changed; this one must not write."""
+
+
+def migrations() -> dict[int, tuple[str, str]]:
+    """Version to name and SQL of every migration, oldest first."""
+    found = {}
+    for file in sorted(_MIGRATIONS.iterdir(), key=lambda each: each.name):
+        if numbered := _NUMBERED.fullmatch(file.name):
+            found[int(numbered[1])] = (file.name, file.read_text(encoding="utf-8"))
+    return found
+
+
+def refuse_newer(applied: int, known: int) -> None:
+    """Raises SchemaTooNewError where a newer program was here."""
+    if applied > known:
+        raise SchemaTooNewError(
+            f"the database has schema version {applied}, this program knows up to {known}; "
+            "run the newer program"
+        )
+
+
+async def migrate(connection: asyncpg.Connection) -> int:
+    """Brings the schema up to date, all or nothing; returns its version. Two at once are fine.
+
+    Raises:
+        SchemaTooNewError: a newer program was here.
+    """
+    known = migrations()
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _ADVISORY_LOCK)
+        await connection.execute(_VERSION_TABLE)
+        applied: int = await connection.fetchval(
+            "SELECT coalesce(max(version), 0) FROM schema_version"
+        )
+        refuse_newer(applied, max(known))
+        # A migration may take its time; only the wait for the lock above is limited.
+        await connection.execute("SET LOCAL statement_timeout = 0")
+        for version, (name, sql) in known.items():
+            if version > applied:
+                await connection.execute(sql, timeout=MIGRATION_TIMEOUT_S)
+                await connection.execute(
+                    "INSERT INTO schema_version (version, name) VALUES ($1, $2)", version, name
+                )
+                log.info("migrated", version=version, migration=name)
+    return max(known)

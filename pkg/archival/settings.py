@@ -1,0 +1,61 @@
+"""Settings of the worker and of the audit."""
+
+from dataclasses import dataclass
+
+from pkg.runtime.settings import (
+    Address,
+    LogSettings,
+    NatsSettings,
+    RedisSettings,
+    ServingSettings,
+    address,
+    seconds,
+    setting,
+    url,
+    whole,
+)
+
+DEFAULT_PORT = 8082
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresSettings:
+    """Where PostgreSQL is."""
+
+    postgres_url: str = setting(
+        url("postgresql", "postgres"),
+        secret=True,
+        what="postgresql:// URL; sslmode=require for TLS",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchivalSettings(LogSettings, ServingSettings, NatsSettings, PostgresSettings):
+    admin_addr: Address | None = setting(  # noqa: RUF009 - a field of a frozen value
+        address,
+        default=Address(port=DEFAULT_PORT),
+        what="where health, readiness and metrics of the worker are served",
+    )
+    statement_timeout_s: float = setting(
+        seconds(1, 3600),
+        default=30.0,
+        what="seconds after which PostgreSQL gives up; an acknowledgement may take 60 more",
+    )
+    archive_batch_events: int = setting(
+        whole(1, 10_000),
+        default=1000,
+        what="events after which a transaction takes no more messages",
+    )
+    archive_batch_messages: int = setting(
+        whole(1, 1000), default=256, what="most messages of a transaction, and of one pull"
+    )
+    archive_linger_ms: int = setting(
+        whole(0, 1000),
+        default=20,
+        what="milliseconds from one transaction to the next while they are small; quiet, none wait",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSettings(LogSettings, RedisSettings, PostgresSettings):
+    pass

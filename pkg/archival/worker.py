@@ -1,0 +1,89 @@
+"""The worker's loop: take, commit, acknowledge, announce. The only place that acknowledges."""
+
+import asyncio
+from functools import partial
+
+from pkg.archival.announcer import Announcer
+from pkg.archival.commit import commit
+from pkg.archival.deliveries import Deliveries, Delivery
+from pkg.archival.intake import Portion
+from pkg.archival.metrics import ArchiveMetrics
+from pkg.archival.store import Stopped, Store, ping
+from pkg.runtime import logs
+
+IDLE_S = 1.0
+
+log = logs.get("worker")
+
+
+class Worker:
+    """Takes what arrived while the last transaction ran: a burst goes in large portions, a lone
+    bid at once. A portion is held until PostgreSQL has it; meanwhile nothing is pulled.
+    """
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        store: Store,
+        announcer: Announcer,
+        metrics: ArchiveMetrics,
+        *,
+        stop: asyncio.Event,
+        batch_events: int,
+        batch_messages: int,
+        linger_s: float,
+    ) -> None:
+        """``linger_s`` is the least time from one transaction to the next, unless one is full."""
+        self._deliveries = deliveries
+        self._store = store
+        self._announcer = announcer
+        self._metrics = metrics
+        self._stop = stop
+        self._batch_events = batch_events
+        self._batch_messages = batch_messages
+        self._linger_s = linger_s
+        self._committed_at = float("-inf")
+
+    async def run(self) -> None:
+        """Ends after the transaction in flight, once told to stop."""
+        try:
+            idle = True
+            while not self._stop.is_set():
+                if idle:
+                    await self._store.run(ping)
+                first = await self._deliveries.next(within_s=IDLE_S)
+                if first is not None:
+                    await self._archive(first)
+                idle = first is None
+        except Stopped:
+            log.info("stopped with PostgreSQL away; what is not archived comes again")
+
+    async def _archive(self, first: Delivery) -> None:
+        portion, held = await self._portion(first)
+        self._metrics.taken(portion.oldest)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            committed = await self._store.run(partial(commit, portion=portion))
+        except Stopped:
+            await self._deliveries.give_back(held)
+            raise
+        self._committed_at = loop.time()
+        self._metrics.committed(committed, events=len(portion), took_s=self._committed_at - began)
+        await self._deliveries.acknowledge(held)
+        await self._announcer.moved(committed.standings)
+        for reason, count in committed.dead_letters.items():
+            log.error("dead letters", reason=reason, count=count)
+
+    async def _portion(self, first: Delivery) -> tuple[Portion, list[Delivery]]:
+        portion, held = Portion(), [first]
+        portion.add(first.message.subject, first.message.data)
+        until = self._committed_at + self._linger_s
+        while len(portion) < self._batch_events and len(held) < self._batch_messages:
+            left_s = until - asyncio.get_running_loop().time()
+            more = self._deliveries.arrived() or await self._deliveries.next(within_s=left_s)
+            if more is None:
+                break
+            portion.add(more.message.subject, more.message.data)
+            held.append(more)
+        return portion, held

@@ -1,0 +1,311 @@
+"""The audit finds what is wrong, names it, and is content with what is right."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from pkg.archival.commit import commit
+from pkg.archival.intake import Portion
+from pkg.archival.store import Connection
+from pkg.auction.item import partition_of
+from pkg.auction.keys import item_key, outbox_key
+from pkg.auction.outbox import OutboxId
+from tests.integration.archival.auction import PARTITIONS, Chain, Event, Item, accept
+from tests.integration.processes import Services
+from tests.integration.providers import Stores
+
+
+async def archive_all(archive: Connection, events: Sequence[Event | bytes]) -> None:
+    batch = Chain().batch(events)
+    portion = Portion()
+    portion.add("bid.events.p00", batch.data)
+    await commit(archive, portion)
+
+
+async def audit(services: Services, *, wait_s: float = 0) -> tuple[int, dict[str, Any]]:
+    code, said, complaint = await services.run("archival", "audit", "--json", "--wait", str(wait_s))
+    assert code in {0, 1}, complaint
+    return code, json.loads(said)
+
+
+async def only_problem(services: Services, item_id: str = "lamp") -> str:
+    """The one sentence about the one failing item."""
+    code, findings = await audit(services)
+    assert code == 1
+    (failing,) = findings["failing"]
+    assert failing["item_id"] == item_id
+    (problem,) = failing["problems"]
+    return str(problem)
+
+
+async def test_passes_where_both_stores_agree(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    items = [Item(f"item-{number}") for number in range(1200)]
+    events = [item.bid() for item in items] + items[0].bids(99)
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, events)
+
+    code, findings = await audit(services)
+
+    assert code == 0
+    assert findings["ok"]
+    assert (findings["items"], findings["accepted"]) == (1200, 1299)
+    assert findings["kinds"] == {"bid": 1299}
+
+
+async def test_passes_on_empty_stores(archive: Connection, services: Services) -> None:
+    code, findings = await audit(services)
+
+    assert (code, findings["items"]) == (0, 0)
+
+
+async def test_finds_a_missing_last_bid(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    events = Item("lamp").bids(5)
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, events[:4])
+
+    problem = await only_problem(services)
+
+    assert problem == "1 of 5 not archived, the first is seq 5"
+
+
+async def test_finds_a_gap(stores: Stores, archive: Connection, services: Services) -> None:
+    events = Item("lamp").bids(9)
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, [*events[:3], *events[5:]])
+
+    problem = await only_problem(services)
+
+    assert problem == "2 of 9 not archived, the first is seq 4"
+
+
+async def test_finds_an_item_only_redis_has(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    await accept(stores.redis_url, *Item("lamp").bids(3))
+
+    code, findings = await audit(services)
+
+    assert (code, findings["only_in_redis"]) == (1, ["lamp"])
+
+
+async def test_finds_an_item_only_postgres_has(archive: Connection, services: Services) -> None:
+    await archive_all(archive, Item("lamp").bids(3))
+
+    code, findings = await audit(services)
+
+    assert (code, findings["only_in_postgres"]) == (1, ["lamp"])
+
+
+async def test_finds_that_redis_forgot_what_the_archive_has(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    events = Item("lamp").bids(5)
+    await accept(stores.redis_url, *events[:3])
+    await archive_all(archive, events)
+
+    problem = await only_problem(services)
+
+    assert problem == "the archive has seq 5, Redis only 3"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("price", "499", "the last amount is 5.00, Redis' price 4.99"),
+        ("event_id", "another", "Redis' is another"),
+        ("count", "4", "Redis counts 4 bids of 5 events"),
+    ],
+)
+async def test_finds_a_standing_that_differs(
+    stores: Stores, archive: Connection, services: Services, field: str, value: str, problem: str
+) -> None:
+    events = Item("lamp").bids(5)
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, events)
+    async with Redis.from_url(stores.redis_url) as redis:
+        await redis.hset(item_key(partition_of("lamp", PARTITIONS), "lamp"), field, value)
+
+    assert (await only_problem(services)).endswith(problem)
+
+
+@pytest.mark.parametrize("cents", [200, 150])
+async def test_finds_a_price_that_does_not_rise(
+    stores: Stores, archive: Connection, services: Services, cents: int
+) -> None:
+    item = Item("lamp")
+    events = [item.bid(), item.bid(), item.bid(cents=cents), item.bid()]
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, events)
+
+    problem = await only_problem(services)
+
+    assert problem == "the price does not rise at seq 3"
+
+
+async def test_finds_an_archived_item_that_disagrees_with_its_bids(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    events = Item("lamp").bids(5)
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, events)
+    await archive.execute("UPDATE items SET bid_count = 6")
+
+    problem = await only_problem(services)
+
+    assert problem == "the archive's item disagrees with its bids"
+
+
+async def test_dead_letter_accounts_for_its_event_and_is_listed(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    events = Item("lamp").bids(5)
+    bad = events[2].json.replace(b'"amount":3.00', b'"amount":3.001')
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, [*events[:2], bad, *events[3:]])
+
+    code, findings = await audit(services)
+
+    assert code == 0
+    (letter,) = findings["dead_letters"]
+    assert (letter["reason"], letter["item_id"], letter["seq"]) == ("bad_event", "lamp", 3)
+
+
+async def test_dead_letter_at_the_end_stands_for_the_last_event(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    events = Item("lamp").bids(3)
+    bad = events[2].json.replace(b'"amount":3.00', b'"amount":3.001')
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, [*events[:2], bad])
+
+    code, _ = await audit(services)
+
+    assert code == 0
+
+
+async def test_conflict_is_never_content(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    events = Item("lamp").bids(3)
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, [*events, Item("lamp").bid()])
+
+    problem = await only_problem(services)
+
+    assert problem == "1 seq taken by more than one event"
+
+
+async def test_item_in_a_partition_that_is_not_its_own_is_named(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    wrong = next(each for each in ("p00", "p01") if each != partition_of("lamp", PARTITIONS))
+    async with Redis.from_url(stores.redis_url) as redis:
+        await redis.hset(item_key(wrong, "lamp"), "seq", "1")
+
+    code, findings = await audit(services)
+
+    assert (code, findings["astray"]) == (1, ["lamp"])
+
+
+async def test_table_names_failing_items_and_totals(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    good, bad = Item("good").bids(2), Item("bad").bids(2)
+    await accept(stores.redis_url, *good, *bad, outbox=True)
+    await archive_all(archive, [*good, *bad[:1], b"{}"])
+
+    code, said, _ = await services.run("archival", "audit", "--wait", "0")
+    _, everything, _ = await services.run("archival", "audit", "--wait", "0", "--all")
+
+    assert code == 1
+    lines = said.splitlines()
+    assert lines[0].split() == ["ITEM", "SEQ", "ARCHIVED", "DEAD", "PRICE", "PROBLEM"]
+    assert lines[1].startswith("bad ")
+    assert "1 of 2 not archived, the first is seq 2" in lines[1]
+    assert "good " not in said
+    assert "bad_event" in said
+    assert "4 events in the outboxes were not archived" in said
+    assert said.endswith("1 items are wrong.\n")
+    assert any(
+        line.startswith("good ") and line.endswith(" ok") for line in everything.splitlines()
+    )
+
+
+async def test_waits_for_what_is_on_its_way(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    events = Item("lamp").bids(5)
+    partition = partition_of("lamp", PARTITIONS)
+    await accept(stores.redis_url, *events, outbox=True)
+    async with Redis.from_url(stores.redis_url, decode_responses=True) as redis:
+        entries = await redis.xrevrange(outbox_key(partition), count=1)
+    running = asyncio.create_task(services.run("archival", "audit", "--json", "--wait", "20"))
+
+    await archive_all(archive, events)
+    last = OutboxId.parse(str((entries or [])[0][0]))
+    await archive.execute(
+        "INSERT INTO watermarks VALUES ($1, $2, $3) ON CONFLICT (partition)"
+        " DO UPDATE SET last_ms = excluded.last_ms, last_n = excluded.last_n",
+        partition,
+        *last,
+    )
+
+    code, said, complaint = await running
+    assert code == 0, complaint
+    assert json.loads(said)["drained"]
+
+
+async def test_bids_accepted_meanwhile_give_no_false_alarm(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    """The archive is always a little behind Redis here, and now and then ahead of what was read."""
+    items = [Item(f"item-{number}") for number in range(50)]
+    chain = Chain()
+    over = asyncio.Event()
+
+    async def go_on() -> None:
+        while not over.is_set():
+            events = [item.bid() for item in items]
+            await accept(stores.redis_url, *events)
+            portion = Portion()
+            portion.add("bid.events.p00", chain.batch(events).data)
+            await commit(archive, portion)
+
+    going = asyncio.create_task(go_on())
+
+    results = [await audit(services, wait_s=20) for _ in range(3)]
+
+    over.set()
+    await going
+    assert [code for code, _ in results] == [0, 0, 0], results
+
+
+async def test_bad_settings_and_unreachable_stores_exit_with_2(
+    stores: Stores, services: Services
+) -> None:
+    nowhere = "127.0.0.1:1"
+    codes = [
+        await services.run("archival", "audit", env=env)
+        for env in (
+            {"POSTGRES_URL": ""},
+            {"POSTGRES_URL": f"postgresql://{nowhere}/none"},
+            {"REDIS_URL": f"redis://{nowhere}"},
+            {},  # a database without a schema
+        )
+    ]
+
+    assert [code for code, _, _ in codes] == [2, 2, 2, 2]
+    assert not any("Traceback" in complaint for _, _, complaint in codes)
+    sentences = [complaint for _, _, complaint in codes]
+    assert "POSTGRES_URL" in sentences[0]
+    assert "cannot ask PostgreSQL" in sentences[1]
+    assert "cannot ask Redis" in sentences[2]
+    assert "no schema yet" in sentences[3]

@@ -1,0 +1,150 @@
+"""Pulling from a real stream: nothing held back, nothing beyond the bound, nothing acked twice."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from nats.js.errors import NotFoundError
+
+from pkg.archival.consumer import consumer_config, ensure_consumer
+from pkg.archival.deliveries import PULL_BYTES, Deliveries, Delivery
+from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
+from pkg.runtime.nats_link import NatsLink, nats_link
+from pkg.runtime.settings import NatsSettings
+from pkg.runtime.stream import ensure_stream, stream_config
+from tests.integration.archival.auction import Chain, Item, publish
+from tests.integration.archival.test_worker import consumer
+from tests.integration.providers import Servers, Stores
+from tests.waiting import until
+
+
+@asynccontextmanager
+async def delivering(
+    nats_url: str, *, batch: int = 10
+) -> AsyncIterator[tuple[Deliveries, NatsLink]]:
+    settings = NatsSettings(nats_url=nats_url)
+    async with nats_link(settings, name="test") as link:
+
+        async def ensure() -> datetime:
+            await ensure_stream(link.jetstream, stream_config(settings))
+            return await ensure_consumer(link.jetstream, consumer_config(statement_timeout_s=30))
+
+        deliveries = Deliveries(link, ensure, batch=batch)
+        yield deliveries, link
+        await deliveries.close()
+
+
+async def take(deliveries: Deliveries, count: int) -> list[Delivery]:
+    taken = []
+    for _ in range(count):
+        delivery = await deliveries.next(within_s=10)
+        assert delivery is not None
+        taken.append(delivery)
+    return taken
+
+
+async def test_message_comes_at_once_though_the_pull_wants_more(stores: Stores) -> None:
+    async with delivering(stores.nats_url, batch=100) as (deliveries, _):
+        await publish(stores.nats_url, Chain().batch(Item("lamp").bids(1)))
+
+        first = await asyncio.wait_for(deliveries.next(within_s=10), timeout=5)
+
+    assert first is not None
+    assert first.message.subject == "bid.events.p00"
+
+
+async def test_no_more_than_one_pull_is_held_while_nobody_takes(stores: Stores) -> None:
+    """With PostgreSQL away nothing is taken, and so nothing more is fetched."""
+    chain, item = Chain(), Item("lamp")
+    await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(100)))
+    async with delivering(stores.nats_url, batch=10) as (deliveries, _):
+        await take(deliveries, 1)
+
+        await until(lambda: _ack_pending(stores.nats_url, 10), within_s=5)
+        rest = await take(deliveries, 9)
+
+        assert len(rest) == 9
+        assert deliveries.arrived() is None
+
+
+async def test_what_is_held_is_bounded_in_bytes_and_all_of_it_comes(stores: Stores) -> None:
+    large = [("bid.events.p00", bytes(900_000)) for _ in range(20)]
+    await publish(stores.nats_url, *large)
+    async with delivering(stores.nats_url, batch=20) as (deliveries, _):
+        await take(deliveries, 1)
+        pending = (await consumer(stores.nats_url)).num_ack_pending or 0
+
+        await take(deliveries, 19)
+
+        assert pending * 900_000 <= PULL_BYTES
+        assert deliveries.probe() is None
+
+
+async def _ack_pending(nats_url: str, count: int) -> bool:
+    return (await consumer(nats_url)).num_ack_pending == count
+
+
+async def test_acknowledgement_from_an_earlier_life_of_the_consumer_is_not_sent(
+    stores: Stores,
+) -> None:
+    """Its number would acknowledge a message of the new one that nobody archived."""
+    chain, item = Chain(), Item("lamp")
+    await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(3)))
+    async with delivering(stores.nats_url) as (deliveries, link):
+        old = await take(deliveries, 3)
+        await link.jetstream.delete_consumer(STREAM, ARCHIVE_CONSUMER)
+        new = await take(deliveries, 3)
+
+        await deliveries.acknowledge(old)
+        await link.client.flush()
+
+        assert deliveries.lost_acknowledgements == 3
+        assert await _ack_pending(stores.nats_url, 3)
+        await deliveries.acknowledge(new)
+        await until(lambda: _ack_pending(stores.nats_url, 0), within_s=5)
+
+
+async def test_what_nobody_took_is_given_back_at_the_end(stores: Stores) -> None:
+    chain, item = Chain(), Item("lamp")
+    await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(5)))
+    async with delivering(stores.nats_url) as (deliveries, _):
+        await deliveries.acknowledge(await take(deliveries, 1))
+        await until(lambda: _ack_pending(stores.nats_url, 4), within_s=5)
+
+    async with delivering(stores.nats_url) as (deliveries, _):
+        again = await take(deliveries, 4)
+
+        await deliveries.acknowledge(again)
+        await until(lambda: _ack_pending(stores.nats_url, 0), within_s=5)
+
+
+async def test_end_of_waiting_ends_a_wait(stores: Stores) -> None:
+    async with delivering(stores.nats_url) as (deliveries, _):
+        waiting = asyncio.create_task(deliveries.next(within_s=30))
+        await until(lambda: deliveries.probe() is None, within_s=5)
+
+        deliveries.end_waiting()
+
+        assert await asyncio.wait_for(waiting, timeout=5) is None
+
+
+async def test_reconnect_finds_the_same_consumer_and_goes_on(
+    servers: Servers, stores: Stores
+) -> None:
+    chain, item = Chain(), Item("lamp")
+    await publish(stores.nats_url, chain.batch(item.bids(1)))
+    async with delivering(stores.nats_url) as (deliveries, link):
+        held = await take(deliveries, 1)
+        servers.stop("nats")
+        await until(lambda: not link.connected, within_s=5)
+        servers.start("nats")
+        await publish(stores.nats_url, chain.batch(item.bids(1)))
+
+        later = await take(deliveries, 1)
+
+        await deliveries.acknowledge([*held, *later])
+        assert deliveries.lost_acknowledgements == 0
+        await until(
+            lambda: _ack_pending(stores.nats_url, 0), within_s=5, forgiving=(NotFoundError,)
+        )

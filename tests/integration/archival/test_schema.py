@@ -1,0 +1,79 @@
+import asyncio
+
+import asyncpg
+import pytest
+
+from pkg.archival.schema import SchemaTooNewError, migrate, migrations
+from pkg.archival.store import Connection
+from tests.integration.archival.auction import Chain, Item, publish
+from tests.integration.archival.conftest import Workers
+from tests.integration.archival.test_worker import holds
+from tests.integration.processes import Services
+from tests.integration.providers import Stores
+from tests.waiting import until
+
+
+async def test_two_that_start_at_once_make_one_schema(stores: Stores) -> None:
+    connections = [await asyncpg.connect(stores.postgres_url) for _ in range(4)]
+
+    versions = await asyncio.gather(*(migrate(connection) for connection in connections))
+
+    assert set(versions) == {max(migrations())}
+    applied = await connections[0].fetch("SELECT version FROM schema_version ORDER BY version")
+    assert [row["version"] for row in applied] == list(migrations())
+    for connection in connections:
+        await connection.close()
+
+
+async def test_migrating_again_changes_nothing(archive: Connection) -> None:
+    await archive.execute("INSERT INTO items (id, name) VALUES ('lamp', 'A lamp')")
+
+    await migrate(archive)
+
+    assert await archive.fetchval("SELECT name FROM items") == "A lamp"
+
+
+async def test_schema_of_a_newer_program_is_refused(archive: Connection) -> None:
+    await archive.execute("INSERT INTO schema_version (version, name) VALUES (9999, 'future')")
+
+    with pytest.raises(SchemaTooNewError, match=r"9999.*run the newer program"):
+        await migrate(archive)
+
+
+async def test_failed_migration_leaves_nothing_behind(stores: Stores) -> None:
+    connection: Connection = await asyncpg.connect(stores.postgres_url)
+    await connection.execute("CREATE TABLE watermarks (in_the_way int)")
+
+    with pytest.raises(asyncpg.DuplicateTableError):
+        await migrate(connection)
+
+    tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    assert [row["tablename"] for row in tables] == ["watermarks"]
+    await connection.close()
+
+
+async def test_worker_refuses_a_newer_schema_in_one_sentence(
+    archive: Connection, services: Services
+) -> None:
+    await archive.execute("INSERT INTO schema_version (version, name) VALUES (9999, 'future')")
+
+    code, _, complaint = await services.run("archival", env={"ADMIN_ADDR": "127.0.0.1:0"})
+
+    assert code == 1
+    assert "run the newer program" in complaint
+    assert "Traceback" not in complaint
+
+
+async def test_schema_that_vanished_is_made_again(
+    archive: Connection, stores: Stores, workers: Workers
+) -> None:
+    """A database put back from before the archive: the worker finds out by its next failure."""
+    chain, item = Chain(), Item("lamp")
+    workers.start()
+    await publish(stores.nats_url, chain.batch(item.bids(1)))
+    await until(lambda: holds(archive, 1), within_s=10)
+    await archive.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+    await publish(stores.nats_url, chain.batch(item.bids(1)))
+
+    await until(lambda: holds(archive, 1), within_s=10)

@@ -1,0 +1,320 @@
+"""The worker between a real stream and a real database, with either of them going away."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import ConsumerInfo
+from nats.js.errors import NotFoundError
+
+from pkg.archival.store import Connection
+from pkg.auction.events import decode_watermark
+from pkg.auction.outbox import OutboxId
+from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
+from tests.integration.archival.auction import Chain, Item, publish
+from tests.integration.archival.conftest import Workers
+from tests.integration.providers import Servers, Stores
+from tests.waiting import until
+
+PG_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+@asynccontextmanager
+async def connected(nats_url: str) -> AsyncIterator[Client]:
+    client = await nats.connect(nats_url)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def consumer(nats_url: str) -> ConsumerInfo:
+    async with connected(nats_url) as client:
+        info: ConsumerInfo = await client.jetstream().consumer_info(STREAM, ARCHIVE_CONSUMER)
+        return info
+
+
+async def everything_acknowledged(nats_url: str) -> bool:
+    try:
+        info = await consumer(nats_url)
+    except NotFoundError:
+        return False
+    return (info.num_pending, info.num_ack_pending) == (0, 0)
+
+
+async def holds(archive: Connection, count: int) -> bool:
+    try:
+        return bool(await archive.fetchval("SELECT count(*) = $1 FROM bids", count))
+    except asyncpg.UndefinedTableError:
+        return False
+
+
+async def archived_twice_or_torn(archive: Connection) -> list[str]:
+    """Items whose bids are not exactly 1, 2, 3 … or whose count is off."""
+    rows = await archive.fetch(
+        "SELECT item_id FROM bids JOIN items ON id = item_id GROUP BY item_id, items.seq, bid_count"
+        " HAVING count(*) <> max(bids.seq) OR items.seq <> max(bids.seq) OR bid_count <> count(*)"
+    )
+    return [row["item_id"] for row in rows]
+
+
+async def test_published_bids_are_archived_and_acknowledged(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    workers.start()
+    chain, item = Chain(), Item("lamp")
+
+    await publish(stores.nats_url, *(chain.batch(item.bids(50)) for _ in range(10)))
+
+    await until(lambda: holds(archive, 500), within_s=10)
+    await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
+    assert await archived_twice_or_torn(archive) == []
+
+
+async def test_worker_makes_schema_stream_and_consumer_where_none_are(
+    stores: Stores, workers: Workers
+) -> None:
+    workers.start(statement_timeout_s=20.0)
+
+    made = await until(lambda: consumer(stores.nats_url), within_s=10, forgiving=(NotFoundError,))
+
+    assert made.config.ack_wait == 80
+    assert made.config.max_deliver == -1
+    assert made.config.max_ack_pending == 5000
+    await publish(stores.nats_url, Chain().batch(Item("lamp").bids(3)))
+    archive = await asyncpg.connect(stores.postgres_url)
+    await until(lambda: holds(archive, 3), within_s=10)
+    await archive.close()
+
+
+async def test_consumer_made_otherwise_is_brought_into_line(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    await publish(stores.nats_url, Chain().batch(Item("lamp").bids(3)))
+    async with connected(stores.nats_url) as client:
+        await client.jetstream().pull_subscribe("", durable=ARCHIVE_CONSUMER, stream=STREAM)
+
+    workers.start()
+
+    await until(lambda: holds(archive, 3), within_s=10)
+    info = await consumer(stores.nats_url)
+    assert (info.config.ack_wait, info.config.max_ack_pending) == (90, 5000)
+
+
+async def test_lone_bid_is_archived_at_once(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    chain, item = Chain(), Item("lamp")
+    workers.start()
+    await publish(stores.nats_url, chain.batch(item.bids(1)))
+    await until(lambda: holds(archive, 1), within_s=10)
+    batch = chain.batch(item.bids(1))
+    began = time.monotonic()
+
+    await publish(stores.nats_url, batch)
+    await until(lambda: holds(archive, 2), within_s=10)
+
+    assert time.monotonic() - began < 1
+
+
+async def test_two_workers_on_one_stream_archive_each_bid_once(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    items = [Item(f"item-{number}") for number in range(10)]
+    chains = [Chain(f"p0{number}") for number in range(4)]
+    batches = [
+        chains[turn % 4].batch([item.bid() for item in items for _ in range(3)])
+        for turn in range(100)
+    ]
+    for _ in range(2):
+        workers.start(archive_batch_messages=5)
+
+    await publish(stores.nats_url, *batches, *batches[:20])
+
+    await until(lambda: holds(archive, 3000), within_s=20)
+    await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
+    assert await archived_twice_or_torn(archive) == []
+    marks = await archive.fetch("SELECT last_n FROM watermarks ORDER BY partition")
+    assert [row["last_n"] for row in marks] == [25, 25, 25, 25]
+    assert await archive.fetchval("SELECT count(*) FROM dead_letters") == 0
+
+
+async def test_everything_delivered_again_changes_nothing(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    """As after acknowledgements that got lost: here the consumer itself is."""
+    chain, item = Chain(), Item("lamp")
+    workers.start()
+    await publish(stores.nats_url, *(chain.batch(item.bids(20)) for _ in range(10)))
+    await until(lambda: everything_acknowledged(stores.nats_url), within_s=10)
+
+    async with connected(stores.nats_url) as client:
+        await client.jetstream().delete_consumer(STREAM, ARCHIVE_CONSUMER)
+
+    await until(lambda: everything_acknowledged(stores.nats_url), within_s=10)
+    info = await consumer(stores.nats_url)
+    assert info.delivered is not None
+    assert info.delivered.consumer_seq == 10
+    assert await holds(archive, 200)
+    assert await archived_twice_or_torn(archive) == []
+
+
+async def test_message_another_client_gave_back_is_archived(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    await publish(stores.nats_url, Chain().batch(Item("lamp").bids(3)))
+    async with connected(stores.nats_url) as client:
+        pull = await client.jetstream().pull_subscribe("", durable=ARCHIVE_CONSUMER, stream=STREAM)
+        (message,) = await pull.fetch(1)
+        workers.start()
+        await message.nak()
+        await client.flush()
+
+        await until(lambda: holds(archive, 3), within_s=10)
+
+    await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
+
+
+async def test_garbage_does_not_hold_up_what_follows(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    chain, item = Chain(), Item("lamp")
+    first, second = chain.batch(item.bids(2)), chain.batch(item.bids(2))
+    workers.start()
+
+    await publish(stores.nats_url, first, ("bid.events.p00", b"\x00garbage"), second)
+
+    await until(lambda: holds(archive, 4), within_s=10)
+    await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
+    assert await archive.fetchval("SELECT payload FROM dead_letters") == b"\x00garbage"
+
+
+async def test_postgres_that_comes_late_and_goes_loses_nothing(
+    servers: Servers, stores: Stores, workers: Workers
+) -> None:
+    chain, item = Chain(), Item("lamp")
+    servers.stop("postgres")
+    workers.start()
+    await publish(stores.nats_url, *(chain.batch(item.bids(10)) for _ in range(20)))
+    servers.start("postgres")
+    archive = await asyncpg.connect(stores.postgres_url)
+    await until(lambda: holds(archive, 200), within_s=15)
+    await archive.close()
+
+    servers.kill("postgres")
+    await publish(stores.nats_url, *(chain.batch(item.bids(10)) for _ in range(20)))
+    servers.start("postgres")
+
+    archive = await asyncpg.connect(stores.postgres_url)
+    await until(lambda: holds(archive, 400), within_s=15, forgiving=PG_AWAY)
+    await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
+    assert await archived_twice_or_torn(archive) == []
+    await archive.close()
+
+
+async def test_sessions_ended_in_the_middle_of_transactions_lose_nothing(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    chain, item = Chain(), Item("lamp")
+    await publish(stores.nats_url, *(chain.batch(item.bids(20)) for _ in range(100)))
+    workers.start(archive_batch_messages=2, archive_linger_ms=0)
+
+    ended = 0
+    while ended < 4 and not await holds(archive, 2000):
+        ended += await archive.fetchval(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE application_name = 'archival-worker' AND datname = current_database()"
+            " AND state <> 'idle'"
+        )
+        await asyncio.sleep(0.01)
+
+    await until(lambda: holds(archive, 2000), within_s=20)
+    assert ended == 4
+    await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
+    assert await archived_twice_or_torn(archive) == []
+
+
+async def test_nats_that_lost_its_disk_gets_stream_and_consumer_anew(
+    servers: Servers, stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    chain, item = Chain(), Item("lamp")
+    workers.start()
+    await publish(stores.nats_url, chain.batch(item.bids(5)))
+    await until(lambda: holds(archive, 5), within_s=10)
+
+    servers.stop("nats")
+    servers.discard_data("nats")
+    servers.start("nats")
+    await until(lambda: consumer(stores.nats_url), within_s=10, forgiving=(NotFoundError,))
+    await publish(stores.nats_url, chain.batch(item.bids(5)))
+
+    await until(lambda: holds(archive, 10), within_s=10)
+    assert await archive.fetchval("SELECT count(*) FROM watermark_islands") == 0
+
+
+async def test_stream_deleted_under_the_worker_is_found_again(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    chain, item = Chain(), Item("lamp")
+    workers.start()
+    await publish(stores.nats_url, chain.batch(item.bids(5)))
+    await until(lambda: holds(archive, 5), within_s=10)
+
+    async with connected(stores.nats_url) as client:
+        await client.jetstream().delete_stream(STREAM)
+    await publish(stores.nats_url, chain.batch(item.bids(5)))
+
+    await until(lambda: holds(archive, 10), within_s=15)
+
+
+async def test_watermark_is_told_after_the_commit_and_again_by_the_second(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    told: list[tuple[str, OutboxId]] = []
+    chain = Chain("p02")
+    batch = chain.batch(Item("lamp").bids(5))
+    workers.start()
+    async with connected(stores.nats_url) as client:
+
+        async def hear(message: Msg) -> None:
+            told.append(decode_watermark(message.data))
+
+        await client.subscribe("bid.archived.*", cb=hear)
+        await client.flush()
+        await publish(stores.nats_url, batch)
+
+        await until(lambda: ("p02", batch.last) in told, within_s=5)
+        await until(lambda: told.count(("p02", batch.last)) >= 3, within_s=5)
+    assert {partition for partition, _ in told} == {"p02"}
+    assert all(last in {batch.prev, batch.last} for _, last in told)
+
+
+async def test_worker_told_to_stop_leaves_the_rest_to_the_next_at_once(
+    servers: Servers, stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    """Not only after the ninety seconds for which an acknowledgement may be outstanding."""
+    chain, item = Chain(), Item("lamp")
+    first = workers.start()
+    await publish(stores.nats_url, chain.batch(item.bids(1)))
+    await until(lambda: holds(archive, 1), within_s=10)
+    servers.stop("postgres")
+    await publish(stores.nats_url, *(chain.batch(item.bids(10)) for _ in range(10)))
+
+    async def taken() -> bool:
+        info = await consumer(stores.nats_url)
+        return bool(info.num_ack_pending)
+
+    await until(taken, within_s=5)
+    code = await workers.stop(first)
+    servers.start("postgres")
+    workers.start()
+
+    assert code == 0
+    anew = await asyncpg.connect(stores.postgres_url)
+    await until(lambda: holds(anew, 101), within_s=10)
+    await anew.close()
