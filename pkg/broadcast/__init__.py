@@ -1,0 +1,1 @@
+"""Events of accepted bids, from NATS to everybody who watches the item."""

@@ -1,0 +1,121 @@
+"""Puts the broadcaster together, and takes it apart again."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import nats.errors
+from aiohttp import web
+
+from pkg.broadcast import routes
+from pkg.broadcast.audience import Audience
+from pkg.broadcast.channel import Channel, Desk
+from pkg.broadcast.feeds import Feeds
+from pkg.broadcast.laggards import Laggards
+from pkg.broadcast.metrics import Counts
+from pkg.broadcast.position import Patience
+from pkg.broadcast.repairs import Repairs
+from pkg.broadcast.rounds import Rounds
+from pkg.broadcast.settings import BroadcastSettings
+from pkg.runtime import health, logs
+from pkg.runtime.background import Background
+from pkg.runtime.health import Readiness
+from pkg.runtime.metrics import registry_of
+from pkg.runtime.nats_link import NatsLink, nats_link
+from pkg.runtime.process import EXIT_FAILED, EXIT_OK
+from pkg.runtime.redis_meta import redis_client
+from pkg.runtime.serving import Listener, admin, bind, serve_until
+from pkg.runtime.stream import ensure_stream, stream_config
+
+BROADCAST = "broadcast-service"
+
+log = logs.get("app")
+
+
+async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
+    readiness = Readiness(BROADCAST)
+    counts = Counts()
+    channels: dict[str, Channel] = {}
+    counts.watched_items = channels.__len__
+    registry = registry_of(counts)
+    listening = bind(settings.server_addr)
+    # Connections inherit it. The kernel would hold megabytes for a viewer that does not read.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.viewer_socket_bytes)
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(
+            redis_client(settings.redis_target, timeout_s=settings.redis_timeout_s, name=BROADCAST)
+        )
+        link = await stack.enter_async_context(nats_link(settings, name=BROADCAST))
+        repairs = Repairs(
+            redis,
+            partitions=settings.partitions,
+            repair_s=settings.repair_s,
+            watched=channels.values,
+            counts=counts,
+        )
+        rounds = Rounds()
+        laggards = Laggards(slow_viewer_s=settings.slow_viewer_s, counts=counts)
+        feeds = Feeds(link, repairs, counts)
+        audience = Audience(
+            channels,
+            Desk(
+                reads=repairs,
+                rounds=rounds,
+                laggards=laggards,
+                counts=counts,
+                patience=Patience(gap_wait_s=settings.gap_wait_s, confirm_s=settings.repair_s / 2),
+                conflate_s=settings.conflate_s,
+            ),
+            feeds,
+            partitions=settings.partitions,
+            max_viewers=settings.max_viewers,
+        )
+        background = await stack.enter_async_context(Background(stop))
+        background.start(rounds.run(), name="rounds")
+        background.start(laggards.run(), name="laggards")
+        background.start(repairs.run(), name="repairs")
+        background.start(feeds.run(), name="feeds")
+        background.start(feeds.keep_attached(), name="subscriptions")
+        background.start(_keep_stream(link, settings), name="stream")
+        readiness.watch("redis", repairs.probe)
+        readiness.watch("nats", link.probe)
+        readiness.watch("background", background.probe)
+        await stack.enter_async_context(admin(settings, readiness, registry))
+        app = web.Application(middlewares=[routes.errors_as_json])
+        app[routes.AUDIENCE] = audience
+        app[routes.READINESS] = readiness
+        app[routes.SETTINGS] = settings
+        app.add_routes([*routes.ROUTES, *health.routes(readiness, registry)])
+        app.on_response_prepare.append(routes.close_while_draining)
+        server = await stack.enter_async_context(_running(app))
+        await serve_until(
+            stop, Listener(listening, server, readiness), settings, before_drain=audience.close
+        )
+    return EXIT_FAILED if background.died else EXIT_OK
+
+
+@asynccontextmanager
+async def _running(app: web.Application) -> AsyncIterator[web.Server]:
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        assert runner.server is not None  # noqa: S101 - setup makes it
+        yield runner.server
+    finally:
+        await runner.cleanup()
+
+
+async def _keep_stream(link: NatsLink, settings: BroadcastSettings) -> None:
+    """Makes the stream where it is missing, after every connect. Viewers do not need it."""
+    connected = asyncio.Event()
+    link.on_connect(connected.set)
+    if link.connected:
+        connected.set()
+    while True:
+        await connected.wait()
+        connected.clear()
+        try:
+            await ensure_stream(link.jetstream, stream_config(settings))
+        except (nats.errors.Error, TimeoutError, OSError) as error:
+            log.warning("stream not made", error=str(error))

@@ -1,0 +1,208 @@
+"""Batches of events from NATS, a core subscription for each partition that is watched."""
+
+import asyncio
+from collections import deque
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from pkg.auction.events import UndecodableError, decode_batch
+from pkg.auction.outbox import OutboxId
+from pkg.auction.subjects import events_subject
+from pkg.broadcast.channel import Channel, Reads
+from pkg.broadcast.metrics import Counts
+from pkg.broadcast.standing import Event
+from pkg.runtime import logs
+from pkg.runtime.nats_link import NatsLink
+
+INBOX_MESSAGES = 4096
+INBOX_BYTES = 16 * 1024 * 1024
+"""What may wait to be told. Beyond it messages are dropped, and their items read from Redis."""
+LINGER_S = 5.0
+"""How long a subscription nobody needs is kept: viewers come back."""
+_ANSWER_S = 2
+
+log = logs.get("feeds")
+
+
+class Feed:
+    """A partition's subscription, and the channels it is for."""
+
+    def __init__(self, partition: str, client: Client, inbox: "Inbox") -> None:
+        self.partition = partition
+        self.channels: dict[str, Channel] = {}
+        self.last: OutboxId | None = None
+        """Outbox id up to which batches were seen."""
+        self._client = client
+        self._inbox = inbox
+        self._subscription: Subscription | None = None
+        self._attached = False
+        self._failed_at = float("-inf")
+        self._changing = asyncio.Lock()
+
+    async def attach(self) -> bool:
+        """Returns when NATS sends us every new batch, or when it is away; true if that is new.
+
+        A reading of Redis that starts afterwards, and the events that come, leave nothing out.
+        When NATS was away, this is called again at its return.
+        """
+        if self._attached:
+            return False
+        now = asyncio.get_running_loop().time
+        async with self._changing:
+            if self._attached or not self._client.is_connected:
+                return False
+            if now() - self._failed_at < _ANSWER_S:
+                return False  # who waited for the lock need not wait for the same again
+            try:
+                if self._subscription is None:
+                    self._subscription = await self._client.subscribe(
+                        events_subject(self.partition), cb=self._received
+                    )
+                await self._client.flush(timeout=_ANSWER_S)
+            except (nats.errors.Error, TimeoutError, OSError) as error:
+                self._failed_at = now()
+                log.warning("not subscribed", partition=self.partition, error=str(error))
+            else:
+                self._attached = True
+            return self._attached
+
+    def lost(self) -> None:
+        """After a reconnect. The client repeats the subscription; what came between is missing."""
+        self._attached = False
+        self._failed_at = float("-inf")
+
+    async def detach_idle(self) -> None:
+        async with self._changing:
+            if self.channels or self._subscription is None:
+                return
+            subscription, self._subscription = self._subscription, None
+            self._attached = False
+            self.last = None
+            try:
+                await subscription.unsubscribe()
+            except (nats.errors.Error, OSError) as error:
+                log.warning("not unsubscribed", partition=self.partition, error=str(error))
+
+    async def _received(self, message: Msg) -> None:
+        self._inbox.put(self, message.data)
+
+
+class Inbox:
+    """Messages on their way from the client to the task that tells viewers.
+
+    The client calls back from a task of its own that would swallow an error; here it surfaces.
+    """
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self._messages: deque[tuple[Feed, bytes]] = deque()
+        self._bytes = 0
+        self._lossy: set[Feed] = set()
+        self._some = asyncio.Event()
+
+    def put(self, feed: Feed, data: bytes) -> None:
+        if len(self._messages) >= INBOX_MESSAGES or self._bytes >= INBOX_BYTES:
+            self._counts.inbox_dropped += 1
+            self._lossy.add(feed)
+        else:
+            self._messages.append((feed, data))
+            self._bytes += len(data)
+        self._some.set()
+
+    async def next(self) -> tuple[Feed, bytes]:
+        while not self._messages:
+            self._some.clear()
+            await self._some.wait()
+        feed, data = self._messages.popleft()
+        self._bytes -= len(data)
+        return feed, data
+
+    def take_lossy(self) -> set[Feed]:
+        lossy, self._lossy = self._lossy, set()
+        return lossy
+
+
+class Feeds:
+    def __init__(self, link: NatsLink, reads: Reads, counts: Counts) -> None:
+        self._client = link.client
+        self._reads = reads
+        self._counts = counts
+        self._inbox = Inbox(counts)
+        self._feeds: dict[str, Feed] = {}
+        self._reconnected = asyncio.Event()
+        link.on_connect(self._reconnected.set)
+
+    def of(self, partition: str) -> Feed:
+        feed = self._feeds.get(partition)
+        if feed is None:
+            feed = self._feeds[partition] = Feed(partition, self._client, self._inbox)
+        return feed
+
+    async def run(self) -> None:
+        """Tells viewers what NATS sends, a message at a time, others getting their turn between."""
+        while True:
+            feed, data = await self._inbox.next()
+            self._take(feed, data)
+            for lossy in self._inbox.take_lossy():
+                self._read_all(lossy)
+            await asyncio.sleep(0)
+
+    async def keep_attached(self) -> None:
+        """After every connect subscribes anew and reads what was missed; drops what is idle."""
+        while True:
+            try:
+                async with asyncio.timeout(LINGER_S):
+                    await self._reconnected.wait()
+            except TimeoutError:
+                for feed in tuple(self._feeds.values()):
+                    await feed.detach_idle()
+                    if feed.channels and await feed.attach():
+                        self._read_all(feed)
+                continue
+            self._reconnected.clear()
+            for feed in tuple(self._feeds.values()):
+                feed.lost()
+                if feed.channels and await feed.attach():
+                    self._read_all(feed)
+
+    def _take(self, feed: Feed, data: bytes) -> None:
+        try:
+            batch = decode_batch(data)
+        except UndecodableError as error:
+            self._counts.events_undecodable += 1
+            log.warning("message cannot be read", partition=feed.partition, error=str(error))
+            self._read_all(feed)
+            return
+        self._follow_chain(feed, OutboxId.parse(batch.prev), OutboxId.parse(batch.last))
+        touched: dict[Channel, None] = {}
+        for raw in batch.events:
+            self._counts.events_received += 1
+            try:
+                event = Event.read(raw)
+            except UndecodableError as error:
+                self._counts.events_undecodable += 1
+                log.warning("event cannot be read", partition=feed.partition, error=str(error))
+                continue
+            channel = feed.channels.get(event.bid.item_id)
+            if channel is not None:
+                channel.event(event)
+                touched[channel] = None
+        for channel in touched:
+            channel.flush()
+
+    def _follow_chain(self, feed: Feed, prev: OutboxId, last: OutboxId) -> None:
+        """A batch that begins after the last one seen says that one in between was missed."""
+        if feed.last is None:
+            feed.last = last
+            return
+        if prev > feed.last:
+            self._counts.batches_missed += 1
+            self._read_all(feed)
+        feed.last = max(feed.last, last)
+
+    def _read_all(self, feed: Feed) -> None:
+        for channel in feed.channels.values():
+            self._reads.ask(channel)

@@ -1,0 +1,160 @@
+"""Reading items from Redis: when the first viewer comes, when something is missing, and in turn."""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from pkg.auction.item import FIELDS, ItemState, partition_names
+from pkg.auction.keys import item_key, meta_key
+from pkg.broadcast.channel import Channel
+from pkg.broadcast.metrics import Counts
+from pkg.broadcast.standing import Standing
+from pkg.runtime import logs
+from pkg.runtime.redis_meta import PARTITIONS, PartitionsDifferError
+
+READ_AT_ONCE = 500
+"""Items a pipeline reads: about 15 ms of this process."""
+_RETRY_S = 0.5
+
+log = logs.get("repairs")
+
+
+class Repairs:
+    """One reading at a time, so that what is asked for now is read by one that starts later.
+
+    This task is the only one that talks to Redis, and only reads.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        partitions: int,
+        repair_s: float,
+        watched: Callable[[], Iterable[Channel]],
+        counts: Counts,
+    ) -> None:
+        self._redis = redis
+        self._partitions = partitions
+        self._repair_s = repair_s
+        self._watched = watched
+        self._counts = counts
+        self._asked: dict[Channel, None] = {}
+        self._in_turn: deque[list[Channel]] = deque()
+        self._wake = asyncio.Event()
+        self._up: bool | None = None
+        self._next_turn = 0.0
+
+    def probe(self) -> str | None:
+        """For ``Readiness.watch``."""
+        return None if self._up else "down"
+
+    def ask(self, channel: Channel) -> None:
+        """Reads the item before those whose turn it is. Twice asked is read once."""
+        self._asked[channel] = None
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled.
+
+        Raises:
+            PartitionsDifferError: items would be looked for in the wrong place.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                if self._asked:
+                    await self._read(self._take_asked())
+                elif self._in_turn:
+                    await self._read(self._in_turn.popleft())
+                elif loop.time() >= self._next_turn:
+                    self._next_turn = loop.time() + self._repair_s
+                    await self._check_partitions()
+                    self._in_turn.extend(self._turns())
+                else:
+                    await self._pause(self._next_turn - loop.time())
+            except (RedisError, OSError) as error:
+                self._next_turn = loop.time() + min(_RETRY_S, self._repair_s)
+                self._is_down(error)
+
+    def _take_asked(self) -> list[Channel]:
+        batch = list(self._asked)[:READ_AT_ONCE]
+        for channel in batch:
+            del self._asked[channel]
+        return batch
+
+    def _turns(self) -> Iterable[list[Channel]]:
+        """Every watched item, a pipeline a partition, or several of a bounded size."""
+        by_partition: defaultdict[str, list[Channel]] = defaultdict(list)
+        for channel in self._watched():
+            by_partition[channel.partition].append(channel)
+        for channels in by_partition.values():
+            for start in range(0, len(channels), READ_AT_ONCE):
+                yield channels[start : start + READ_AT_ONCE]
+
+    async def _pause(self, longest_s: float) -> None:
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _read(self, channels: Sequence[Channel]) -> None:
+        asked_at = [channel.position.standing for channel in channels]
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for channel in channels:
+                    pipeline.hmget(item_key(channel.partition, channel.item_id), FIELDS)
+                answers = await pipeline.execute(raise_on_error=False)
+        except (RedisError, OSError):
+            for channel in channels:
+                channel.unreadable()
+            raise
+        self._is_up()
+        for channel, answer, before in zip(channels, answers, asked_at, strict=True):
+            self._counts.repair_reads += 1
+            try:
+                if isinstance(answer, RedisError):
+                    raise answer
+                found = Standing.of(ItemState.from_redis(answer))
+            except (RedisError, ValueError) as error:
+                # This item alone cannot be read: a key of another type, or not our text in it.
+                self._counts.repair_reads_failed += 1
+                log.warning("item cannot be read", item=channel.item_id, error=str(error))
+                channel.unreadable()
+            else:
+                channel.read(found, asked_at=before)
+
+    async def _check_partitions(self) -> None:
+        """Only reads: a Redis that is full, or a replica, still serves viewers."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for partition in partition_names(self._partitions):
+                pipeline.hget(meta_key(partition), PARTITIONS)
+            recorded = await pipeline.execute()
+        for number in recorded:
+            if number is not None and int(number) != self._partitions:
+                raise PartitionsDifferError(
+                    f"this Redis was filled with PARTITIONS={int(number)}, "
+                    f"this process is set to {self._partitions}"
+                )
+        self._is_up()
+
+    def _is_up(self) -> None:
+        if not self._up:
+            log.info("redis answers")
+        self._up = True
+
+    def _is_down(self, error: Exception) -> None:
+        """Nobody waits for a Redis that is away: who is asked for now is told so."""
+        self._counts.repair_reads_failed += 1
+        if self._up is not False:
+            log.warning("redis does not answer; trying on", error=str(error))
+        self._up = False
+        self._in_turn.clear()
+        for channel in self._asked:
+            channel.unreadable()
+        self._asked.clear()

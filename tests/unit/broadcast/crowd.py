@@ -1,0 +1,54 @@
+"""Viewers on transports that only remember."""
+
+import asyncio
+import json
+from typing import Any, cast
+
+from aiohttp import web
+
+from pkg.broadcast.viewer import Mode, Viewer
+
+
+class Pipe:
+    """The part of a transport that a channel uses."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+        self.stuck = 0
+        self.closing = False
+
+    def write(self, data: bytes) -> None:
+        assert not self.closing, "written to after it was closed"
+        self.written += data
+
+    def set_write_buffer_limits(self, *, high: int) -> None:
+        self.high = high
+
+    def get_write_buffer_size(self) -> int:
+        return self.stuck
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    def messages(self) -> list[dict[str, Any]]:
+        data, at, messages = bytes(self.written), 0, []
+        while at < len(data):
+            size, start = data[at + 1], at + 2
+            if size == 126:
+                size, start = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
+            messages.append(json.loads(data[start : start + size]))
+            at = start + size
+        return messages
+
+    def seqs(self) -> list[int]:
+        return [message["seq"] for message in self.messages()]
+
+
+def sit(mode: Mode = Mode.EVENTS) -> tuple[Viewer, Pipe]:
+    pipe = Pipe()
+    transport = cast("asyncio.Transport", pipe)
+    request = cast("web.Request", None)  # only asked when a connection is cut
+    return Viewer(request, transport, mode, buffer_bytes=64 * 1024), pipe

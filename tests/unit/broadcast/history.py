@@ -1,0 +1,31 @@
+"""An item's history of bids, a euro apart, as events that came from NATS."""
+
+from decimal import Decimal
+
+from pkg.auction.bid import Strategy
+from pkg.auction.events import BidEvent
+from pkg.broadcast.standing import Event, Standing
+
+
+def event(seq: int, *, branch: str = "a", cents: int | None = None, previous: int = -1) -> Event:
+    """``branch`` names the history: another one has other bids at the same ``seq``."""
+    amount = seq * 100 if cents is None else cents
+    before = (seq - 1) * 100 if previous < 0 else previous
+    bid = BidEvent(
+        kind="bid",
+        event_id=f"{branch}-{seq}",
+        item_id="lamp",
+        bid_id=f"bid-{branch}-{seq}",
+        user_id="ann",
+        strategy=Strategy.LUA,
+        amount=Decimal(amount).scaleb(-2),
+        previous_bid=Decimal(before).scaleb(-2),
+        timestamp="2026-01-01T00:00:00.000001Z",
+        seq=seq,
+    )
+    return Event(seq, before, 0.0, standing(seq, branch=branch, cents=amount), bid)
+
+
+def standing(seq: int, *, branch: str = "a", cents: int | None = None) -> Standing:
+    price = seq * 100 if cents is None else cents
+    return Standing(seq, price, "ann" if seq else None, "active", f"{branch}-{seq}")

@@ -1,0 +1,233 @@
+import random
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pkg.broadcast.metrics import Counts
+from pkg.broadcast.position import MAX_HELD, Jump, News, Patience, Position
+from tests.unit.broadcast.history import event, standing
+
+WAIT = Patience(gap_wait_s=1.0, confirm_s=2.0)
+
+
+def at(seq: int) -> Position:
+    """A position that was read from Redis at ``seq``."""
+    position = Position(WAIT, Counts())
+    position.read(standing(seq), asked_at=None, now=0.0)
+    return position
+
+
+def seqs(news: Sequence[News]) -> list[int]:
+    return [each.after.seq for each in news]
+
+
+def test_next_event_is_told() -> None:
+    position = at(4)
+
+    assert seqs(position.event(event(5), 0.0)) == [5]
+    assert position.standing == standing(5)
+
+
+def test_event_told_before_is_a_duplicate() -> None:
+    position = at(4)
+
+    assert not position.event(event(4), 0.0)
+    assert not position.event(event(1), 0.0)
+    assert not position.wants_reading
+    assert position.deadline() is None
+
+
+def test_events_that_come_before_the_first_reading_are_told_where_they_go_beyond_it() -> None:
+    position = Position(WAIT, Counts())
+
+    for seq in (3, 4, 5, 6):
+        assert not position.event(event(seq), 0.0)
+
+    assert seqs(position.read(standing(4), asked_at=None, now=0.0)) == [5, 6]
+
+
+def test_event_beyond_the_next_is_held_until_the_missing_one_comes() -> None:
+    position = at(4)
+
+    assert not position.event(event(7), 0.0)
+    assert not position.event(event(6), 0.1)
+    assert position.wants_reading
+    assert seqs(position.event(event(5), 0.2)) == [5, 6, 7]
+    assert position.deadline() is None
+    assert position._counts.gaps_filled == 1
+
+
+def test_missing_event_is_given_up_after_the_wait_and_what_was_held_goes_on() -> None:
+    position = at(4)
+    position.event(event(7), 0.0)
+    position.event(event(8), 0.5)
+
+    assert not position.overdue(0.9)
+    news = position.overdue(1.0)
+
+    assert news == [Jump(standing(7), reset=False), event(8)]
+    assert position._counts.gaps_jumped == 1
+
+
+def test_redis_ahead_is_given_time_to_be_told_by_events() -> None:
+    position = at(4)
+
+    assert not position.read(standing(6), asked_at=standing(4), now=0.0)
+    assert seqs(position.event(event(5), 0.9)) == [5]
+    assert not position.overdue(1.5)  # it moved: what is behind is on its way
+    assert seqs(position.event(event(6), 1.6)) == [6]
+    assert position.deadline() is None
+
+
+def test_redis_ahead_of_events_that_never_come_is_told_by_a_snapshot() -> None:
+    position = at(4)
+    position.read(standing(6), asked_at=standing(4), now=0.0)
+
+    assert position.overdue(1.0) == [Jump(standing(6), reset=False)]
+    assert position.deadline() is None
+
+
+def test_reading_older_than_the_event_that_came_meanwhile_is_no_reset() -> None:
+    position = at(4)
+    asked_at = position.standing
+    position.event(event(5), 0.0)
+
+    for now in (0.0, 2.0, 4.0):
+        assert not position.read(standing(4), asked_at=asked_at, now=now)
+    assert position.standing == standing(5)
+
+
+def test_redis_behind_is_adopted_only_when_a_second_reading_says_so() -> None:
+    position = at(9)
+
+    assert not position.read(standing(4), asked_at=standing(9), now=0.0)
+    assert not position.read(standing(4), asked_at=standing(9), now=1.9)
+    assert position.read(standing(4), asked_at=standing(9), now=2.0) == (
+        Jump(standing(4), reset=True),
+    )
+    assert seqs(position.event(event(5), 2.1)) == [5]
+
+
+def test_redis_that_gets_back_what_it_forgot_resets_nobody() -> None:
+    position = at(9)
+
+    position.read(standing(4), asked_at=standing(9), now=0.0)
+    position.read(standing(9), asked_at=standing(9), now=2.0)
+
+    assert not position.read(standing(4), asked_at=standing(9), now=2.1)
+    assert position.standing == standing(9)
+
+
+def test_another_bid_at_the_same_seq_is_a_conflict() -> None:
+    position = at(9)
+    other = standing(9, branch="b")
+
+    assert not position.event(event(9, branch="b"), 0.0)
+    assert position.wants_reading
+    assert not position.read(other, asked_at=standing(9), now=0.0)
+    assert position.read(other, asked_at=standing(9), now=2.0) == (Jump(other, reset=True),)
+
+
+def test_event_of_another_history_never_lowers_the_price_before_redis_says_so() -> None:
+    """Redis forgot, other bids were placed, and their seq has just passed ours."""
+    position = at(9)
+    cheaper = event(10, branch="b", cents=600, previous=500)
+
+    assert not position.event(cheaper, 0.0)
+    assert position.wants_reading
+    position.wants_reading = False
+    assert not position.overdue(1.0)
+    assert position.wants_reading
+    assert not position.read(cheaper.after, asked_at=standing(9), now=1.5)
+    assert position.overdue(2.0) == (Jump(cheaper.after, reset=True),)
+    follower = event(11, branch="b", cents=700, previous=600)
+    assert position.event(follower, 2.1) == (follower,)
+
+
+def test_event_that_redis_never_held_is_dropped() -> None:
+    position = at(9)
+    position.event(event(10, branch="lost", cents=5000, previous=4000), 0.0)
+
+    position.read(standing(9), asked_at=standing(9), now=0.1)
+
+    assert seqs(position.event(event(10), 0.2)) == [10]
+    assert position.deadline() is None
+
+
+def test_redis_ahead_with_a_lower_price_is_a_reset_and_not_a_snapshot() -> None:
+    position = at(9)
+    elsewhere = standing(12, branch="b", cents=300)
+    position.read(elsewhere, asked_at=standing(9), now=0.0)
+
+    assert position.overdue(1.0) == (Jump(elsewhere, reset=True),)
+
+
+def test_held_events_are_bounded_and_the_gap_given_up_at_the_bound() -> None:
+    position = at(0)
+
+    told: list[int] = []
+    for seq in range(2, MAX_HELD + 3):
+        told += seqs(position.event(event(seq), 0.0))
+
+    assert told == list(range(2, MAX_HELD + 3))
+    assert len(position._held) == 0
+
+
+def test_events_held_before_the_first_reading_are_bounded() -> None:
+    position = Position(WAIT, Counts())
+
+    for seq in range(1, 3 * MAX_HELD):
+        position.event(event(seq), 0.0)
+
+    assert len(position._held) == MAX_HELD
+
+
+def test_events_held_of_a_contradictory_history_are_bounded() -> None:
+    position = at(1)
+    position.event(event(2, branch="b", cents=50, previous=40), 0.0)
+
+    for seq in range(3, MAX_HELD + 50):
+        position.event(event(seq), 0.0)
+
+    assert len(position._held) <= MAX_HELD + 1
+
+
+@given(
+    lost=st.sets(st.integers(1, 40), max_size=10),
+    seed=st.integers(0, 2**32),
+    disorder=st.integers(0, 6),
+)
+def test_whatever_is_lost_repeated_or_shuffled_viewers_end_at_the_truth(
+    lost: set[int], seed: int, disorder: int
+) -> None:
+    """``seq`` always rises, an event follows its predecessor, and the end is Redis' state."""
+    chance = random.Random(seed)
+    arriving = [seq for seq in range(1, 41) if seq not in lost]
+    arriving += chance.sample(arriving, k=len(arriving) // 3)
+    arriving.sort(key=lambda seq: seq + chance.uniform(0, disorder))
+    position = at(0)
+    told: list[News] = []
+
+    now = 0.0
+    for seq in arriving:
+        now += chance.choice((0.0, 0.01, 0.3))
+        told += position.event(event(seq), now)
+        told += position.overdue(now)
+        if chance.random() < 0.1:
+            asked_at = position.standing
+            truth = max(seq, position.standing.seq if position.standing else 0)
+            told += position.read(standing(truth), asked_at=asked_at, now=now)
+    told += position.read(standing(40), asked_at=position.standing, now=now)
+    while (deadline := position.deadline()) is not None:
+        told += position.overdue(deadline)
+
+    before = 0
+    for news in told:
+        if isinstance(news, Jump):
+            assert news.after.seq > before
+            assert not news.reset
+        else:
+            assert news.seq == before + 1
+        before = news.after.seq
+    assert before == 40

@@ -1,0 +1,32 @@
+import pytest
+
+from pkg.auction.events import UndecodableError
+from pkg.broadcast.standing import Event
+
+EVENT = (
+    '{"kind":"bid","event_id":"e","item_id":"lamp","bid_id":"b","user_id":"ann",'
+    '"strategy":"lua","amount":AMOUNT,"previous_bid":0.00,"timestamp":"INSTANT","seq":1}'
+)
+INSTANT = "2026-01-01T00:00:00.250000Z"
+
+
+def text(*, amount: str = "200.00", instant: str = INSTANT) -> bytes:
+    return EVENT.replace("AMOUNT", amount).replace("INSTANT", instant).encode()
+
+
+def test_event_is_read_with_its_price_in_cents_and_its_instant_in_utc() -> None:
+    event = Event.read(text())
+
+    assert (event.after.price_cents, event.previous_cents) == (20_000, 0)
+    assert event.placed_at == pytest.approx(1767225600.25)
+
+
+@pytest.mark.parametrize("amount", ["1e999999", '"NaN"', '"Infinity"', "1e16"])
+def test_amount_out_of_bounds_is_no_event(amount: str) -> None:
+    with pytest.raises(UndecodableError):
+        Event.read(text(amount=amount))
+
+
+def test_instant_that_is_none_is_no_event() -> None:
+    with pytest.raises(UndecodableError):
+        Event.read(text(instant="yesterday"))
