@@ -1,0 +1,3 @@
+from pkg.devkit.cli import main
+
+main()

@@ -1,0 +1,120 @@
+"""Bidding and watching from the command line, as any client of the system would."""
+
+import asyncio
+import http.client
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from pkg.devkit.errors import BadArgument, BidkitError
+
+ANSWER_WITHIN_S = 10.0
+RECONNECT_AFTER_S = 0.5
+_JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The auction's answer to a bid: accepted, or refused by a rule."""
+
+    accepted: bool
+    message: str
+    text: str
+    """The answer as it came, JSON."""
+
+
+def place_bid(
+    api_url: str, item: str, amount: str, *, user: str, strategy: str | None = None
+) -> Outcome:
+    """The amount goes out as it was typed, digit by digit.
+
+    Raises BidkitError, with the API's own words when it gave any.
+    """
+    if not _JSON_NUMBER.fullmatch(amount):
+        raise BadArgument(f"{amount!r} is no amount; write one such as 125.50.")
+    address = urlsplit(api_url)
+    connection = http.client.HTTPConnection(
+        str(address.hostname), address.port, timeout=ANSWER_WITHIN_S
+    )
+    headers = {"Content-Type": "application/json"}
+    if strategy:
+        headers["X-Bid-Strategy"] = strategy
+    body = f'{{"user_id": {json.dumps(user)}, "amount": {amount}}}'
+    try:
+        path = f"/api/v1/items/{quote(item, safe='')}/bid"
+        connection.request("POST", path, body, headers)
+        response = connection.getresponse()
+        text = response.read().decode()
+        answer = _object(text)
+    except TimeoutError as error:
+        raise BidkitError(
+            f"no answer from {api_url} in {ANSWER_WITHIN_S:g} s; the bid may have been accepted."
+        ) from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise BidkitError(f"no answer from {api_url}: {error}.") from error
+    finally:
+        connection.close()
+    if "error" in answer:
+        code = answer.get("code", "no code")
+        raise BidkitError(f"{answer['error']} ({response.status}, {code})")
+    return Outcome(
+        accepted=answer.get("success") is True, message=str(answer.get("message")), text=text
+    )
+
+
+async def watch(
+    websocket_url: str,
+    item: str,
+    *,
+    latest: bool,
+    show: Callable[[str], None],
+    notice: Callable[[str], None],
+) -> None:
+    """Shows every message until cancelled; connects again when the service restarts."""
+    from aiohttp import ClientError, ClientSession, WSMsgType  # 0.2 s that other verbs need not
+
+    url = f"{websocket_url}/ws/items/{quote(item, safe='')}{'?mode=latest' if latest else ''}"
+    connected = False
+    async with ClientSession() as session:
+        while True:
+            try:
+                async with session.ws_connect(url, max_msg_size=0) as socket:
+                    connected = True
+                    async for message in socket:
+                        if message.type is WSMsgType.TEXT:
+                            show(message.data)
+                    notice(f"the connection was closed ({socket.close_code}); connecting again")
+            except ClientError as error:
+                if not connected:
+                    raise BidkitError(f"cannot watch at {url}: {error}.") from error
+            await asyncio.sleep(RECONNECT_AFTER_S)
+
+
+def line_of(text: str) -> str:
+    """A message of the broadcast as one line for people."""
+    message = _object(text)
+    seq = f"#{message.get('seq', '?')}"
+    if kind := message.get("type"):
+        price = _money(message.get("current_bid"))
+        by = message.get("highest_bidder_id") or "nobody"
+        skipped = f", {message['skipped']} skipped" if message.get("skipped") else ""
+        reset = ", the price was reset" if message.get("reset") else ""
+        return f"{seq:>7}  {price:>16}  {by}  ({kind}{skipped}{reset})"
+    before = _money(message.get("previous_bid"))
+    price = _money(message.get("amount"))
+    return f"{seq:>7}  {price:>16}  {message.get('user_id')}  (before: {before})"
+
+
+def _object(text: str) -> dict[str, Any]:
+    answer = json.loads(text, parse_float=Decimal)
+    if not isinstance(answer, dict):
+        raise ValueError(f"not an answer of the system: {text[:80]}")  # noqa: TRY004 - a value
+    return answer
+
+
+def _money(amount: object) -> str:
+    return f"{amount:,.2f}" if isinstance(amount, int | Decimal) else "-"

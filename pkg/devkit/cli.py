@@ -1,0 +1,277 @@
+"""bidkit's verbs. What they do is elsewhere; here is what they are called and what they print."""
+
+import asyncio
+import sys
+from enum import StrEnum
+from typing import Annotated, NoReturn
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pkg.devkit import bidding, views
+from pkg.devkit.backend import Backend, Options
+from pkg.devkit.errors import BadArgument, BidkitError, BidRefused
+from pkg.devkit.faults.command import app as fault
+from pkg.devkit.names import SERVICES, STORES, named, scaling
+from pkg.devkit.process.backend import ProcessBackend
+from pkg.devkit.process.home import Home
+from pkg.devkit.progress import Progress
+from pkg.devkit.settings import PROJECT, DevkitSettings
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="bidkit",
+    help="Run, watch, break and measure the bidding system on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class BackendName(StrEnum):
+    PROCESS = "process"
+
+
+class Strategy(StrEnum):
+    LUA = "lua"
+    OPTIMISTIC = "optimistic"
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+app.add_typer(fault, name="fault")
+
+ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help=", ".join(SERVICES))]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="For people or programs.")]
+
+
+@app.command()
+def up(
+    *,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave it running.")] = False,
+    on: Annotated[BackendName, typer.Option(help="What to run it on.")] = BackendName.PROCESS,
+    api_port: Annotated[int | None, typer.Option(min=1, max=65535, help="8080 at first.")] = None,
+    broadcast_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="8081 at first.")
+    ] = None,
+    bid_strategy: Annotated[Strategy | None, typer.Option(help="lua at first.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting for the services; repeatable."),
+    ] = None,
+) -> None:
+    """Start everything and wait until it is ready; Ctrl-C stops it, in order.
+
+    What is given here, and what `scale` does, is remembered until `down --volumes`.
+    """
+    options = Options(
+        api_port=api_port,
+        broadcast_port=broadcast_port,
+        bid_strategy=bid_strategy.value if bid_strategy else None,
+        settings=dict(_setting(text) for text in settings or ()),
+    )
+    farewell = "./bidkit down stops it." if detach else "Ctrl-C stops it."
+    with Progress(views.console(), farewell=farewell) as watcher:
+        _backend(on).up(options, detach=detach, watcher=watcher)
+
+
+@app.command()
+def down(
+    *, volumes: Annotated[bool, typer.Option("--volumes", help="Delete all data too.")] = False
+) -> None:
+    """Stop everything, in order; the data stays unless told otherwise."""
+    console = views.console()
+    was_running = _backend().down(volumes=volumes, say=lambda line: views.plain(console, line))
+    views.plain(console, "Everything is stopped." if was_running else "Nothing was running.")
+
+
+@app.command()
+def get(
+    service: Annotated[str | None, typer.Argument(metavar="[SERVICE]")] = None,
+    *,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """What runs: replicas, restarts, ports, processes, CPU, memory, age."""
+    only = named(service) if service else None
+    status = _backend().status()
+    if output is Output.TABLE:
+        views.console().print(views.overview(status, only=only))
+    else:
+        views.write(views.as_json(status.of(only) if only else status))
+
+
+@app.command()
+def describe(service: ServiceArgument) -> None:
+    """Everything known about one service or store."""
+    name = named(service)
+    backend = _backend()
+    views.console().print(views.details(backend.status().of(name), settings=backend.settings()))
+
+
+@app.command()
+def logs(
+    service: Annotated[str | None, typer.Argument(metavar="[SERVICE]")] = None,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until Ctrl-C.")] = False,
+    last: Annotated[int, typer.Option("-n", min=0, help="Lines of each replica.")] = 50,
+) -> None:
+    """What the replicas of a service, or all of them, have said."""
+    services = (named(service),) if service else (*SERVICES, *STORES)
+    for line in _backend().logs(services, last=last, follow=follow):
+        views.write(f"{line.replica} | {line.text}")
+
+
+@app.command()
+def scale(
+    replicas: Annotated[list[str], typer.Argument(metavar="SERVICE=REPLICAS...")],
+) -> None:
+    """Set the number of replicas, such as `scale api-gateway=2`; waits until it is so."""
+    wanted = dict(scaling(text) for text in replicas)
+    _backend().scale(wanted, say=views.write)
+
+
+@app.command()
+def restart(service: ServiceArgument) -> None:
+    """One replica after the other, each replaced by a ready one before it goes."""
+    _backend().restart(named(service), say=views.write)
+
+
+@app.command()
+def bid(
+    item: str,
+    amount: str,
+    *,
+    user: Annotated[str, typer.Option("--user", "-u", help="Who bids.")],
+    strategy: Annotated[Strategy | None, typer.Option(help="For this bid only.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Place a bid. Exit code 4 when a rule refuses it."""
+    outcome = bidding.place_bid(
+        _backend().status().api_url,
+        item,
+        amount,
+        user=user,
+        strategy=strategy.value if strategy else None,
+    )
+    if output is Output.JSON:
+        views.write(outcome.text.strip())
+    elif outcome.accepted:
+        views.write(outcome.message)
+    if not outcome.accepted:
+        raise BidRefused(outcome.message)
+
+
+class Mode(StrEnum):
+    ALL = "all"
+    LATEST = "latest"
+
+
+@app.command()
+def watch(
+    item: str,
+    *,
+    mode: Annotated[Mode, typer.Option(help="Every bid, or the newest state only.")] = Mode.ALL,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Follow an item's bids as they are accepted, until Ctrl-C."""
+    status = _backend().status()
+
+    def show(text: str) -> None:
+        views.write(text if output is Output.JSON else bidding.line_of(text))
+
+    asyncio.run(
+        bidding.watch(
+            status.websocket_url,
+            item,
+            latest=mode is Mode.LATEST,
+            show=show,
+            notice=views.complain,
+        )
+    )
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def audit(context: typer.Context) -> None:
+    """Compare Redis and PostgreSQL bid by bid; exit code 1 when they disagree.
+
+    Options are the audit's own: `--json`, `--wait SECONDS`.
+    """
+    raise typer.Exit(_backend().audit(tuple(context.args)))
+
+
+@app.command(
+    "test",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def run_tests(
+    context: typer.Context,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Also what needs an engine.")] = False,
+) -> None:
+    """Run the test environments and sum them up; other arguments go to pytest."""
+    from pkg.devkit.testing import TestRun
+
+    run = TestRun(results=PROJECT / "results", required=DevkitSettings.read().ci_require)
+    arguments = [text for text in context.args if text != "--"]
+    raise typer.Exit(run.run(views.console(), everything=everything, arguments=arguments))
+
+
+@app.command()
+def doctor(*, output: OutputOption = Output.TABLE) -> None:
+    """What this machine has of what bidkit needs, and what runs."""
+    from pkg.devkit.doctor import examine
+
+    findings = examine(_backend())
+    if output is Output.JSON:
+        views.write(views.as_json(findings))
+    else:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for finding in findings:
+            mark = Text("✓", style="green") if finding.well else Text("✗", style="red")
+            if not finding.well and not finding.needed:
+                mark = Text("-", style="yellow")
+            table.add_row(mark, finding.subject, Text(finding.says, overflow="fold"))
+        views.console().print(table)
+    if not all(finding.well for finding in findings if finding.needed):
+        raise typer.Exit(1)
+
+
+def main() -> NoReturn:
+    """Every failure that was foreseen is one sentence on standard error and its exit code."""
+    try:
+        app(prog_name="bidkit")
+    except BidkitError as error:
+        views.complain(f"bidkit: {error}")
+        sys.exit(error.exit_code)
+    except PermissionError as error:
+        views.complain(f"bidkit: {error}. Was the system last run by another user?")
+        sys.exit(BidkitError.exit_code)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stderr.close()
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
+
+
+def _backend(on: BackendName = BackendName.PROCESS) -> Backend:
+    home = Home(DevkitSettings.read().home)
+    match on:
+        case BackendName.PROCESS:
+            return ProcessBackend(home)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier() or not name.isupper():
+        raise BadArgument(f"{text!r} is no setting; write one such as CONFLATE_MS=50.")
+    return name, value

@@ -1,0 +1,102 @@
+"""What this machine has of what bidkit needs."""
+
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pkg.devkit.backend import Backend
+from pkg.devkit.errors import BidkitError
+from pkg.devkit.process.wheels import Programs
+from pkg.devkit.system import DEFAULT_API_PORT, DEFAULT_BROADCAST_PORT
+
+_ASK_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    subject: str
+    well: bool
+    says: str
+    needed: bool = True
+    """False for what only some verbs and tests use."""
+
+
+def examine(backend: Backend) -> list[Finding]:
+    programs = Programs()
+    return [
+        Finding("python", well=True, says=f"{platform.python_version()} ({sys.executable})"),
+        _program("redis-server", programs.redis_server),
+        _program("nats-server", programs.nats_server),
+        _program("postgres", lambda: programs.postgres_bin() / "postgres"),
+        *_running(backend),
+        docker(),
+        _optional("terraform", "the Terraform tests"),
+    ]
+
+
+def docker() -> Finding:
+    """An engine that answers, not merely the command."""
+    if not shutil.which("docker"):
+        return Finding("docker", well=False, says="not on PATH", needed=False)
+    asked = _ask("docker", "info", "--format", "{{.ServerVersion}}")
+    well = asked.returncode == 0 and bool(asked.stdout.strip())
+    says = f"engine {asked.stdout.strip()}" if well else "no engine answers"
+    return Finding("docker", well=well, says=says, needed=False)
+
+
+def terraform() -> Finding:
+    return _optional("terraform", "the Terraform tests")
+
+
+def _program(name: str, find: Callable[[], Path]) -> Finding:
+    try:
+        path = find()
+    except BidkitError as error:
+        return Finding(name, well=False, says=str(error))
+    asked = _ask(str(path), "--version")
+    first = (asked.stdout.strip().splitlines() or ["does not run"])[0]
+    return Finding(name, well=asked.returncode == 0, says=f"{first} ({path})")
+
+
+def _optional(name: str, used_by: str) -> Finding:
+    path = shutil.which(name)
+    if not path:
+        return Finding(name, well=False, says=f"not on PATH; {used_by} need it", needed=False)
+    first = (_ask(name, "version").stdout.splitlines() or ["present"])[0]
+    return Finding(name, well=True, says=f"{first} ({path})", needed=False)
+
+
+def _running(backend: Backend) -> list[Finding]:
+    try:
+        status = backend.status()
+    except BidkitError:
+        return [
+            Finding("system", well=True, says="not running"),
+            *(_port(port) for port in (DEFAULT_API_PORT, DEFAULT_BROADCAST_PORT)),
+        ]
+    ready = sum(one.ready >= one.desired for one in status.services)
+    says = f"running on {backend.name}, {ready} of {len(status.services)} services ready"
+    return [Finding("system", well=status.ready, says=says)]
+
+
+def _port(port: int) -> Finding:
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return Finding(f"port {port}", well=True, says="free")
+    except OSError as error:
+        says = f"{error.strerror}; `bidkit up` has options for other ports"
+        return Finding(f"port {port}", well=False, says=says, needed=False)
+
+
+def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=_ASK_WITHIN_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(command, returncode=1, stdout="", stderr=str(error))

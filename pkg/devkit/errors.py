@@ -1,0 +1,72 @@
+# ruff: noqa: N818 - they read as what is the matter: `raise PortTaken(…)`
+"""What bidkit can fail with, and the exit code that says so.
+
+BidkitError            1  something failed; the message says what
+├─ BadArgument         2  an argument names nothing there is, or a value that makes no sense
+├─ NotRunning          3  there is no running system to ask
+├─ BidRefused          4  a rule of the auction refused the bid
+├─ PortTaken           5  a port the system was asked to serve on is in use
+├─ MissingServer       6  a server's program is not on this machine
+├─ UnusableData        7  a data directory cannot be used as it is
+└─ NotReady            8  something did not get ready in the time it was given
+
+0 is success and 130 an interrupt. `audit` and `test` pass on the codes of what they run.
+"""
+
+from typing import ClassVar
+
+
+class BidkitError(Exception):
+    """Something failed; the message is a sentence for the person at the terminal."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class BadArgument(BidkitError):
+    """An argument names nothing there is, or a value that makes no sense. Nothing was done."""
+
+    exit_code = 2
+
+
+class NotRunning(BidkitError):
+    """There is no running system. Nothing was done."""
+
+    exit_code = 3
+
+
+class BidRefused(BidkitError):
+    """A rule of the auction refused the bid. The item is unchanged by it."""
+
+    exit_code = 4
+
+
+class PortTaken(BidkitError):
+    """Another program listens on the port. Nothing was started."""
+
+    exit_code = 5
+
+
+class MissingServer(BidkitError):
+    """A server's program was found neither in a wheel nor on PATH. Nothing was started."""
+
+    exit_code = 6
+
+
+class UnusableData(BidkitError):
+    """A data directory is incomplete, gone or of another version. It was not touched."""
+
+    exit_code = 7
+
+
+class NotReady(BidkitError):
+    """Something did not get ready in time. What was started may still be running."""
+
+    exit_code = 8
+
+
+def error_of(exit_code: int, message: str) -> BidkitError:
+    """The error another process of bidkit ended with."""
+    for kind in BidkitError.__subclasses__():
+        if kind.exit_code == exit_code:
+            return kind(message)
+    return BidkitError(message)

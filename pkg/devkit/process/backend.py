@@ -1,0 +1,205 @@
+"""The process backend: a supervisor on this machine, and what bidkit asks of it."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+import msgspec
+
+from pkg.devkit.backend import LogLine, Options, Say, Watcher
+from pkg.devkit.errors import BadArgument, BidkitError, NotReady, NotRunning, error_of
+from pkg.devkit.names import ARCHIVAL
+from pkg.devkit.process import logs
+from pkg.devkit.process.control import Control, forget_supervisor
+from pkg.devkit.process.home import Home
+from pkg.devkit.process.postgres import PostgresServer
+from pkg.devkit.process.records import end_leftovers
+from pkg.devkit.process.serve import AlreadyRunning, Failure, serve
+from pkg.devkit.process.servers import delete_tree
+from pkg.devkit.process.supervisor import Supervisor
+from pkg.devkit.process.workloads import service_command, service_environment
+from pkg.devkit.settings import PROJECT
+from pkg.devkit.system import SystemStatus
+
+READY_WITHIN_S = 90.0
+HOPELESS_RESTARTS = 3
+STOPPED_WITHIN_S = 90.0
+_LOOK_EVERY_S = 0.05
+
+
+class ProcessBackend:
+    name: ClassVar[str] = "process"
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._control = Control(home)
+
+    def up(self, options: Options, *, detach: bool, watcher: Watcher) -> None:
+        try:
+            if detach:
+                self._detach(options)
+            else:
+                asyncio.run(self._foreground(options, watcher))
+                return
+        except AlreadyRunning:
+            self._refuse_change(options)
+            now = self._control.status()
+            if now.ready:
+                watcher.already(now)
+                return
+            watcher.event("the system is already running, but not ready")
+        self._see_ready(watcher)
+
+    def down(self, *, volumes: bool, say: Say) -> bool:
+        was_running = self._stop(say)
+        if volumes:
+            with self._home.lock() as ours:
+                if not ours:
+                    raise BidkitError(
+                        "somebody has just started the system again; nothing deleted."
+                    )
+                PostgresServer(data=self._home.data / "postgres", port=0).discard()
+                delete_tree(self._home.data)
+                self._home.desired.unlink(missing_ok=True)
+            say("all data is deleted")
+        return was_running
+
+    def status(self) -> SystemStatus:
+        return self._control.status()
+
+    def settings(self) -> dict[str, str]:
+        return self._control.environment()
+
+    def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
+        self._control.scale(dict(replicas), say=say)
+
+    def restart(self, service: str, *, say: Say) -> None:
+        self._control.restart(service, say=say)
+
+    def logs(self, services: tuple[str, ...], *, last: int, follow: bool) -> Iterator[LogLine]:
+        return logs.read(self._home, services, last=last, follow=follow)
+
+    def audit(self, arguments: tuple[str, ...]) -> int:
+        ran = subprocess.run(
+            service_command(ARCHIVAL, "audit", *arguments),
+            env=service_environment(self._control.environment()),
+            cwd=PROJECT,
+            check=False,
+        )
+        return ran.returncode
+
+    async def _foreground(self, options: Options, watcher: Watcher) -> None:
+        async def started(supervisor: Supervisor) -> None:
+            deadline = time.monotonic() + READY_WITHIN_S
+            while not self._settled(supervisor.status(), watcher, deadline):
+                await asyncio.sleep(_LOOK_EVERY_S)
+
+        await serve(self._home, options, event=watcher.event, started=started)
+        watcher.event("Everything is stopped.")
+
+    def _detach(self, options: Options) -> None:
+        """Returns when the supervisor can be asked."""
+        self._home.folder.mkdir(parents=True, exist_ok=True)
+        complaints = self._home.folder / "supervisor.stderr"
+        reading, writing = os.pipe()
+        with complaints.open("wb") as stderr, os.fdopen(reading, "rb") as told:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pkg.devkit.process.serve", str(writing)],
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(PROJECT),
+                    "BIDKIT_HOME": str(self._home.folder),
+                },
+                stdin=subprocess.PIPE,
+                stdout=stderr,
+                stderr=stderr,
+                cwd=PROJECT,
+                pass_fds=(writing,),
+                start_new_session=True,
+            )
+            os.close(writing)
+            assert process.stdin is not None  # noqa: S101 - PIPE above
+            process.stdin.write(msgspec.json.encode(options))
+            process.stdin.close()
+            line = told.readline()
+        if not line:
+            last = logs.tail(complaints, 1) or ["it left no word"]
+            raise BidkitError(f"bidkit's supervisor died: {last[0]} (all in {complaints}).")
+        failure = msgspec.json.decode(line, type=Failure | None)
+        # It lives on without us, and nobody will wait for it: that is no leak.
+        process.returncode = 0
+        if failure:
+            if failure.already_running:
+                raise AlreadyRunning(failure.message)
+            raise error_of(failure.code, failure.message)
+
+    def _see_ready(self, watcher: Watcher) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not self._settled(self._control.status(), watcher, deadline):
+            time.sleep(_LOOK_EVERY_S)
+
+    def _settled(self, now: SystemStatus, watcher: Watcher, deadline: float) -> bool:
+        watcher.status(now)
+        if now.ready:
+            watcher.ready(now)
+            return True
+        for service in now.services:
+            for replica in service.replicas:
+                if replica.restarts >= HOPELESS_RESTARTS or time.monotonic() > deadline:
+                    last = logs.tail(self._home.log(replica.name), 1)
+                    said = f' Its log ends with "{last[0]}".' if last else ""
+                    raise NotReady(
+                        f"{replica.name} does not get ready: {replica.why or replica.phase}.{said} "
+                        f"`bidkit logs {service.service}` shows the rest."
+                    )
+        return False
+
+    def _refuse_change(self, options: Options) -> None:
+        now = self._control.status()
+        asked = (
+            (options.api_port, now.api_url, ":{}"),
+            (options.broadcast_port, now.websocket_url, ":{}"),
+        )
+        differs = any(want and not has.endswith(form.format(want)) for want, has, form in asked)
+        strategy = self._control.environment()["BID_STRATEGY"]
+        if differs or options.settings or options.bid_strategy not in {None, strategy}:
+            raise BadArgument(
+                "the system is already running with other options; `bidkit down` stops it, "
+                "its data stays."
+            )
+
+    def _stop(self, say: Say) -> bool:
+        with self._home.lock() as ours:
+            if ours:
+                left = end_leftovers(self._home.processes)
+                forget_supervisor(self._home)
+                if left:
+                    say(f"ended what an earlier run had left: {', '.join(left)}")
+                return bool(left)
+        shown: set[str] = set()
+        self._control.stop()
+        deadline = time.monotonic() + STOPPED_WITHIN_S
+        while time.monotonic() < deadline:
+            with self._home.lock() as ours:
+                if ours:
+                    for name in sorted(shown):
+                        say(f"{name} is stopped")
+                    return True
+            try:
+                running = {
+                    replica.name
+                    for service in self._control.status().services
+                    for replica in service.replicas
+                    if replica.pid
+                }
+            except NotRunning:
+                running = set()
+            for name in sorted(shown - running):
+                say(f"{name} is stopped")
+            shown = running
+            time.sleep(_LOOK_EVERY_S)
+        raise BidkitError(f"the system has not stopped in {STOPPED_WITHIN_S:g} s.")

@@ -1,0 +1,89 @@
+"""The directory that a local system lives in, and the files bidkit keeps there.
+
+lock              held by the supervisor as long as it lives: whether a system runs
+supervisor.json   its process and where it can be asked
+processes.json    what it started, for whoever finds it dead
+desired.json      what should run; outlives `down`
+data/STORE        the stores' data (postgres.elsewhere: a note where PostgreSQL's is instead)
+logs/REPLICA.log  logs of this run; logs/previous those of the one before
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from pkg.devkit.errors import UnusableData
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
+    def desired(self) -> Path:
+        return self.folder / "desired.json"
+
+    @property
+    def supervisor(self) -> Path:
+        return self.folder / "supervisor.json"
+
+    @property
+    def processes(self) -> Path:
+        return self.folder / "processes.json"
+
+    def log(self, replica: str) -> Path:
+        return self.logs / f"{replica}.log"
+
+    @contextmanager
+    def lock(self) -> Iterator[bool]:
+        """Whether we hold the lock; released with the block or with our process, however it ends.
+
+        Children do not inherit it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(descriptor)
+
+
+def load(file: Path, kind: type[State]) -> State | None:
+    """None when there is no such file."""
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.DecodeError as error:
+        raise UnusableData(f"{file} cannot be read ({error}); delete it and try again.") from error
+
+
+def save(file: Path, state: object) -> None:
+    """Whole or not at all: a reader, or a crash, never sees half of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    writing = file.with_name(f".{file.name}.{os.getpid()}")
+    writing.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
+    writing.replace(file)

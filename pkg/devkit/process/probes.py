@@ -1,0 +1,99 @@
+"""Is this server ready? Asked in its own protocol, by the shortest exchange that proves it.
+
+Blocking, with a time-out, and free of client libraries: the same probe serves the supervisor, the
+tests and `bidkit doctor`. A probe returns None when the server is ready, else says why it is not.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Callable
+from typing import IO, cast
+
+TIMEOUT_S = 2.0
+_POSTGRES_PROTOCOL = 196608
+
+
+def redis_says(port: int) -> str | None:
+    def ask(wire: IO[bytes]) -> str | None:
+        wire.write(b"PING\r\n")
+        wire.flush()
+        reply = wire.readline().strip()
+        return None if reply == b"+PONG" else reply.decode(errors="replace") or "closed"
+
+    return _ask(port, ask)
+
+
+def nats_says(port: int) -> str | None:
+    def ask(wire: IO[bytes]) -> str | None:
+        verb, _, body = wire.readline().partition(b" ")
+        if verb != b"INFO":
+            return "no NATS server"
+        if not json.loads(body).get("jetstream"):
+            return "JetStream is off"
+        wire.write(b'CONNECT {"verbose":false,"pedantic":false}\r\nPING\r\n')
+        wire.flush()
+        reply = wire.readline().strip()
+        return None if reply == b"PONG" else reply.decode(errors="replace") or "closed"
+
+    return _ask(port, ask)
+
+
+def postgres_says(port: int, *, user: str, database: str) -> str | None:
+    def ask(wire: IO[bytes]) -> str | None:
+        parameters = f"user\0{user}\0database\0{database}\0\0".encode()
+        wire.write(struct.pack("!II", len(parameters) + 8, _POSTGRES_PROTOCOL) + parameters)
+        wire.flush()
+        while True:
+            kind, body = _postgres_message(wire)
+            if kind == b"Z":  # ready for a query; saying goodbye spares the server's log a line
+                wire.write(b"X\0\0\0\4")
+                wire.flush()
+                return None
+            if kind == b"E":
+                fields = body.decode(errors="replace").split("\0")
+                return next((field[1:] for field in fields if field.startswith("M")), "refused")
+            if not kind:
+                return "closed"
+
+    return _ask(port, ask)
+
+
+def _postgres_message(wire: IO[bytes]) -> tuple[bytes, bytes]:
+    head = wire.read(5)
+    if len(head) < 5:  # noqa: PLR2004 - a type byte and a 32-bit length
+        return b"", b""
+    (length,) = struct.unpack("!I", head[1:])
+    return head[:1], wire.read(length - 4)
+
+
+def _ask(port: int, exchange: Callable[[IO[bytes]], str | None]) -> str | None:
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as connection,
+            connection.makefile("rwb") as wire,
+        ):
+            return exchange(cast("IO[bytes]", wire))
+    except ConnectionRefusedError:
+        return "not listening yet"
+    except (OSError, ValueError) as error:
+        return str(error) or type(error).__name__
+
+
+async def http_status(port: int, path: str, *, timeout_s: float = TIMEOUT_S) -> int | None:
+    """The status of a GET on loopback; None when there is no answer in time."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(
+                    f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+                )
+                status_line = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return None
+    words = status_line.split()
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else None

@@ -1,0 +1,127 @@
+"""The real servers: what each needs on disk, how it is started, and how one knows that it is up.
+
+One definition serves the supervisor and the tests; they differ in who starts and waits.
+"""
+
+import json
+import shutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from pkg.devkit.process import probes
+from pkg.devkit.process.launch import Launch, quiet_environment
+from pkg.devkit.process.wheels import Programs
+
+REDIS_MAX_MEMORY = "512mb"
+
+
+@dataclass
+class Server(ABC):
+    """A server on 127.0.0.1 with a data directory of its own."""
+
+    name: ClassVar[str]
+
+    data: Path
+    port: int
+    programs: Programs = field(default_factory=Programs)
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make the data directory fit to start on; blocking, and safe to repeat.
+
+        Raises MissingServer or UnusableData, having changed nothing that holds data.
+        """
+
+    @abstractmethod
+    def launch(self) -> Launch:
+        """Call it after `prepare`."""
+
+    @abstractmethod
+    def unready(self) -> str | None:
+        """None when the server answers, else the reason; blocks for two seconds at most."""
+
+    @property
+    @abstractmethod
+    def url(self) -> str: ...
+
+    def discard(self) -> None:
+        """Delete all data. The server must not be running."""
+        delete_tree(self.data)
+
+
+@dataclass
+class RedisServer(Server):
+    name = "redis"
+
+    def prepare(self) -> None:
+        self.programs.redis_server()
+        self.data.mkdir(parents=True, exist_ok=True)
+
+    def launch(self) -> Launch:
+        settings = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self.data),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "maxmemory": REDIS_MAX_MEMORY,
+            "maxmemory-policy": "noeviction",
+            "save": "",
+            "daemonize": "no",
+        }
+        arguments = (part for name, value in settings.items() for part in (f"--{name}", value))
+        return Launch(
+            argv=(str(self.programs.redis_server()), *arguments),
+            env=quiet_environment(),
+            cwd=self.data,
+        )
+
+    def unready(self) -> str | None:
+        return probes.redis_says(self.port)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+
+@dataclass
+class NatsServer(Server):
+    name = "nats"
+
+    monitoring_port: int = 0
+    """Where `/varz` and `/jsz` answer; 0 for nowhere."""
+
+    def prepare(self) -> None:
+        self.programs.nats_server()
+        self.data.mkdir(parents=True, exist_ok=True)
+        # Only a file can say how often the store is synced: two minutes unless told, which is
+        # what a power cut would take from the stream.
+        text = json.dumps({"jetstream": {"store_dir": str(self.data), "sync_interval": "1s"}})
+        self._configuration.write_text(text)
+
+    def launch(self) -> Launch:
+        argv = [str(self.programs.nats_server()), "-c", str(self._configuration)]
+        argv += ["-a", "127.0.0.1", "-p", str(self.port)]
+        if self.monitoring_port:
+            argv += ["-m", str(self.monitoring_port)]
+        return Launch(argv=tuple(argv), env=quiet_environment(), cwd=self.data)
+
+    def unready(self) -> str | None:
+        return probes.nats_says(self.port)
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def _configuration(self) -> Path:
+        return self.data / "nats-server.json"
+
+
+def delete_tree(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)

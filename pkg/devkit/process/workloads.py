@@ -1,0 +1,115 @@
+"""What a supervised process runs: a replica of a service, or a store."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from pkg.devkit.names import MODULES
+from pkg.devkit.process.launch import Launch
+from pkg.devkit.process.probes import http_status
+from pkg.devkit.process.servers import Server
+from pkg.devkit.settings import PROJECT
+
+STOP_WITHIN_S = 20.0
+"""Above the services' own SHUTDOWN_TIMEOUT_S."""
+
+
+class Workload(Protocol):
+    @property
+    def port(self) -> int: ...
+    def launch(self) -> Launch: ...
+    async def unready(self) -> str | None:
+        """None when ready, else the reason."""
+
+    async def alive(self) -> bool:
+        """False when only a restart helps."""
+
+    def close(self) -> None: ...
+
+
+class StoreWorkload:
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    def launch(self) -> Launch:
+        return self._server.launch()
+
+    async def unready(self) -> str | None:
+        return await asyncio.to_thread(self._server.unready)
+
+    async def alive(self) -> bool:
+        # A store that is slow to answer may be reading its log or writing a checkpoint. Killing
+        # it makes that longer; only its end counts.
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class ServiceWorkload:
+    """One replica of a service: the public socket is shared, the admin socket its own.
+
+    Both are bound here and inherited, so that no port is ever guessed and none is lost between
+    one process and the next.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        listener: Callable[[], socket.socket | None],
+        settings: Mapping[str, str],
+    ) -> None:
+        self._service = service
+        self._listener = listener
+        self._settings = settings
+        self._admin = socket.create_server(("127.0.0.1", 0), backlog=64)
+
+    @property
+    def port(self) -> int:
+        port: int = self._admin.getsockname()[1]
+        return port
+
+    def launch(self) -> Launch:
+        addresses = {"ADMIN_ADDR": f"fd:{self._admin.fileno()}"}
+        sockets = [self._admin.fileno()]
+        if listener := self._listener():
+            addresses["SERVER_ADDR"] = f"fd:{listener.fileno()}"
+            sockets.append(listener.fileno())
+        return Launch(
+            argv=service_command(self._service),
+            env=service_environment({**self._settings, **addresses}),
+            cwd=PROJECT,
+            pass_fds=tuple(sockets),
+            stop_within_s=STOP_WITHIN_S,
+        )
+
+    async def unready(self) -> str | None:
+        status = await http_status(self.port, "/ready")
+        if status is None:
+            return "does not answer"
+        return None if status == 200 else f"/ready says {status}"  # noqa: PLR2004 - HTTP's OK
+
+    async def alive(self) -> bool:
+        return await http_status(self.port, "/health") == 200  # noqa: PLR2004
+
+    def close(self) -> None:
+        self._admin.close()
+
+
+def service_command(service: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-P", "-m", MODULES[service], *arguments)
+
+
+def service_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Services see what bidkit sets and nothing else that would change what they do."""
+    kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ")
+    ours = {name: os.environ[name] for name in kept if name in os.environ}
+    return ours | {"PYTHONPATH": str(PROJECT)} | dict(settings)

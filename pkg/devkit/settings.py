@@ -1,0 +1,25 @@
+"""What bidkit itself reads from the environment."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class DevkitSettings:
+    home: Path
+    """`BIDKIT_HOME`: where state, data and logs of a local system are; `.bidkit` of the project."""
+
+    ci_require: frozenset[str]
+    """`CI_REQUIRE`: what `bidkit test` may not skip for want of, such as `docker,terraform`."""
+
+    @classmethod
+    def read(cls) -> Self:
+        required = os.environ.get("CI_REQUIRE", "").split(",")
+        return cls(
+            home=Path(os.environ.get("BIDKIT_HOME") or PROJECT / ".bidkit").absolute(),
+            ci_require=frozenset(name.strip() for name in required if name.strip()),
+        )

@@ -1,0 +1,73 @@
+"""The system as bidkit's user sees it, whichever backend runs it."""
+
+import msgspec
+
+from pkg.devkit.names import SERVICES
+
+DEFAULT_API_PORT = 8080
+DEFAULT_BROADCAST_PORT = 8081
+DEFAULT_STRATEGY = "lua"
+
+
+def _one_each() -> dict[str, int]:
+    return dict.fromkeys(SERVICES, 1)
+
+
+class Desired(msgspec.Struct, frozen=True):
+    """What should run. It outlives `down`, and is forgotten by `down --volumes`."""
+
+    api_port: int = DEFAULT_API_PORT
+    broadcast_port: int = DEFAULT_BROADCAST_PORT
+    bid_strategy: str = DEFAULT_STRATEGY
+    replicas: dict[str, int] = msgspec.field(default_factory=_one_each)
+    settings: dict[str, str] = msgspec.field(default_factory=dict)
+    """Environment variables for the services, beyond those that bidkit sets."""
+
+    store_ports: dict[str, int] = msgspec.field(default_factory=dict)
+    """Where the stores were last; they stay there as long as nobody else takes the port."""
+
+
+class ReplicaStatus(msgspec.Struct, frozen=True):
+    name: str
+    phase: str
+    """starting, ready, unready, stopping or waiting (to be started again)."""
+
+    ready: bool
+    restarts: int
+    pid: int | None = None
+    port: int | None = None
+    """Of a service: where this very replica answers for its health. Of a store: its port."""
+
+    age_s: float | None = None
+    cpu_percent: float | None = None
+    memory_bytes: int | None = None
+    why: str | None = None
+    """What keeps it from being ready, or how it last ended."""
+
+    log: str | None = None
+
+
+class ServiceStatus(msgspec.Struct, frozen=True):
+    service: str
+    kind: str
+    """service or store."""
+
+    ready: int
+    desired: int
+    restarts: int
+    port: int | None
+    replicas: tuple[ReplicaStatus, ...]
+
+
+class SystemStatus(msgspec.Struct, frozen=True):
+    backend: str
+    api_url: str
+    websocket_url: str
+    services: tuple[ServiceStatus, ...]
+
+    @property
+    def ready(self) -> bool:
+        return all(one.ready >= one.desired for one in self.services)
+
+    def of(self, service: str) -> ServiceStatus:
+        return next(one for one in self.services if one.service == service)

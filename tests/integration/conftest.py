@@ -1,0 +1,68 @@
+"""servers (a session's) → stores (a test's, clean) → services (our processes on those stores)."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import nats
+import pytest
+from redis.asyncio import Redis
+
+from tests.integration.processes import Services
+from tests.integration.providers import Servers, Stores, provide
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    with provide() as running:
+        yield running
+
+
+@pytest.fixture
+async def stores(servers: Servers) -> AsyncIterator[Stores]:
+    """Redis empty, NATS without streams, a PostgreSQL database of the test's own without tables."""
+    servers.start("redis")
+    servers.start("nats")
+    servers.start("postgres")
+    async with Redis.from_url(servers.redis_url) as redis:
+        await redis.flushall()
+    await _delete_streams(servers.nats_url)
+    database = f"test_{next(_numbers)}"
+    await _as_administrator(servers, f"CREATE DATABASE {database}")
+
+    yield Stores(
+        redis_url=servers.redis_url,
+        nats_url=servers.nats_url,
+        postgres_url=f"{servers.postgres_url.rpartition('/')[0]}/{database}",
+    )
+
+    servers.start("postgres")
+    await _as_administrator(servers, f"DROP DATABASE {database} WITH (FORCE)")
+
+
+@pytest.fixture
+async def services(stores: Stores, tmp_path: Path) -> AsyncIterator[Services]:
+    """Starts processes of the system on `stores`; ends them, and a failed test shows their logs."""
+    async with Services(environment=stores.environment, logs=tmp_path) as running:
+        yield running
+
+
+async def _delete_streams(nats_url: str) -> None:
+    connection = await nats.connect(nats_url)
+    try:
+        jetstream = connection.jetstream()
+        for stream in await jetstream.streams_info():
+            await jetstream.delete_stream(str(stream.config.name))
+    finally:
+        await connection.close()
+
+
+async def _as_administrator(servers: Servers, statement: str) -> None:
+    connection = await asyncpg.connect(servers.postgres_url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -1,0 +1,115 @@
+"""bidkit as its user runs it: a command, in a home of the test's own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.integration.providers import free_ports
+
+ROOT = Path(__file__).resolve().parents[3]
+
+BACKENDS = ("process",)
+"""What is promised of one backend is promised of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+class Bidkit:
+    def __init__(self, home: Path, *, backend: str) -> None:
+        self.home = home
+        self.api_port, self.broadcast_port = free_ports(2)
+        self.backend = backend
+
+    def __call__(self, *arguments: str, within_s: float = 60.0) -> Ran:
+        ran = subprocess.run(
+            self.command(*arguments),
+            env=self.environment,
+            cwd=self.home.parent,
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            check=False,
+        )
+        assert "Traceback" not in ran.stderr, ran.stderr
+        return Ran(ran.returncode, ran.stdout, ran.stderr)
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        return [sys.executable, "-P", "-m", "pkg.devkit", *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT), "BIDKIT_HOME": str(self.home)}
+
+    def up(self, *arguments: str) -> Ran:
+        ports = (f"--api-port={self.api_port}", f"--broadcast-port={self.broadcast_port}")
+        return self("up", "-d", f"--on={self.backend}", *ports, *arguments)
+
+    def started(self, *arguments: str) -> None:
+        ran = self.up(*arguments)
+        assert ran.code == 0, f"{ran.out}{ran.err}{self.logs()}"
+
+    def get(self, service: str) -> dict[str, Any]:
+        ran = self("get", service, "-o", "json")
+        assert ran.code == 0, ran.err
+        status: dict[str, Any] = json.loads(ran.out)
+        return status
+
+    def pids(self, service: str) -> set[int]:
+        return {replica["pid"] for replica in self.get(service)["replicas"]}
+
+    def processes(self) -> list[psutil.Process]:
+        """All of them: what runs, what they started, and the supervisor."""
+        recorded = json.loads((self.home / "processes.json").read_text())
+        pids = [one["pid"] for one in recorded] + [self.supervisor]
+        parents = [psutil.Process(pid) for pid in pids]
+        return [*parents, *(child for one in parents for child in one.children(recursive=True))]
+
+    @property
+    def supervisor(self) -> int:
+        pid: int = json.loads((self.home / "supervisor.json").read_text())["pid"]
+        return pid
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.api_port}"
+
+    def logs(self) -> str:
+        logs = sorted((self.home / "logs").glob("*.log"))
+        return "\n".join(f"=== {log.name} ===\n{log.read_text()[-2000:]}" for log in logs)
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def bidkit(backend: str, tmp_path: Path) -> Iterator[Bidkit]:
+    """With nothing running yet; what the test leaves running is ended, its data deleted."""
+    kit = Bidkit(tmp_path / "home", backend=backend)
+    yield kit
+    print(kit.logs())  # noqa: T201 - pytest keeps it for failures
+    assert kit("down", "--volumes").code == 0
+
+
+@pytest.fixture(scope="module")
+def running(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bidkit]:
+    """A system that the tests of a module share; each leaves it whole."""
+    kit = Bidkit(tmp_path_factory.mktemp("running") / "home", backend=backend)
+    kit.started()
+    yield kit
+    assert kit("down", "--volumes").code == 0

@@ -1,0 +1,185 @@
+"""The `bidkit` script, on a project in miniature: no requirements, and a dev kit that echoes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+ECHO = """
+import json, os, sys
+print(json.dumps([sys.argv[1:], os.getcwd(), sys.prefix, os.environ.get("PYTHONHOME")]))
+"""
+
+
+class Project:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.script = folder / "bidkit"
+        self.venv = folder / ".venv"
+        self.first: subprocess.CompletedProcess[str] | None = None
+        (folder / "pkg" / "devkit").mkdir(parents=True)
+        (folder / "pkg" / "devkit" / "__main__.py").write_text(ECHO)
+        (folder / "requirements").mkdir()
+        (folder / "requirements" / "devkit.txt").write_text("")
+        shutil.copy(ROOT / "bidkit", self.script)
+
+    def run(
+        self, *arguments: str, script: Path | None = None, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/sh", str(script or self.script), *arguments],
+            env={**self.environment, **env},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHON": sys.executable}
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Project:
+    return Project(tmp_path / "a clone with spaces")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("bootstrap") / "a clone with spaces")
+    project.first = project.run("get", "two words")
+    return project
+
+
+def test_the_first_start_installs_and_says_so(installed: Project) -> None:
+    first = installed.first
+
+    assert first
+    assert first.stderr == "Installing the dev kit into .venv (once) …\n"
+    assert first.stdout == f'[["get", "two words"], "/", "{installed.venv}", null]\n'
+    assert not (installed.folder / ".bidkit" / "installing").exists()
+
+
+def test_later_starts_go_straight_on(installed: Project) -> None:
+    later = installed.run("get")
+
+    assert (later.returncode, later.stderr) == (0, "")
+
+
+def test_it_works_through_a_link_and_without_the_callers_python_settings(
+    installed: Project, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(installed.script)
+    (tmp_path / "linked").symlink_to("link")
+
+    ran = installed.run(script=tmp_path / "linked", PYTHONHOME="/nowhere", CDPATH="/usr")
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert str(installed.venv) in ran.stdout
+
+
+def test_changed_requirements_are_installed_into_what_there_is(installed: Project) -> None:
+    marker = installed.venv / "kept"
+    marker.touch()
+    (installed.folder / "requirements" / "devkit.txt").write_text("# changed\n")
+
+    changed, again = installed.run(), installed.run()
+
+    assert ("Installing" in changed.stderr, again.stderr) == (True, "")
+    assert marker.exists()
+
+
+def test_an_interrupted_installation_is_begun_again(installed: Project) -> None:
+    leftover = installed.venv / "leftover"
+    leftover.touch()
+    (installed.venv / "bidkit-stamp").unlink()
+    (installed.venv / "bidkit-unfinished").touch()
+
+    ran = installed.run()
+
+    assert (ran.returncode, leftover.exists()) == (0, False)
+    assert installed.run().stderr == ""
+
+
+def test_a_lock_whose_owner_is_gone_does_not_hold_anyone_up(installed: Project) -> None:
+    lock = installed.folder / ".bidkit" / "installing"
+    lock.mkdir()
+    gone = subprocess.Popen(["/bin/true"])
+    gone.wait()
+    (lock / "pid").write_text(f"{gone.pid}\n")
+    (installed.venv / "bidkit-stamp").unlink()
+
+    ran = installed.run()
+
+    assert (ran.returncode, lock.exists()) == (0, False)
+
+
+def test_two_first_starts_at_once_install_once(fresh: Project) -> None:
+    both = [
+        subprocess.Popen(
+            ["/bin/sh", str(fresh.script)],
+            env=fresh.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+
+    said = [process.communicate(timeout=60)[1] for process in both]
+
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted(said) == ["", "Installing the dev kit into .venv (once) …\n"]
+
+
+def test_an_interrupt_while_installing_leaves_no_lock(fresh: Project) -> None:
+    # As a terminal does it: the whole process group gets the signal.
+    process = subprocess.Popen(
+        ["/bin/sh", str(fresh.script)],
+        env=fresh.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    process.stderr.readline()
+
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=30)
+
+    assert process.returncode != 0
+    assert not (fresh.folder / ".bidkit" / "installing").exists()
+
+
+def test_without_a_usable_python_it_says_so_in_one_sentence(fresh: Project) -> None:
+    tools = fresh.folder / "tools"
+    tools.mkdir()
+    for tool in ("cat", "cksum", "dirname", "grep", "mkdir", "mv", "rm", "sleep", "tail"):
+        (tools / tool).symlink_to(str(shutil.which(tool)))
+
+    ran = fresh.run(PATH=str(tools), PYTHON="")
+
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1].startswith("bidkit: no Python 3.11, 3.12 or 3.13 was found")
+
+
+def test_an_installation_that_fails_says_why(installed: Project) -> None:
+    requirements = installed.folder / "requirements" / "devkit.txt"
+    requirements.write_text("not-pinned\n")
+
+    ran = installed.run()
+
+    requirements.write_text("")
+    assert ran.returncode == 1
+    assert "bidkit: the installation failed" in ran.stderr
+    assert "ERROR" in ran.stderr
+    assert not (installed.folder / ".bidkit" / "installing").exists()

@@ -1,0 +1,194 @@
+"""What bidkit shows of a running system, and does to it without stopping it."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+
+import aiohttp
+import pytest
+
+from tests.integration.devkit.conftest import Bidkit
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(180)
+
+SERVICES = ["api-gateway", "broadcast-service", "archival-worker", "redis", "nats", "postgres"]
+
+
+def test_get_shows_everything_for_programs(running: Bidkit) -> None:
+    ran = running("get", "-o", "json")
+
+    status = json.loads(ran.out)
+    assert [one["service"] for one in status["services"]] == SERVICES
+    assert all(one["ready"] == one["desired"] >= 1 for one in status["services"])
+    (api,) = (one for one in status["services"] if one["service"] == "api-gateway")
+    assert api["port"] == running.api_port
+    (replica,) = api["replicas"]
+    assert replica["age_s"] > 0
+    assert replica["memory_bytes"] > 2**20
+    os.kill(replica["pid"], 0)
+
+
+def test_get_shows_everything_for_people(running: Bidkit) -> None:
+    ran = running("get")
+
+    head, *rows = (line.split() for line in ran.out.splitlines())
+    assert head == ["SERVICE", "READY", "RESTARTS", "PORT", "PID", "CPU", "MEMORY", "AGE"]
+    assert [row[:2] for row in rows] == [[name, "1/1"] for name in SERVICES]
+
+
+def test_describe_says_where_to_look(running: Bidkit) -> None:
+    ran = running("describe", "api")
+
+    assert f"port      {running.api_port}" in ran.out
+    assert "/ready (and /health, /metrics)" in ran.out
+    assert "setting   BID_STRATEGY=lua" in ran.out
+    assert "api-gateway-1.log" in ran.out
+
+
+def test_a_bid_is_accepted_seen_and_archived(running: Bidkit) -> None:
+    accepted = running("bid", "lamp", "125.50", "--user", "alice", "-o", "json")
+    refused = running("bid", "lamp", "125.50", "--user", "bob")
+    invalid = running("bid", "lamp", "0.001", "--user", "bob")
+    audited = running("audit", "--json")
+
+    assert (accepted.code, json.loads(accepted.out)["seq"]) == (0, 1)
+    assert (refused.code, refused.err) == (
+        4,
+        "bidkit: Bid too low. Current highest bid is $125.50\n",
+    )
+    assert (invalid.code, "(400, " in invalid.err) == (1, True)
+    assert audited.code == 0
+    json.loads(audited.out)
+
+
+async def test_watch_shows_bids_as_they_come_until_it_is_interrupted(running: Bidkit) -> None:
+    watching = await asyncio.create_subprocess_exec(
+        *running.command("watch", "vase"),
+        env=running.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert watching.stdout is not None
+
+    greeting = await watching.stdout.readline()
+    await asyncio.to_thread(running, "bid", "vase", "12.30", "--user", "ann")
+    bid = await watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    _, complaints = await watching.communicate()
+
+    assert greeting.split()[-1] == b"(connected)"
+    assert bid.split() == [b"#1", b"12.30", b"ann", b"(before:", b"0.00)"]
+    assert (watching.returncode, complaints) == (130, b"")
+
+
+def test_logs_name_the_replica(running: Bidkit) -> None:
+    ran = running("logs", "redis", "-n", "2")
+
+    lines = ran.out.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("redis | ") for line in lines)
+
+
+def test_services_scale_up_and_down(running: Bidkit) -> None:
+    up = running("scale", "api-gateway=2", "broadcast=2")
+    grown = running.get("api-gateway")
+    down = running("scale", "api=1", "broadcast=1")
+    shrunk = running.get("api-gateway")
+
+    assert (up.code, down.code) == (0, 0)
+    assert (grown["ready"], grown["desired"], shrunk["ready"], shrunk["desired"]) == (2, 2, 1, 1)
+
+
+async def test_what_crashes_is_started_again_and_counted(running: Bidkit) -> None:
+    before = running.get("archival-worker")
+    os.kill(before["replicas"][0]["pid"], signal.SIGKILL)
+
+    await until(
+        lambda: running.get("archival-worker")["restarts"] == before["restarts"] + 1,
+        within_s=10,
+    )
+    await until(lambda: running.get("archival-worker")["ready"] == 1, within_s=15)
+
+
+async def test_a_rolling_restart_of_two_replicas_fails_no_request(running: Bidkit) -> None:
+    running("scale", "api=2")
+    before = running.pids("api-gateway")
+    answered, failures, done = 0, list[str](), asyncio.Event()
+
+    async def client(user: str) -> None:
+        # Bids, for the client library repeats by itself what is idempotent.
+        nonlocal answered
+        url = f"{running.api_url}/api/v1/items/{user}/bid"
+        async with aiohttp.ClientSession() as session:
+            while not done.is_set():
+                answered += 1
+                body = {"user_id": user, "amount": answered}
+                try:
+                    async with session.post(url, json=body) as response:
+                        if response.status not in {200, 201}:
+                            failures.append(await response.text())
+                except aiohttp.ClientError as error:
+                    failures.append(repr(error))
+                await asyncio.sleep(0.01)
+
+    async with asyncio.TaskGroup() as clients:
+        for number in range(8):
+            clients.create_task(client(f"u{number}"))
+        ran = await asyncio.to_thread(running, "restart", "api")
+        restarted_at = answered
+        await until(lambda: answered > restarted_at + 100, within_s=10)
+        done.set()
+
+    assert (ran.code, failures) == (0, [])
+    after = running.pids("api-gateway")
+    assert len(after) == 2
+    assert not before & after
+    running("scale", "api=1")
+
+
+def test_a_store_restarts_with_its_data(running: Bidkit) -> None:
+    running("bid", "chair", "10", "--user", "ann")
+    before = running.pids("redis")
+
+    ran = running("restart", "redis")
+
+    assert (ran.code, before & running.pids("redis")) == (0, set())
+    assert running("bid", "chair", "10", "--user", "bob").code in {4, 1}
+    assert running("audit").code == 0
+
+
+def test_a_second_up_says_that_it_runs(running: Bidkit) -> None:
+    again = running.up()
+
+    assert (again.code, "already running" in again.out) == (0, True)
+    assert running.api_url in again.out
+
+
+def test_a_second_up_with_other_options_changes_nothing(running: Bidkit) -> None:
+    again = running.up("--bid-strategy", "optimistic")
+
+    assert (again.code, "already running with other options" in again.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("get", "gateway"), "there is no service 'gateway'"),
+        (("scale", "api=-1"), "can have 0 to 32 replicas, not '-1'"),
+        (("scale", "redis=2"), "redis is a store and cannot be scaled"),
+        (("restart", "lamp"), "there is no service 'lamp'"),
+        (("bid", "lamp", "many", "--user", "ann"), "'many' is no amount"),
+        (("up", "--set", "conflate=5"), "'conflate=5' is no setting"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_a_sentence(
+    running: Bidkit, arguments: tuple[str, ...], sentence: str
+) -> None:
+    ran = running(*arguments)
+
+    assert ran.code == 2
+    assert sentence in ran.err
+    assert len(ran.err.splitlines()) == 1

@@ -1,0 +1,209 @@
+"""Coming up, going down, and being killed in between."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psutil
+import pytest
+
+from tests.integration.devkit.conftest import Bidkit, Ran
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLife:
+    """A system that was used, stopped, and started again."""
+
+    bidkit: Bidkit
+    first_processes: list[psutil.Process]
+    down: Ran
+
+
+@pytest.fixture(scope="module")
+def second_life(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondLife]:
+    kit = Bidkit(tmp_path_factory.mktemp("second-life") / "home", backend=backend)
+    kit.started("--bid-strategy", "optimistic", "--set", "LOG_LEVEL=debug")
+    kit("scale", "broadcast=2")
+    kit("bid", "lamp", "99.99", "--user", "ann")
+    processes = kit.processes()
+    down = kit("down")
+    kit.started()
+    yield SecondLife(kit, processes, down)
+    assert kit("down", "--volumes").code == 0
+
+
+def test_down_leaves_no_process(second_life: SecondLife) -> None:
+    assert (second_life.down.code, second_life.down.err) == (0, "")
+    assert second_life.down.out.splitlines()[-1] == "Everything is stopped."
+    assert len(second_life.first_processes) > 8
+    assert alive(second_life.first_processes) == []
+
+
+def test_bids_outlive_down_and_up(second_life: SecondLife) -> None:
+    with urllib.request.urlopen(  # noqa: S310 - our own address
+        f"{second_life.bidkit.api_url}/api/v1/items/lamp"
+    ) as answer:
+        assert b'"current_bid":99.99' in answer.read()
+    assert second_life.bidkit("audit").code == 0
+
+
+def test_replicas_and_options_are_remembered(second_life: SecondLife) -> None:
+    about = second_life.bidkit("describe", "broadcast").out
+
+    assert second_life.bidkit.get("broadcast-service")["ready"] == 2
+    assert "LOG_LEVEL=debug" in about
+    assert "BID_STRATEGY=optimistic" in about
+
+
+def test_down_with_volumes_deletes_bids_and_options_and_frees_the_ports(bidkit: Bidkit) -> None:
+    bidkit.started("--bid-strategy", "optimistic")
+    bidkit("bid", "lamp", "99.99", "--user", "ann")
+    bidkit("down", "--volumes")
+    with socket.create_server(("127.0.0.1", bidkit.api_port)):
+        pass
+
+    bidkit.started()
+
+    assert bidkit("bid", "lamp", "1", "--user", "ann").code == 0
+    assert "BID_STRATEGY=lua" in bidkit("describe", "api").out
+
+
+def test_a_port_in_use_is_said_before_anything_starts(bidkit: Bidkit) -> None:
+    with socket.create_server(("127.0.0.1", bidkit.api_port)):
+        ran = bidkit.up()
+
+    assert ran.code == 5
+    assert f"port {bidkit.api_port} for the api-gateway is taken" in ran.err
+    assert bidkit("get").code == 3
+
+
+def test_a_half_written_data_directory_is_left_alone_and_said(bidkit: Bidkit) -> None:
+    cluster = bidkit.home / "data" / "postgres"
+    cluster.mkdir(parents=True)
+    (cluster / "PG_VERSION").write_text("18\n")
+
+    ran = bidkit.up()
+
+    assert ran.code == 7
+    assert "is not a whole PostgreSQL data directory: global/pg_control is missing" in ran.err
+    assert os.listdir(cluster) == ["PG_VERSION"]  # noqa: PTH208 - hidden ones count
+    assert bidkit("get").code == 3
+
+
+def test_a_missing_server_is_said_with_what_to_install(bidkit: Bidkit) -> None:
+    # Nothing short of taking the wheels away would do from outside: look elsewhere for them.
+    without_wheels = (
+        "import sys\n"
+        "from pkg.devkit.process.wheels import Programs\n"
+        "Programs.__init__.__defaults__ = ('/nowhere',)\n"
+        "sys.argv = ['bidkit', 'up']\n"
+        "from pkg.devkit.cli import main\n"
+        "main()\n"
+    )
+    ran = subprocess.run(
+        [bidkit.command()[0], "-P", "-c", without_wheels],
+        env=bidkit.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert ran.returncode == 6
+    assert "was not found" in ran.stderr
+    assert "pip install" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_a_service_that_never_gets_ready_is_named_with_its_last_words(bidkit: Bidkit) -> None:
+    ran = bidkit.up("--set", "LOG_LEVEL=shout")
+
+    assert ran.code == 8
+    assert "does not get ready: ended by itself with code 2" in ran.err
+    assert "LOG_LEVEL" in ran.err
+
+
+def test_without_a_system_verbs_say_so_and_down_is_content(bidkit: Bidkit) -> None:
+    asked = [bidkit("get"), bidkit("scale", "api=2"), bidkit("bid", "a", "1", "-u", "u")]
+    down = bidkit("down")
+
+    sentence = "bidkit: nothing is running; `bidkit up` starts the system.\n"
+    assert asked == [Ran(3, "", sentence)] * 3
+    assert down == Ran(0, "Nothing was running.\n", "")
+
+
+def test_after_a_killed_supervisor_up_ends_what_is_left_and_goes_on(bidkit: Bidkit) -> None:
+    bidkit.started()
+    bidkit("bid", "lamp", "50", "--user", "ann")
+    orphans = bidkit.processes()
+    os.kill(bidkit.supervisor, signal.SIGKILL)
+
+    bidkit.started()
+
+    assert alive(orphans) == []
+    assert bidkit.get("api-gateway")["ready"] == 1
+    assert bidkit("bid", "lamp", "50", "--user", "bob").code == 4
+
+
+def test_after_a_killed_supervisor_down_ends_what_is_left(bidkit: Bidkit) -> None:
+    bidkit.started()
+    orphans = bidkit.processes()
+    os.kill(bidkit.supervisor, signal.SIGKILL)
+
+    ran = bidkit("down")
+
+    assert ran.code == 0
+    assert alive(orphans) == []
+
+
+async def test_in_the_foreground_an_interrupt_stops_everything_in_order(bidkit: Bidkit) -> None:
+    ports = (f"--api-port={bidkit.api_port}", f"--broadcast-port={bidkit.broadcast_port}")
+    process = await asyncio.create_subprocess_exec(
+        *bidkit.command("up", *ports),
+        env=bidkit.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    while (await process.stdout.readline()) != b"Ctrl-C stops it.\n":
+        assert process.returncode is None
+    processes = await until(bidkit.processes, within_s=5)
+
+    process.send_signal(signal.SIGINT)
+    out, err = await process.communicate()
+
+    assert (process.returncode, err) == (0, b"")
+    assert out.splitlines()[-1] == b"Everything is stopped."
+    assert alive(processes) == []
+
+
+def test_two_starts_at_once_make_one_system(bidkit: Bidkit) -> None:
+    ports = (f"--api-port={bidkit.api_port}", f"--broadcast-port={bidkit.broadcast_port}")
+    both = [
+        subprocess.Popen(
+            bidkit.command("up", "-d", *ports),
+            env=bidkit.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+
+    said = [process.communicate(timeout=60)[1] for process in both]
+
+    assert ([process.returncode for process in both], said) == ([0, 0], [b"", b""])
+    assert psutil.pid_exists(bidkit.supervisor)
+    assert bidkit.get("api-gateway")["ready"] == 1
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Less those that ended and that nobody has asked about yet."""
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

@@ -1,0 +1,197 @@
+"""Who provides the servers that the tests run on. This is the one file that chooses.
+
+Today: programs from wheels, started by us. One on containers needs to satisfy `Servers` only.
+"""
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+import psutil
+
+from pkg.devkit.process.postgres import PostgresServer
+from pkg.devkit.process.servers import NatsServer, RedisServer, Server
+
+Store = Literal["redis", "nats", "postgres"]
+
+_READY_WITHIN_S = 20.0
+
+
+class Servers(Protocol):
+    """Real stores for a whole session of tests; a test that stops one starts it again, or the next
+    test's `stores` fixture does.
+    """
+
+    @property
+    def redis_url(self) -> str: ...
+    @property
+    def nats_url(self) -> str: ...
+    @property
+    def postgres_url(self) -> str:
+        """An administrator's URL; tests use the database that `stores` makes for each of them."""
+
+    def start(self, name: Store) -> None:
+        """Returns when it answers; does nothing when it runs. Same address, same data."""
+
+    def stop(self, name: Store) -> None:
+        """In good order; returns when it is gone."""
+
+    def kill(self, name: Store) -> None:
+        """Without a word to it, as a crash; returns when it is gone."""
+
+    def pause(self, name: Store) -> None:
+        """It keeps its connections and answers nothing, as a machine that hangs."""
+
+    def resume(self, name: Store) -> None: ...
+
+    def log(self, name: Store) -> str:
+        """The last lines it said."""
+
+    def discard_data(self, name: Store) -> None:
+        """As a lost disk; only while it is stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Addresses of stores that hold nothing."""
+
+    redis_url: str
+    nats_url: str
+    postgres_url: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "REDIS_URL": self.redis_url,
+            "NATS_URL": self.nats_url,
+            "POSTGRES_URL": self.postgres_url,
+        }
+
+
+@contextmanager
+def provide() -> Iterator[Servers]:
+    """The servers for this session, gone with all their data when the block ends."""
+    # Short and open to all below it: PostgreSQL may have to run as another user.
+    home = Path(tempfile.mkdtemp(prefix="bidding-tests-"))
+    home.chmod(0o755)
+    servers = WheelServers(home)
+    try:
+        for name in servers.names:
+            servers.start(name)
+        yield servers
+    finally:
+        servers.end()
+        shutil.rmtree(home)
+
+
+class WheelServers:
+    """Programs from the embedded wheels, or from PATH, as children of the test process."""
+
+    names: tuple[Store, ...] = ("redis", "nats", "postgres")
+
+    def __init__(self, home: Path) -> None:
+        redis, nats, monitoring, postgres = free_ports(4)
+        self._postgres = PostgresServer(data=home / "postgres", port=postgres, durable=False)
+        self._servers: dict[Store, Server] = {
+            "redis": RedisServer(data=home / "redis", port=redis),
+            "nats": NatsServer(data=home / "nats", port=nats, monitoring_port=monitoring),
+            "postgres": self._postgres,
+        }
+        self._home = home
+        self._running: dict[Store, subprocess.Popen[bytes]] = {}
+
+    @property
+    def redis_url(self) -> str:
+        return self._servers["redis"].url
+
+    @property
+    def nats_url(self) -> str:
+        return self._servers["nats"].url
+
+    @property
+    def postgres_url(self) -> str:
+        return self._postgres.url
+
+    def start(self, name: Store) -> None:
+        running = self._running.get(name)
+        if running and running.poll() is None:
+            return
+        server = self._servers[name]
+        server.prepare()
+        # Throw-away data: when the test process dies, nothing is worth an orderly end.
+        launch = replace(server.launch(), orphan_signal=signal.SIGKILL)
+        with self._log_file(name).open("ab") as log:
+            process = subprocess.Popen(
+                launch.argv,
+                **launch.options(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._running[name] = process
+        deadline = time.monotonic() + _READY_WITHIN_S
+        while why := server.unready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                self._end(name, signal.SIGKILL)
+                raise RuntimeError(f"{name} did not start: {why}\n{self.log(name)}")
+            time.sleep(0.01)
+
+    def stop(self, name: Store) -> None:
+        self._end(name, self._servers[name].launch().stop_signal)
+
+    def kill(self, name: Store) -> None:
+        # PostgreSQL's other processes notice by themselves that their parent is gone, a moment
+        # later; until then no new one may use the data.
+        family = psutil.Process(self._running[name].pid).children(recursive=True)
+        self._end(name, signal.SIGKILL)
+        psutil.wait_procs(family, timeout=10)
+
+    def pause(self, name: Store) -> None:
+        self._running[name].send_signal(signal.SIGSTOP)
+
+    def resume(self, name: Store) -> None:
+        self._running[name].send_signal(signal.SIGCONT)
+
+    def log(self, name: Store) -> str:
+        path = self._log_file(name)
+        return path.read_text(errors="replace")[-4000:] if path.exists() else ""
+
+    def discard_data(self, name: Store) -> None:
+        self._servers[name].discard()
+
+    def end(self) -> None:
+        for name in tuple(self._running):
+            self._end(name, self._servers[name].launch().stop_signal)
+        self._postgres.discard()
+
+    def _end(self, name: Store, how: signal.Signals) -> None:
+        process = self._running.pop(name, None)
+        if process is None:
+            return
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(how)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _log_file(self, name: Store) -> Path:
+        return self._home / f"{name}.log"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on, all different: held together until the last one is known."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
