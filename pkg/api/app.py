@@ -15,6 +15,7 @@ from pkg.api.metrics import GatewayMetrics
 from pkg.api.optimistic import OptimisticLedger, RoundLink
 from pkg.api.outbox import Outbox
 from pkg.api.prices import PriceCounts
+from pkg.api.recovery import Recovery, RecoveryCounts
 from pkg.api.redis_links import bid_link, relay_link
 from pkg.api.relay import BLOCK_MS, Relay
 from pkg.api.relay_metrics import RelayMetrics
@@ -50,13 +51,23 @@ async def relaying(
         settings.redis_target, timeout_s=settings.redis_timeout_s, name="relay-lease"
     ) as redis:
         lease = Lease(redis)
-        metrics = RelayMetrics(holds_lease=lambda: lease.held)
+        recovery = RecoveryCounts()
+        metrics = RelayMetrics(holds_lease=lambda: lease.held, recovery=recovery)
         relay = Relay(
             outbox,
             JetStreamEvents(nats, stream_config(settings)),
             lease,
             linger_max_ms=settings.relay_linger_max_ms,
             retention_s=settings.outbox_retention_s,
+            resend_after_s=settings.resend_after_s,
+            recovery=Recovery(
+                redis,
+                nats,
+                partitions=settings.partitions,
+                wait_s=settings.recovery_wait_s,
+                hearing_s=settings.archive_hearing_s,
+                counts=recovery,
+            ),
             metrics=metrics,
         )
         nats.on_connect(relay.lose_step)

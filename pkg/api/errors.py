@@ -2,11 +2,13 @@
 
 ApiError
 ├── BadRequest           400
+├── NotHttp              400
 ├── BodyTooLarge         413
 ├── NotFound             404
 ├── MethodNotAllowed     405
 └── Unavailable          503, with Retry-After
     ├── RedisUnavailable
+    ├── RedisRecovering
     ├── Busy
     ├── OutboxFull
     └── OutcomeUnknown
@@ -22,11 +24,11 @@ class ApiError(Exception):
     allow: str | None = None
 
     def __init__(self, sentence: str | None = None, *, code: str | None = None) -> None:
-        super().__init__(sentence)
         if sentence is not None:
             self.sentence = sentence
         if code is not None:
             self.code = code
+        super().__init__(self.sentence)
 
 
 class BadRequest(ApiError):  # noqa: N818 - HTTP's own word for it
@@ -35,6 +37,14 @@ class BadRequest(ApiError):  # noqa: N818 - HTTP's own word for it
     status = 400
     code = "invalid_body"
     sentence = "Invalid request body"
+
+
+class NotHttp(ApiError):  # noqa: N818
+    """What came cannot be read as HTTP. Nothing was written, the connection ends."""
+
+    status = 400
+    code = "invalid_http"
+    sentence = "Not a readable HTTP request"
 
 
 class BodyTooLarge(ApiError):  # noqa: N818
@@ -76,6 +86,13 @@ class RedisUnavailable(Unavailable):
 
     code = "redis_unavailable"
     sentence = "The bid store cannot be reached; nothing was written"
+
+
+class RedisRecovering(Unavailable):
+    """Redis restarted or was emptied and may have forgotten bids. Nothing was written."""
+
+    code = "redis_recovering"
+    sentence = "The bid store is being recovered; nothing was written"
 
 
 class Busy(Unavailable):

@@ -8,7 +8,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from pkg.auction.events import UndecodableError, decode_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
-from pkg.auction.subjects import STREAM, events_subject
+from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM, events_subject
 from pkg.runtime import logs
 from pkg.runtime.nats_link import NatsLink
 from pkg.runtime.stream import ensure_stream
@@ -34,6 +34,10 @@ class EventStream(Protocol):
         """Stream sequence of the subject's last message and the outbox id it ends with; 0 and
         ``BEGINNING`` when there is none.
         """
+        ...
+
+    async def all_taken(self) -> bool:
+        """Whether the archive's consumer has nothing to come and nothing unacknowledged."""
         ...
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
@@ -71,6 +75,15 @@ class JetStreamEvents:
             # viewers know what they have.
             log.warning("last message is no batch", partition=partition, why=str(error))
             return sequence, BEGINNING
+
+    async def all_taken(self) -> bool:
+        try:
+            info = await self._link.jetstream.consumer_info(STREAM, ARCHIVE_CONSUMER)
+        except NotFoundError:
+            return False  # no archive ever ran here: it will begin with the oldest message
+        except NATS_ERRORS as error:
+            raise StreamUnavailableError(str(error)) from error
+        return not info.num_pending and not info.num_ack_pending
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
         try:

@@ -18,7 +18,15 @@ from prometheus_client import CollectorRegistry
 
 from pkg.api import answers
 from pkg.api.bid_request import MAX_BODY_BYTES, bid_from_body, checked_item_id
-from pkg.api.errors import ApiError, BadRequest, BodyTooLarge, MethodNotAllowed, NotFound
+from pkg.api.errors import (
+    ApiError,
+    BadRequest,
+    BodyTooLarge,
+    MethodNotAllowed,
+    NotFound,
+    NotHttp,
+)
+from pkg.api.http_server import GatewayServer
 from pkg.api.ledger import Items, Ledger
 from pkg.api.metrics import GatewayMetrics
 from pkg.auction.bid import Accepted, Strategy
@@ -96,15 +104,22 @@ class Gateway:
             )
 
         handler = cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", self.handle)
-        return web.Server(
+        return GatewayServer(
             handler,
+            refuse=self._refuse_unreadable,
             request_factory=request_of,
             access_log=None,
             keepalive_timeout=KEEPALIVE_S,
         )
 
+    def _refuse_unreadable(self) -> web.StreamResponse:
+        error = NotHttp()
+        self._metrics.count_error(error.code)
+        data = answers.render(error.status, answers.error_page(error).body, keep_alive=False)
+        return cast("web.StreamResponse", Answer(data, keep_alive=False))
+
     async def handle(self, request: web.BaseRequest) -> Answer:
-        keep_alive = request.keep_alive and not self._readiness.draining
+        keep_alive = request.keep_alive
         extra = b""
         try:
             page = await self._page(request)
@@ -118,6 +133,8 @@ class Gateway:
             log.exception("unexpected error", method=request.method, path=request.raw_path)
             self._metrics.count_error("internal_error")
             page = answers.INTERNAL_ERROR
+        # Asked when the answer is made: a drain that began meanwhile must be told.
+        keep_alive = keep_alive and not self._readiness.draining
         if keep_alive and request.version.minor == 0:
             extra += b"Connection: keep-alive\r\n"
         data = answers.render(

@@ -6,18 +6,19 @@ from typing import Protocol
 
 import hiredis
 
-from pkg.api.errors import OutboxFull, OutcomeUnknown, RedisUnavailable
+from pkg.api.errors import OutboxFull, OutcomeUnknown, RedisRecovering, RedisUnavailable
 from pkg.api.redis_connection import RedisConnection, pack
 from pkg.api.redis_link import RedisLink
 from pkg.auction.bid import Accepted, Bid, Outcome, Strategy, TooLow
 from pkg.auction.events import event_head
 from pkg.auction.item import FIELDS, ItemState, partition_of
-from pkg.auction.keys import item_key, outbox_key
+from pkg.auction.keys import item_key, meta_key, outbox_key
+from pkg.runtime.redis_meta import RUN_ID
 
 PLACE_BID = (Path(__file__).parent / "place_bid.lua").read_bytes()
 _PLACE_BID_SHA = hashlib.sha1(PLACE_BID).hexdigest()  # noqa: S324 - Redis names scripts by SHA-1
 
-_ACCEPTED, _TOO_LOW = 1, 0
+_ACCEPTED, _TOO_LOW, _FULL = 1, 0, -1
 
 
 class Ledger(Protocol):
@@ -48,14 +49,16 @@ class LuaLedger:
             return TooLow(price)
         partition = partition_of(bid.item_id, self._partitions)
         arguments = (
-            "2",
+            "3",
             item_key(partition, bid.item_id),
             outbox_key(partition),
+            meta_key(partition),
             str(bid.amount_cents),
             bid.user_id,
             bid.event_id,
             event_head(bid, Strategy.LUA),
             self._outbox_max_entries,
+            connection.run_id,
         )
         try:
             verdict, number = await _evaluate(connection, arguments)
@@ -68,7 +71,11 @@ class LuaLedger:
         if verdict == _TOO_LOW:
             connection.prices.saw(bid.item_id, number)
             return TooLow(number)
-        raise OutboxFull
+        if verdict == _FULL:
+            raise OutboxFull
+        # Emptied under this connection: the next one is not opened before Redis was recovered.
+        connection.close()
+        raise RedisRecovering
 
 
 async def _evaluate(
@@ -96,13 +103,22 @@ class Items:
 
         Raises:
             RedisUnavailable: nothing could be read. Busy: too many commands wait.
+            RedisRecovering: what could be read may be too little.
         """
-        key = item_key(partition_of(item_id, self._partitions), item_id)
+        partition = partition_of(item_id, self._partitions)
         connection = self._link.current()
         try:
-            values = await connection.submit(pack("HMGET", key, *FIELDS))
-        except (hiredis.ReplyError, OutcomeUnknown) as error:
+            values, run_id = await connection.submit_all(
+                pack("HMGET", item_key(partition, item_id), *FIELDS),
+                pack("HGET", meta_key(partition), RUN_ID),
+            )
+        except OutcomeUnknown as error:
             raise RedisUnavailable from error
+        if isinstance(values, hiredis.ReplyError) or isinstance(run_id, hiredis.ReplyError):
+            raise RedisUnavailable
+        if run_id != connection.run_id.encode():
+            connection.close()
+            raise RedisRecovering
         state = ItemState.from_redis(values)
         connection.prices.saw(item_id, state.price_cents)
         return state

@@ -42,33 +42,33 @@ class GatewayMetrics:
     def collect(self) -> Iterable[Metric]:
         outcomes = {"accepted": self.accepted, "too_low": self.refused, "read": self.reads}
         yield labelled_counter(
-            "api_requests_total",
+            "bid_requests_total",
             "Requests for items and bids by outcome; an error counts under its code",
             "outcome",
             outcomes | self.errors,
         )
-        yield counter("api_bids_accepted_total", "Bids accepted", self.accepted)
+        yield counter("bid_accepted_total", "Bids accepted", self.accepted)
         yield self.bid_seconds.family(
-            "api_bid_seconds", "From a bid's headers read to its answer made"
+            "bid_place_seconds", "From a bid's headers read to its answer made"
         )
-        yield self.read_seconds.family("api_read_seconds", "The same for reading an item")
-        yield counter("api_price_cache_hits_total", "Bids refused without Redis", self.prices.hits)
+        yield self.read_seconds.family("bid_item_read_seconds", "The same for reading an item")
+        yield counter("bid_price_cache_hits_total", "Bids refused without Redis", self.prices.hits)
         yield counter(
-            "api_price_cache_evictions_total",
+            "bid_price_cache_evictions_total",
             "Items dropped at PRICE_CACHE_ITEMS",
             self.prices.evictions,
         )
         yield counter(
-            "api_optimistic_retries_total", "Optimistic rounds run again", self.rounds.retries
+            "bid_optimistic_retries_total", "Optimistic rounds run again", self.rounds.retries
         )
         yield counter(
-            "api_optimistic_exhausted_total",
+            "bid_optimistic_exhausted_total",
             "Bids answered 503 after OPTIMISTIC_TRIES rounds",
             self.rounds.exhausted,
         )
         yield gauge(
-            "api_redis_in_flight", "Commands waiting for their replies now", self.in_flight()
+            "bid_redis_in_flight", "Commands waiting for their replies now", self.in_flight()
         )
         yield counter(
-            "api_redis_connects_total", "Connections to Redis made for bids", self.connects()
+            "bid_redis_connects_total", "Connections to Redis made for bids", self.connects()
         )

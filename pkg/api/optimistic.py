@@ -12,13 +12,14 @@ from zlib import crc32
 
 import hiredis
 
-from pkg.api.errors import Busy, OutboxFull, OutcomeUnknown, RedisUnavailable
+from pkg.api.errors import Busy, OutboxFull, OutcomeUnknown, RedisRecovering, RedisUnavailable
 from pkg.api.redis_connection import RedisConnection, Reply, pack
 from pkg.api.redis_link import RedisLink
 from pkg.auction.bid import Accepted, Bid, Outcome, Strategy, TooLow
 from pkg.auction.events import event_head, event_tail, redis_timestamp
 from pkg.auction.item import FIELDS, ItemState, partition_of
-from pkg.auction.keys import item_key, outbox_key
+from pkg.auction.keys import item_key, meta_key, outbox_key
+from pkg.runtime.redis_meta import RUN_ID
 
 FIRST_PAUSE_S = 0.0005
 PAUSE_CAP_S = 0.02
@@ -110,13 +111,20 @@ class OptimisticLedger:
         key, outbox = item_key(partition, bid.item_id), outbox_key(partition)
         try:
             replies = await connection.submit_all(
-                pack("WATCH", key), pack("HMGET", key, *FIELDS), _TIME, pack("XLEN", outbox)
+                pack("WATCH", key),
+                pack("HMGET", key, *FIELDS),
+                _TIME,
+                pack("XLEN", outbox),
+                pack("HGET", meta_key(partition), RUN_ID),
             )
         except OutcomeUnknown as error:
             raise RedisUnavailable from error  # only reads were sent
         if _refused(replies):
             raise RedisUnavailable
-        _, values, now, depth = replies
+        _, values, now, depth, run_id = replies
+        if run_id != connection.run_id.encode():
+            connection.close()  # see LuaLedger
+            raise RedisRecovering
         state = ItemState.from_redis(values)
         connection.prices.saw(bid.item_id, state.price_cents)
         if bid.amount_cents <= state.price_cents or depth >= self._outbox_max_entries:

@@ -2,14 +2,17 @@
 --
 -- KEYS[1]  hash of the item: price (cents), bidder, seq, count, event_id, opened_at
 -- KEYS[2]  stream of the partition's outbox
+-- KEYS[3]  hash of what is recorded of the partition, run_id among it
 -- ARGV[1]  amount in cents, decimal digits, at most 999999999999 (exact in a double)
 -- ARGV[2]  bidder
 -- ARGV[3]  event_id
 -- ARGV[4]  head of the event's JSON (pkg.auction.events.event_head)
 -- ARGV[5]  most entries that the outbox may hold
+-- ARGV[6]  run id of the server that the system is open on
 -- Reply    {1, seq}     accepted: the item is changed and the event is in the outbox
 --          {0, price}   not above the standing price (cents): nothing was written
 --          {-1, 0}      the outbox is full: nothing was written
+--          {-2, 0}      not open here: Redis forgot, prices may be too low: nothing was written
 --
 -- Redis 6.2 to 7. The tail of the JSON is the same as pkg.auction.events.event_tail writes.
 
@@ -33,6 +36,9 @@ local function timestamp(now)
     floor(second / 3600), floor(second % 3600 / 60), second % 60, tonumber(now[2]))
 end
 
+if redis.call('HGET', KEYS[3], 'run_id') ~= ARGV[6] then
+  return {-2, 0}
+end
 local state = redis.call('HMGET', KEYS[1], 'price', 'seq', 'count')
 local price = tonumber(state[1] or 0)
 if tonumber(ARGV[1]) <= price then

@@ -8,7 +8,7 @@ is one write queue, and nothing else writes to the socket.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import hiredis
 
@@ -25,7 +25,15 @@ def pack(*parts: str | bytes) -> bytes:
     return packed
 
 
-class _Replies:
+class Waiter(Protocol):
+    """What stands in the queue for a command: a future, or something that behaves like one."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: Reply, /) -> None: ...
+    def set_exception(self, exception: Exception, /) -> None: ...
+
+
+class Replies:
     """Stands in the queue once for each of several commands, in the place of a future."""
 
     __slots__ = ("_replies", "_wanted", "future")
@@ -69,6 +77,8 @@ class RedisConnection(asyncio.Protocol):
         on_lost: Callable[[], None],
     ) -> None:
         self.prices = prices
+        self.run_id = ""
+        """The server's, once it was compared; bids carry it (see place_bid.lua)."""
         self._timeout_s = timeout_s
         self._queue_max = queue_max
         self._on_lost = on_lost
@@ -77,7 +87,7 @@ class RedisConnection(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._unsent: list[bytes] = []
         # Every command without a reply, the sent ones first, and when each was submitted.
-        self._waiting: deque[asyncio.Future[Reply] | _Replies] = deque()
+        self._waiting: deque[Waiter] = deque()
         self._since: deque[float] = deque()
         self._flush_planned = False
         self._paused = False
@@ -118,7 +128,7 @@ class RedisConnection(asyncio.Protocol):
             raise RedisUnavailable
         if len(self._waiting) + len(commands) > self._queue_max:
             raise Busy
-        replies = _Replies(self._loop.create_future(), len(commands))
+        replies = Replies(self._loop.create_future(), len(commands))
         now = self._loop.time()
         self._unsent.extend(commands)
         for _ in commands:
@@ -142,9 +152,13 @@ class RedisConnection(asyncio.Protocol):
         self._flush_planned = False
         if self._transport is None or self._paused or not self._unsent:
             return
+        self._before_write(self._unsent)
         data = b"".join(self._unsent)
         self._unsent.clear()
         self._transport.write(data)
+
+    def _before_write(self, commands: list[bytes]) -> None:
+        """For a connection that adds something to each flush, and to the queue."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not checked by isinstance: uvloop's transport only behaves like asyncio's.

@@ -9,14 +9,17 @@ from typing import Any
 import hiredis
 from redis.asyncio.connection import SSLConnection, parse_url
 
-from pkg.api.errors import ApiError, RedisUnavailable
+from pkg.api.errors import ApiError, RedisRecovering, RedisUnavailable
 from pkg.api.prices import SeenPrices
 from pkg.api.redis_connection import RedisConnection, pack
+from pkg.api.replicated_connection import ReplicatedConnection
 from pkg.runtime import logs
-from pkg.runtime.redis_meta import PartitionsDifferError
+from pkg.runtime.redis_meta import NotOpenError, UnfitRedisError
 
 FIRST_BACKOFF_S = 0.05
 BACKOFF_CAP_S = 1.0
+
+RECOVERING = "recovering"
 
 log = logs.get("redis")
 
@@ -30,6 +33,7 @@ class RedisLink:
         prepare: runs on every new connection before others may use it; what it raises means that
             this Redis may not be used (now), and the link tries again later.
         new_prices: makes the cache of prices that belongs to one connection.
+        min_replicas: replicas that must have a command before its reply counts (WAIT).
         one_of_many: its changes of state are told at debug level, another link's speak for all.
     """
 
@@ -43,6 +47,7 @@ class RedisLink:
         prepare: Prepare,
         new_prices: Callable[[], SeenPrices],
         one_of_many: bool = False,
+        min_replicas: int = 0,
     ) -> None:
         self._target = target
         self._name = name
@@ -51,6 +56,7 @@ class RedisLink:
         self._prepare = prepare
         self._new_prices = new_prices
         self._one_of_many = one_of_many
+        self._min_replicas = min_replicas
         self._connection: RedisConnection | None = None
         self._lost = asyncio.Event()
         self._state: str | None = "connecting"
@@ -68,10 +74,11 @@ class RedisLink:
         """The connection that stands now. Commands that belong together go on the same one.
 
         Raises:
-            RedisUnavailable: there is none.
+            RedisUnavailable: there is none. RedisRecovering: there could be one, but what Redis
+                holds may be too little.
         """
         if self._connection is None:
-            raise RedisUnavailable
+            raise RedisRecovering if self._state == RECOVERING else RedisUnavailable
         return self._connection
 
     async def run(self) -> None:
@@ -85,7 +92,10 @@ class RedisLink:
                     await self._prepare(connection)
                 except (OSError, TimeoutError, ApiError, hiredis.ReplyError) as error:
                     self._tell("down", error)
-                except PartitionsDifferError as error:
+                except NotOpenError as error:
+                    self._tell(RECOVERING, error)
+                    backoff_s = FIRST_BACKOFF_S  # it ends soon, and every bid waits for it
+                except UnfitRedisError as error:
                     self._tell("refused", error)
                 else:
                     self._tell(None)
@@ -117,17 +127,25 @@ class RedisLink:
         else:
             log.warning("cannot be used; trying on", connection=self._name, why=str(why or state))
 
+    def _new_connection(self) -> RedisConnection:
+        options: dict[str, Any] = {
+            "timeout_s": self._timeout_s,
+            "queue_max": self._queue_max,
+            "prices": self._new_prices(),
+            "on_lost": self._lost.set,
+        }
+        if not self._min_replicas:
+            return RedisConnection(**options)
+        return ReplicatedConnection(
+            min_replicas=self._min_replicas, wait_ms=int(self._timeout_s * 500), **options
+        )
+
     async def _connect(self) -> RedisConnection:
         options = parse_url(self._target)
         self._lost = asyncio.Event()
         async with asyncio.timeout(self._timeout_s):
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: RedisConnection(
-                    timeout_s=self._timeout_s,
-                    queue_max=self._queue_max,
-                    prices=self._new_prices(),
-                    on_lost=self._lost.set,
-                ),
+                self._new_connection,
                 options.get("host", "localhost"),
                 options.get("port", 6379),
                 ssl=_tls(options),
@@ -139,7 +157,11 @@ class RedisLink:
         if database := options.get("db"):
             first.append(pack("SELECT", str(database)))
         first.append(pack("CLIENT", "SETNAME", self._name))
-        await asyncio.gather(*[connection.submit(command) for command in first])
+        try:
+            await asyncio.gather(*[connection.submit(command) for command in first])
+        except BaseException:
+            connection.close()  # a wrong password, or the process ends: nobody else knows of it
+            raise
         return connection
 
 

@@ -7,9 +7,15 @@ from pkg.api.prices import PriceCounts, SeenPrices
 from pkg.api.redis_connection import RedisConnection, pack
 from pkg.api.redis_link import RedisLink
 from pkg.api.settings import ApiSettings, RelaySettings
-from pkg.runtime.redis_meta import record_partitions
+from pkg.runtime.redis_meta import (
+    Executes,
+    UnfitRedisError,
+    record_partitions,
+    require_open,
+)
 
 RELAY_QUEUE_MAX = 1_000
+ENTRY_BYTES = 512  # an outbox entry with the longest usual ids, and Redis' own share
 
 
 class _Executor:
@@ -28,7 +34,10 @@ def bid_link(
     """A link on which bids are placed: every connection's Redis is checked and knows the script."""
 
     async def prepare(connection: RedisConnection) -> None:
-        await record_partitions(_Executor(connection), settings.partitions)
+        executor = _Executor(connection)
+        await record_partitions(executor, settings.partitions)
+        await require_room(executor, settings)
+        connection.run_id = await require_open(executor, settings.partitions)
         await load_script(connection)
 
     return RedisLink(
@@ -39,7 +48,28 @@ def bid_link(
         prepare=prepare,
         new_prices=lambda: SeenPrices(settings.price_cache_items, counts),
         one_of_many=one_of_many,
+        min_replicas=settings.redis_min_replicas,
     )
+
+
+async def require_room(redis: Executes, settings: ApiSettings) -> None:
+    """Full outboxes must fit into half of Redis' memory, or bids are refused for the wrong reason.
+
+    Raises:
+        UnfitRedisError: they would not.
+    """
+    memory = await redis.execute_command("INFO", "memory")
+    limit = next(
+        int(line.removeprefix(b"maxmemory:"))
+        for line in bytes(memory).splitlines()
+        if line.startswith(b"maxmemory:")
+    )
+    wanted = settings.partitions * settings.outbox_max_entries * ENTRY_BYTES
+    if limit and wanted > limit / 2:
+        raise UnfitRedisError(
+            f"OUTBOX_MAX_ENTRIES={settings.outbox_max_entries} in {settings.partitions} partitions "
+            f"may take {wanted} bytes, more than half of this Redis' maxmemory of {limit}"
+        )
 
 
 def relay_link(settings: RelaySettings, name: str, *, patience_s: float = 0.0) -> RedisLink:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pkg.api.errors import ApiError
 from pkg.api.event_stream import EventStream, StreamUnavailableError
 from pkg.api.lease import Lease
-from pkg.api.outbox import Entry, Outbox
+from pkg.api.outbox import Entry, Outbox, OutboxStanding
+from pkg.api.recovery import Recovery
 from pkg.api.relay_metrics import RelayMetrics
 from pkg.api.trimming import retirement
 from pkg.auction.events import MAX_BATCH_BYTES, encode_batch
@@ -24,6 +25,7 @@ BLOCK_MS = 1000  # well below REDIS_TIMEOUT_S, which the read's connection adds 
 LINGER_EVENTS = 64
 CHECK_EVERY_S = 30.0
 RETIRE_EVERY_S = 10.0
+OPEN_EVERY_S = 1.0
 FIRST_BACKOFF_S = 0.05
 BACKOFF_CAP_S = 1.0
 
@@ -37,6 +39,7 @@ class Lane:
     position: OutboxId = BEGINNING
     sequence: int = 0
     archived: OutboxId = BEGINNING
+    archived_since: float = 0.0
     trimmed: OutboxId = BEGINNING
 
 
@@ -51,6 +54,8 @@ class Relay:
         *,
         linger_max_ms: int,
         retention_s: float,
+        resend_after_s: float,
+        recovery: Recovery,
         metrics: RelayMetrics,
     ) -> None:
         self._outbox = outbox
@@ -58,11 +63,16 @@ class Relay:
         self._lease = lease
         self._linger_max_s = linger_max_ms / 1000
         self._retention_s = retention_s
+        self._resend_after_s = resend_after_s
+        self._recovery = recovery
         self._metrics = metrics
         self._lanes = {partition: Lane() for partition in outbox.partitions}
         self._in_step = False
+        self._in_step_since = 0.0
         self._checked_at = 0.0
         self._retired_at = 0.0
+        self._open_at = 0.0
+        self._heard: dict[str, OutboxId] = {}
 
     def lose_step(self) -> None:
         """What JetStream holds may have changed: it is read again before the next publish."""
@@ -71,8 +81,12 @@ class Relay:
     def archive_has(self, partition: str, through: OutboxId) -> None:
         """The archive announced its watermark; entries up to it are removed at the next turn."""
         lane = self._lanes.get(partition)
-        if lane is not None and through > lane.archived:
+        if lane is None:
+            return
+        self._heard[partition] = through
+        if through > lane.archived:
             lane.archived = through
+            lane.archived_since = time.monotonic()
 
     async def run(self) -> None:
         """Relays until cancelled, through every outage."""
@@ -101,6 +115,12 @@ class Relay:
 
     async def _turn(self) -> int:
         now = time.monotonic()
+        if not self._in_step or now - self._open_at > OPEN_EVERY_S:
+            if await self._recovery.ensure_open(self._heard):
+                self._in_step = False
+                for lane in self._lanes.values():
+                    lane.trimmed = BEGINNING
+            self._open_at = now
         if not self._in_step or now - self._checked_at > CHECK_EVERY_S:
             await self._get_in_step()
         entries = await self._outbox.read(
@@ -119,6 +139,8 @@ class Relay:
             lane.sequence, lane.position = await self._stream.last(partition)
         self._in_step = True
         self._checked_at = time.monotonic()
+        if not self._in_step_since:
+            self._in_step_since = self._checked_at
 
     async def _publish_all(self, entries: dict[str, list[Entry]]) -> None:
         results = await asyncio.gather(
@@ -152,11 +174,17 @@ class Relay:
             self._retired_at = time.monotonic()
 
     async def _retire(self) -> None:
-        for partition in self._lanes:
+        for partition, lane in self._lanes.items():
             standing = await self._outbox.standing(partition)
             if standing.first_unarchived is None:
                 continue
             _, relayed = await self._stream.last(partition)
+            if await self._stuck(lane, standing, relayed):
+                lane.position = BEGINNING
+                lane.archived_since = time.monotonic()
+                self._metrics.resends += 1
+                log.warning("the archive stands still; publishing again", partition=partition)
+                continue
             may_go = retirement(standing, relayed=relayed, retention_s=self._retention_s)
             if may_go is not None:
                 await self._outbox.retire(
@@ -167,6 +195,16 @@ class Relay:
                     partition=partition,
                     through=str(may_go.through),
                 )
+
+    async def _stuck(self, lane: Lane, standing: OutboxStanding, relayed: OutboxId) -> bool:
+        """Whether JetStream took events that the archive will not get: it has none to come.
+
+        So it is after NATS was restored from an older copy, or a message was removed by hand.
+        """
+        if standing.first_unarchived is None or standing.first_unarchived > relayed:
+            return False
+        still_s = time.monotonic() - max(lane.archived_since, self._in_step_since)
+        return still_s > self._resend_after_s and await self._stream.all_taken()
 
     async def _linger(self, relayed: int) -> None:
         """Under load, waits for a fuller batch; when quiet, not at all."""

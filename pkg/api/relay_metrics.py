@@ -9,6 +9,7 @@ from prometheus_client.core import Metric
 
 from pkg.api.errors import ApiError
 from pkg.api.outbox import Outbox
+from pkg.api.recovery import RecoveryCounts
 from pkg.runtime.metrics import SIZE_BOUNDS, Buckets, counter, gauge, labelled_gauge
 
 LOOK_EVERY_S = 1.0
@@ -19,8 +20,10 @@ class RelayMetrics:
     """Counts of one process; those of relaying stand still in a process without the lease."""
 
     holds_lease: Callable[[], bool]
+    recovery: RecoveryCounts = field(default_factory=RecoveryCounts)
     events: int = 0
     failures: int = 0
+    resends: int = 0
     batch_events: Buckets = field(default_factory=lambda: Buckets(SIZE_BOUNDS))
     lag_seconds: Buckets = field(default_factory=Buckets)
     depth: dict[str, float] = field(default_factory=dict)
@@ -48,20 +51,47 @@ class RelayMetrics:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def collect(self) -> Iterable[Metric]:
-        yield gauge("relay_leader", "1 where this process relays", float(self.holds_lease()))
-        yield counter("relay_events_total", "Events stored in JetStream", self.events)
+        yield gauge("bid_relay_leader", "1 where this process relays", float(self.holds_lease()))
+        yield counter("bid_relay_events_total", "Events stored in JetStream", self.events)
         yield counter(
-            "relay_failures_total", "Turns that ended in an error of Redis or NATS", self.failures
+            "bid_relay_failures_total",
+            "Turns that ended in an error of Redis or NATS",
+            self.failures,
         )
-        yield self.batch_events.family("relay_batch_events", "Events a message")
+        yield counter(
+            "bid_relay_resends_total",
+            "Times a partition was published again because the archive stood still",
+            self.resends,
+        )
+        yield counter(
+            "bid_recoveries_total",
+            "Times Redis was opened after a restart",
+            self.recovery.recoveries,
+        )
+        yield counter(
+            "bid_recovered_bids_total",
+            "Bids that Redis had forgotten and JetStream still held",
+            self.recovery.put_back,
+        )
+        yield counter(
+            "bid_recoveries_without_stream_total",
+            "Times Redis was opened although NATS was away (alarm: bids may conflict)",
+            self.recovery.without_stream,
+        )
+        yield gauge(
+            "bid_restore_needed",
+            "1 while Redis is empty and another store is not (alarm: run restore)",
+            float(self.recovery.waiting_for_restore),
+        )
+        yield self.batch_events.family("bid_relay_batch_events", "Events a message")
         yield self.lag_seconds.family(
-            "relay_lag_seconds", "From the oldest event of a batch accepted to the batch stored"
+            "bid_relay_lag_seconds", "From the oldest event of a batch accepted to the batch stored"
         )
         yield labelled_gauge(
-            "outbox_depth", "Entries of a partition's outbox", "partition", self.depth
+            "bid_outbox_depth", "Entries of a partition's outbox", "partition", self.depth
         )
         yield labelled_gauge(
-            "outbox_age_seconds",
+            "bid_outbox_age_seconds",
             "Age of the oldest entry that the archive does not have",
             "partition",
             self.age_s,

@@ -31,6 +31,22 @@ class RelaySettings(LogSettings, ServingSettings, RedisSettings, NatsSettings):
         what="seconds after which an unarchived entry that JetStream holds may leave the outbox",
     )
 
+    resend_after_s: float = setting(
+        seconds(1, 24 * 3600),
+        default=60.0,
+        what="seconds a watermark may stand still, nothing pending, before all is published again",
+    )
+    recovery_wait_s: float = setting(
+        seconds(0, 3600),
+        default=10.0,
+        what="seconds a Redis that forgot waits for NATS before it opens without the stream",
+    )
+    archive_hearing_s: float = setting(
+        seconds(0, 60),
+        default=1.5,
+        what="seconds an empty Redis listens for an archive that is not empty, before it opens",
+    )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ApiSettings(RelaySettings):
@@ -50,6 +66,9 @@ class ApiSettings(RelaySettings):
     )
     outbox_max_entries: int = setting(
         whole(1, 100_000_000), default=100_000, what="entries of one partition's outbox; then 503"
+    )
+    redis_min_replicas: int = setting(
+        whole(0, 5), default=0, what="replicas that must have a bid before it is answered (WAIT)"
     )
     optimistic_connections: int = setting(
         whole(1, 256), default=8, what="connections on which optimistic rounds run"

@@ -5,12 +5,20 @@ import sys
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict
 
 
 def configure(*, service: str, level: str, log_format: str) -> None:
     """Once a process, before the first line. Libraries' own records go the same way."""
+
+    def name_service(_: Any, __: str, record: EventDict) -> EventDict:  # noqa: ANN401 - a logger
+        # Not by a context variable: threads and callbacks begin with an empty context.
+        record["service"] = service
+        return record
+
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        name_service,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -46,7 +54,6 @@ def configure(*, service: str, level: str, log_format: str) -> None:
     root.setLevel(level.upper())
     # The client logs every reconnect try at error; NatsLink tells each change of state once.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
-    structlog.contextvars.bind_contextvars(service=service)
 
 
 def get(room: str) -> structlog.stdlib.BoundLogger:

@@ -15,8 +15,16 @@ ARCHIVED_TO = "archived_to"
 """Field of ``meta``: outbox id up to which the archive has the partition's events."""
 
 
-class PartitionsDifferError(Exception):
-    """Redis was filled with another number of partitions. Nothing was read or written."""
+RUN_ID = "run_id"
+"""Field of ``meta``: the server that the system is open on. Another one may have forgotten."""
+
+
+class UnfitRedisError(Exception):
+    """This Redis may not be used with these settings. Nothing was read or written."""
+
+
+class PartitionsDifferError(UnfitRedisError):
+    """Redis was filled with another number of partitions: items would be looked for in vain."""
 
 
 def redis_client(target: str, *, timeout_s: float, name: str) -> Redis:
@@ -28,6 +36,10 @@ def redis_client(target: str, *, timeout_s: float, name: str) -> Redis:
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
     )
+
+
+class NotOpenError(Exception):
+    """This Redis is not the one the system is open on; what it holds may be too little."""
 
 
 class Executes(Protocol):
@@ -52,3 +64,37 @@ async def record_partitions(redis: Executes, partitions: int) -> None:
                 f"this Redis was filled with PARTITIONS={int(recorded or 0)}, "
                 f"this process is set to {partitions}"
             )
+
+
+async def server_run_id(redis: Executes) -> str:
+    """The server's own id: another one after every start, and on every replica."""
+    info = await redis.execute_command("INFO", "server")
+    if isinstance(info, dict):  # redis-py reads the reply, the hot path's connection does not
+        return str(info["run_id"])
+    for line in bytes(info).decode().splitlines():
+        if line.startswith("run_id:"):
+            return line.removeprefix("run_id:")
+    raise NotOpenError("the server tells no run id")
+
+
+async def require_open(redis: Executes, partitions: int) -> str:
+    """The run id, when every partition is open on this very server.
+
+    Raises:
+        NotOpenError: it restarted, failed over or was emptied, and was not recovered yet.
+        redis.exceptions.RedisError: Redis is away.
+    """
+    run_id = await server_run_id(redis)
+    for partition in partition_names(partitions):
+        recorded = await redis.execute_command("HGET", meta_key(partition), RUN_ID)
+        if recorded != run_id.encode():
+            raise NotOpenError(f"partition {partition} is not open on server {run_id}")
+    return run_id
+
+
+async def open_partitions(redis: Executes, partitions: int, run_id: str) -> None:
+    """Lets bids in: to be called when nothing is left to put back."""
+    for partition in partition_names(partitions):
+        await redis.execute_command(
+            "HSET", meta_key(partition), PARTITIONS, str(partitions), RUN_ID, run_id
+        )

@@ -51,7 +51,7 @@ def load(settings: type[T], environ: Mapping[str, str]) -> T:
         SettingsError: naming every missing or bad variable in one message.
     """
     values: dict[str, Any] = {}
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         name = field.name.upper()
         try:
@@ -59,15 +59,33 @@ def load(settings: type[T], environ: Mapping[str, str]) -> T:
             if text is not None:
                 values[field.name] = field.metadata["parse"](text)
             elif field.default is dataclasses.MISSING:
-                problems.append(f"{name} is not set ({field.metadata['what']})")
+                problems[name] = f"{name} is not set ({field.metadata['what']})"
         except ValueError as error:
-            problems.append(f"{name}: {error}")
-    if not problems:
+            problems[name] = f"{name}: {error}"
+    sentences = [*problems.values(), *_problems_between(settings, values, known=problems)]
+    if sentences:
+        raise SettingsError("; ".join(sentences))
+    return settings(**values)
+
+
+def _problems_between(
+    settings: type[Any], values: Mapping[str, Any], *, known: Mapping[str, str]
+) -> list[str]:
+    """What each part's ``__post_init__`` finds between its fields, whatever other parts lack.
+
+    A field that could not be read stands at its default here: what is said of it is left out.
+    """
+    found: list[str] = []
+    for part in settings.__mro__:
+        if "__post_init__" not in vars(part):
+            continue
+        names = [field.name for field in dataclasses.fields(part)]
         try:
-            return settings(**values)
-        except ValueError as error:  # what __post_init__ finds between fields
-            problems.append(str(error))
-    raise SettingsError("; ".join(problems))
+            part(**{name: values[name] for name in names if name in values})
+        except ValueError as error:
+            if not any(name in str(error) for name in known):
+                found.append(str(error))
+    return found
 
 
 def _text_of(name: str, environ: Mapping[str, str], *, secret: bool) -> str | None:
@@ -130,8 +148,8 @@ def seconds(minimum: float, maximum: float) -> Callable[[str], float]:
 
 def address(text: str) -> Address:
     """``host:port``, ``:port`` (every interface), ``[v6]:port``, or ``fd:N`` (inherited)."""
-    host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdecimal() and int(port) <= 65535):  # noqa: PLR2004
+    host, colon, port = text.rpartition(":")
+    if not (colon and port.isascii() and port.isdecimal() and int(port) <= 65535):  # noqa: PLR2004
         raise ValueError(f"{text!r} is no address (host:port, :port or fd:N)")
     if host == "fd":
         return Address(fd=int(port))
@@ -214,7 +232,10 @@ class RedisSettings:
         if bool(self.redis_url) == bool(self.redis_addr):
             raise ValueError("set either REDIS_URL or REDIS_ADDR (where Redis is)")
         if self.redis_addr:
-            url("redis")(f"redis://{self.redis_addr}")
+            try:
+                url("redis")(f"redis://{self.redis_addr}")
+            except ValueError as error:
+                raise ValueError(f"REDIS_ADDR: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,52 @@
+"""aiohttp's low-level server, less its own page and traceback for what cannot be read as HTTP."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+Refuse = Callable[[], web.StreamResponse]
+
+
+class GatewayServer(web.Server):
+    """A protocol factory; ``refuse`` makes the answer to a request that cannot be read."""
+
+    def __init__(self, handler: Any, *, refuse: Refuse, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
+        super().__init__(handler, **options)
+        self._refuse = refuse
+
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, refuse=self._refuse, loop=self._loop, **self._kwargs)
+
+
+class _Connection(RequestHandler):
+    __slots__ = ("_refuse",)
+
+    def __init__(
+        self,
+        server: web.Server,
+        *,
+        refuse: Refuse,
+        loop: asyncio.AbstractEventLoop,
+        **options: Any,  # noqa: ANN401 - aiohttp's own
+    ) -> None:
+        super().__init__(server, loop=loop, **options)
+        self._refuse = refuse
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Without a log line: what strangers send to a port is counted, not told.
+
+        The gateway's handler answers its own errors, so only two kinds come here.
+        """
+        del request, status, message
+        if isinstance(exc, ConnectionError):
+            raise exc  # the client is gone; its connection ends without an answer
+        return self._refuse()
