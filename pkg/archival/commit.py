@@ -15,6 +15,8 @@ from pkg.auction.outbox import OutboxId
 
 _DATA_CLASSES = ("22", "23")  # SQLSTATE: data exception, integrity constraint violation
 
+MAX_ERROR_LENGTH = 1000
+
 _INSERT_BIDS = statement("insert_bids")
 _FIND_LEFT_OUT = statement("find_left_out")
 _INSERT_DEAD_LETTERS = statement("insert_dead_letters")
@@ -120,8 +122,8 @@ async def _insert_bisecting(connection: Connection, events: Sequence[ArchivableE
         if not _refuses_data(error):
             raise
         if len(events) == 1:
-            refusal = f"{error.sqlstate}: {error}".replace("\0", "")
-            return _Inserted(0, [_letter(events[0], Reason.REFUSED, refusal)])
+            refusal = _letter(events[0], Reason.REFUSED, f"{error.sqlstate}: {error}")
+            return _Inserted(0, [refusal])
     middle = len(events) // 2
     inserted = await _insert_bisecting(connection, events[:middle])
     inserted.add(await _insert_bisecting(connection, events[middle:]))
@@ -153,10 +155,15 @@ async def _keep(connection: Connection, letters: Sequence[DeadLetter]) -> Counte
         [letter.seq for letter in letters],
         [letter.event_id for letter in letters],
         [letter.payload for letter in letters],
-        [letter.error for letter in letters],
+        [_storable(letter.error) for letter in letters],
         [hashlib.sha256(letter.payload).digest() for letter in letters],
     )
     return Counter(row["reason"] for row in new)
+
+
+def _storable(text: str) -> str:
+    """A letter must not itself be refused: no NUL, no half of a character, no endless quote."""
+    return text.replace("\0", "\\0").encode(errors="replace").decode()[:MAX_ERROR_LENGTH]
 
 
 async def _move_watermarks(

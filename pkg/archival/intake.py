@@ -67,7 +67,9 @@ class ArchivableEvent(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """What could not be archived, with what is known of it."""
+    """What could not be archived, with what is known of it. The facts are whole or left out;
+    ``error`` may quote anything.
+    """
 
     reason: Reason
     payload: bytes
@@ -89,6 +91,10 @@ class Portion:
     def add(self, subject: str, data: bytes) -> None:
         """Takes one message of the stream, whatever it holds."""
         partition = subject.removeprefix(_SUBJECT_PREFIX)
+        if not is_identifier(partition):
+            error_text = f"on a subject of no partition: {subject!r}"
+            self.dead_letters.append(DeadLetter(Reason.WRONG_PARTITION, data, error_text))
+            return
         try:
             batch = decode_batch(data)
             stretch = _stretch(batch.prev, batch.last)
@@ -96,7 +102,7 @@ class Portion:
             self._add_unreadable(partition, data, error)
             return
         if batch.partition != partition:
-            error_text = f"on the subject of {partition}, says {batch.partition}"
+            error_text = f"on the subject of {partition}, says {batch.partition!r}"
             self.dead_letters.append(
                 DeadLetter(Reason.WRONG_PARTITION, data, error_text, partition=partition)
             )

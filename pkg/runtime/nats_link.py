@@ -14,6 +14,10 @@ from pkg.runtime.settings import NatsSettings
 
 CONNECT_TIMEOUT_S = 2
 RECONNECT_WAIT_S = 0.5  # nats-py adds jitter; one server, so this is also the back-off's cap
+# A peer that vanished without a word is given up after three unanswered pings. nats-py's own two
+# minutes apart would leave viewers with snapshots and the archive with nothing for so long.
+PING_EVERY_S = 3
+UNANSWERED_PINGS = 2
 PENDING_BYTES = 8 * 1024 * 1024  # what may wait for the socket before a publish is refused
 
 log = logs.get("nats")
@@ -75,6 +79,8 @@ async def nats_link(settings: NatsSettings, *, name: str) -> AsyncIterator[NatsL
         "max_reconnect_attempts": -1,
         "reconnect_time_wait": RECONNECT_WAIT_S,
         "pending_size": PENDING_BYTES,
+        "ping_interval": PING_EVERY_S,
+        "max_outstanding_pings": UNANSWERED_PINGS,
         "reconnected_cb": reconnected,
         "disconnected_cb": disconnected,
         "error_cb": ignore,

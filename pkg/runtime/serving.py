@@ -19,6 +19,7 @@ from pkg.runtime.settings import Address, ServingSettings
 
 BACKLOG = 4096
 _POLL_S = 0.02
+_CLOSING_S = 1.0  # of SHUTDOWN_TIMEOUT_S, what the end of everything behind the listener may take
 
 log = logs.get("serving")
 
@@ -83,6 +84,7 @@ class Listener:
 
         Idle keep-alive connections are served for ``idle_s`` more, every answer with
         ``Connection: close``: a client that was about to ask gets its answer, not a reset.
+        ``limit_s`` is the time for all of it, be there a client that never reads its answer.
         """
         loop = asyncio.get_running_loop()
         self.stop_accepting()
@@ -90,7 +92,8 @@ class Listener:
         while self._server.connections and loop.time() < idle_until:
             await asyncio.sleep(_POLL_S)
         self._server.pre_shutdown()
-        await self._server.shutdown(limit_s)
+        # aiohttp waits this long for the handlers, then as long again for their cancellation.
+        await self._server.shutdown(max(0.1, (limit_s - idle_s) / 2))
 
 
 @asynccontextmanager
@@ -134,5 +137,5 @@ async def serve_until(
     listener.stop_accepting()
     if before_drain is not None:
         before_drain()
-    await listener.drain(idle_s=settings.drain_s, limit_s=settings.shutdown_timeout_s)
+    await listener.drain(idle_s=settings.drain_s, limit_s=settings.shutdown_timeout_s - _CLOSING_S)
     log.info("drained")

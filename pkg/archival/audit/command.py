@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ async def run_audit(settings: AuditSettings, stop: asyncio.Event, *, options: Au
 async def _audit(settings: AuditSettings, options: AuditOptions) -> int:
     verdicts: list[Verdict] | None = [] if options.every_item else None
     try:
-        findings = await _findings(settings, options, verdicts)
+        findings = await compare(settings, options, verdicts=verdicts, tell=_Progress().tell)
     except RedisError as error:
         return _unable(f"cannot ask Redis: {error}")
     except (PartitionsDifferError, SchemaTooNewError) as error:
@@ -64,9 +65,19 @@ async def _audit(settings: AuditSettings, options: AuditOptions) -> int:
     return EXIT_OK if findings.ok else EXIT_FAILED
 
 
-async def _findings(
-    settings: AuditSettings, options: AuditOptions, verdicts: list[Verdict] | None
+async def compare(
+    settings: AuditSettings,
+    options: AuditOptions,
+    *,
+    tell: Callable[[str], None],
+    verdicts: list[Verdict] | None = None,
 ) -> Findings:
+    """Audits both stores. ``verdicts`` takes one of every item; ``tell`` shows progress.
+
+    Raises:
+        RedisError, asyncpg.PostgresError, OSError and the like: a store cannot be asked.
+        PartitionsDifferError, SchemaTooNewError: they must not be asked with these settings.
+    """
     findings = Findings()
     redis = redis_client(settings.redis_target, timeout_s=settings.redis_timeout_s, name="audit")
     async with (
@@ -76,7 +87,7 @@ async def _findings(
         auction = AuctionSide(redis, partitions=settings.partitions)
         await auction.check_partitions()
         await archive.check_schema()
-        walk = Walk(auction, archive, tell=_Progress().tell)
+        walk = Walk(auction, archive, tell=tell)
         await walk.wait_for_outboxes(findings, wait_s=options.wait_s)
         await walk.every_item(
             findings,

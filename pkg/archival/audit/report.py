@@ -18,7 +18,7 @@ def as_table(findings: Findings, *, every_item: Sequence[Verdict] | None = None)
     """Failing items, or every one; then dead letters, then the totals."""
     parts: list[str] = []
     shown = list(every_item if every_item is not None else findings.failing.values())
-    rows = [_item_row(verdict) for verdict in shown]
+    rows = [_item_row(verdict) for verdict in sorted(shown, key=lambda each: each.item_id)]
     if every_item is None:
         rows = _cut(rows)
     rows += [
@@ -57,7 +57,7 @@ def as_json(findings: Findings) -> str:
         "accepted": findings.accepted,
         "archived": findings.archived,
         "kinds": {"bid": findings.archived},
-        "failing": [_item_object(verdict) for verdict in findings.failing.values()],
+        "failing": [_item_object(findings.failing[each]) for each in sorted(findings.failing)],
         "only_in_redis": findings.only_in_redis,
         "only_in_postgres": findings.only_in_postgres,
         "astray": findings.astray,
@@ -106,7 +106,7 @@ def _totals(findings: Findings) -> str:
     )
     wrong = len(findings.failing) + len(findings.only_in_postgres) + len(findings.astray)
     lines.append(
-        "Every accepted bid is accounted for." if findings.ok else f"{wrong} items are wrong."
+        "Every accepted bid is accounted for." if findings.ok else f"Wrong: {wrong} of the items."
     )
     return "\n".join(lines)
 

@@ -2,14 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from pkg.archival.audit.command import AuditOptions, compare
+from pkg.archival.audit.report import as_json
 from pkg.archival.commit import commit
 from pkg.archival.intake import Portion
+from pkg.archival.settings import AuditSettings
 from pkg.archival.store import Connection
 from pkg.auction.item import partition_of
 from pkg.auction.keys import item_key, outbox_key
@@ -26,92 +29,87 @@ async def archive_all(archive: Connection, events: Sequence[Event | bytes]) -> N
     await commit(archive, portion)
 
 
-async def audit(services: Services, *, wait_s: float = 0) -> tuple[int, dict[str, Any]]:
-    code, said, complaint = await services.run("archival", "audit", "--json", "--wait", str(wait_s))
-    assert code in {0, 1}, complaint
-    return code, json.loads(said)
+async def audit(
+    stores: Stores, *, wait_s: float = 0, tell: Callable[[str], None] = print
+) -> tuple[bool, dict[str, Any]]:
+    settings = AuditSettings(redis_url=stores.redis_url, postgres_url=stores.postgres_url)
+    options = AuditOptions(as_json=True, every_item=False, wait_s=wait_s)
+    findings = json.loads(as_json(await compare(settings, options, tell=tell)))
+    return findings["ok"], findings
 
 
-async def only_problem(services: Services, item_id: str = "lamp") -> str:
+async def only_problem(stores: Stores) -> str:
     """The one sentence about the one failing item."""
-    code, findings = await audit(services)
-    assert code == 1
+    ok, findings = await audit(stores)
+    assert not ok
     (failing,) = findings["failing"]
-    assert failing["item_id"] == item_id
     (problem,) = failing["problems"]
     return str(problem)
 
 
-async def test_passes_where_both_stores_agree(
-    stores: Stores, archive: Connection, services: Services
-) -> None:
+async def test_passes_where_both_stores_agree(stores: Stores, archive: Connection) -> None:
     items = [Item(f"item-{number}") for number in range(1200)]
     events = [item.bid() for item in items] + items[0].bids(99)
     await accept(stores.redis_url, *events)
     await archive_all(archive, events)
 
-    code, findings = await audit(services)
+    ok, findings = await audit(stores)
 
-    assert code == 0
-    assert findings["ok"]
+    assert ok
     assert (findings["items"], findings["accepted"]) == (1200, 1299)
     assert findings["kinds"] == {"bid": 1299}
 
 
-async def test_passes_on_empty_stores(archive: Connection, services: Services) -> None:
-    code, findings = await audit(services)
+async def test_passes_on_empty_stores(stores: Stores, archive: Connection) -> None:
+    ok, findings = await audit(stores)
 
-    assert (code, findings["items"]) == (0, 0)
+    assert (ok, findings["items"]) == (True, 0)
 
 
-async def test_finds_a_missing_last_bid(
-    stores: Stores, archive: Connection, services: Services
-) -> None:
+async def test_finds_a_missing_last_bid(stores: Stores, archive: Connection) -> None:
     events = Item("lamp").bids(5)
     await accept(stores.redis_url, *events)
     await archive_all(archive, events[:4])
 
-    problem = await only_problem(services)
+    problem = await only_problem(stores)
 
     assert problem == "1 of 5 not archived, the first is seq 5"
 
 
-async def test_finds_a_gap(stores: Stores, archive: Connection, services: Services) -> None:
+async def test_finds_a_gap(stores: Stores, archive: Connection) -> None:
     events = Item("lamp").bids(9)
     await accept(stores.redis_url, *events)
     await archive_all(archive, [*events[:3], *events[5:]])
 
-    problem = await only_problem(services)
+    problem = await only_problem(stores)
 
     assert problem == "2 of 9 not archived, the first is seq 4"
 
 
-async def test_finds_an_item_only_redis_has(
-    stores: Stores, archive: Connection, services: Services
-) -> None:
+async def test_finds_an_item_only_redis_has(stores: Stores, archive: Connection) -> None:
     await accept(stores.redis_url, *Item("lamp").bids(3))
 
-    code, findings = await audit(services)
+    ok, findings = await audit(stores)
 
-    assert (code, findings["only_in_redis"]) == (1, ["lamp"])
+    assert (ok, findings["only_in_redis"]) == (False, ["lamp"])
 
 
-async def test_finds_an_item_only_postgres_has(archive: Connection, services: Services) -> None:
+async def test_finds_an_item_only_postgres_has(stores: Stores, archive: Connection) -> None:
     await archive_all(archive, Item("lamp").bids(3))
 
-    code, findings = await audit(services)
+    ok, findings = await audit(stores)
 
-    assert (code, findings["only_in_postgres"]) == (1, ["lamp"])
+    assert (ok, findings["only_in_postgres"]) == (False, ["lamp"])
 
 
 async def test_finds_that_redis_forgot_what_the_archive_has(
-    stores: Stores, archive: Connection, services: Services
+    stores: Stores, archive: Connection
 ) -> None:
     events = Item("lamp").bids(5)
     await accept(stores.redis_url, *events[:3])
     await archive_all(archive, events)
 
-    problem = await only_problem(services)
+    problem = await only_problem(stores)
 
     assert problem == "the archive has seq 5, Redis only 3"
 
@@ -125,7 +123,7 @@ async def test_finds_that_redis_forgot_what_the_archive_has(
     ],
 )
 async def test_finds_a_standing_that_differs(
-    stores: Stores, archive: Connection, services: Services, field: str, value: str, problem: str
+    stores: Stores, archive: Connection, field: str, value: str, problem: str
 ) -> None:
     events = Item("lamp").bids(5)
     await accept(stores.redis_url, *events)
@@ -133,86 +131,84 @@ async def test_finds_a_standing_that_differs(
     async with Redis.from_url(stores.redis_url) as redis:
         await redis.hset(item_key(partition_of("lamp", PARTITIONS), "lamp"), field, value)
 
-    assert (await only_problem(services)).endswith(problem)
+    assert (await only_problem(stores)).endswith(problem)
 
 
 @pytest.mark.parametrize("cents", [200, 150])
 async def test_finds_a_price_that_does_not_rise(
-    stores: Stores, archive: Connection, services: Services, cents: int
+    stores: Stores, archive: Connection, cents: int
 ) -> None:
     item = Item("lamp")
     events = [item.bid(), item.bid(), item.bid(cents=cents), item.bid()]
     await accept(stores.redis_url, *events)
     await archive_all(archive, events)
 
-    problem = await only_problem(services)
+    problem = await only_problem(stores)
 
     assert problem == "the price does not rise at seq 3"
 
 
 async def test_finds_an_archived_item_that_disagrees_with_its_bids(
-    stores: Stores, archive: Connection, services: Services
+    stores: Stores, archive: Connection
 ) -> None:
     events = Item("lamp").bids(5)
     await accept(stores.redis_url, *events)
     await archive_all(archive, events)
     await archive.execute("UPDATE items SET bid_count = 6")
 
-    problem = await only_problem(services)
+    problem = await only_problem(stores)
 
     assert problem == "the archive's item disagrees with its bids"
 
 
 async def test_dead_letter_accounts_for_its_event_and_is_listed(
-    stores: Stores, archive: Connection, services: Services
+    stores: Stores, archive: Connection
 ) -> None:
     events = Item("lamp").bids(5)
     bad = events[2].json.replace(b'"amount":3.00', b'"amount":3.001')
     await accept(stores.redis_url, *events)
     await archive_all(archive, [*events[:2], bad, *events[3:]])
 
-    code, findings = await audit(services)
+    ok, findings = await audit(stores)
 
-    assert code == 0
+    assert ok
     (letter,) = findings["dead_letters"]
     assert (letter["reason"], letter["item_id"], letter["seq"]) == ("bad_event", "lamp", 3)
 
 
 async def test_dead_letter_at_the_end_stands_for_the_last_event(
-    stores: Stores, archive: Connection, services: Services
+    stores: Stores, archive: Connection
 ) -> None:
     events = Item("lamp").bids(3)
     bad = events[2].json.replace(b'"amount":3.00', b'"amount":3.001')
     await accept(stores.redis_url, *events)
     await archive_all(archive, [*events[:2], bad])
 
-    code, _ = await audit(services)
+    ok, _ = await audit(stores)
 
-    assert code == 0
+    assert ok
 
 
-async def test_conflict_is_never_content(
-    stores: Stores, archive: Connection, services: Services
-) -> None:
+async def test_conflict_is_never_content(stores: Stores, archive: Connection) -> None:
     events = Item("lamp").bids(3)
     await accept(stores.redis_url, *events)
     await archive_all(archive, [*events, Item("lamp").bid()])
 
-    problem = await only_problem(services)
+    problem = await only_problem(stores)
 
     assert problem == "1 seq taken by more than one event"
 
 
 async def test_item_in_a_partition_that_is_not_its_own_is_named(
-    stores: Stores, archive: Connection, services: Services
+    stores: Stores, archive: Connection
 ) -> None:
     wrong = next(each for each in ("p00", "p01") if each != partition_of("lamp", PARTITIONS))
     async with Redis.from_url(stores.redis_url) as redis:
         await redis.hset(item_key(wrong, "lamp"), "seq", "1")
 
-    code, findings = await audit(services)
+    ok, findings = await audit(stores)
 
-    assert (code, findings["astray"]) == (1, ["lamp"])
+    assert (ok, findings["astray"]) == (False, ["lamp"])
 
 
 async def test_table_names_failing_items_and_totals(
@@ -233,21 +229,34 @@ async def test_table_names_failing_items_and_totals(
     assert "good " not in said
     assert "bad_event" in said
     assert "4 events in the outboxes were not archived" in said
-    assert said.endswith("1 items are wrong.\n")
+    assert said.endswith("Wrong: 1 of the items.\n")
     assert any(
         line.startswith("good ") and line.endswith(" ok") for line in everything.splitlines()
     )
 
 
-async def test_waits_for_what_is_on_its_way(
+async def test_json_is_one_object_on_standard_output(
     stores: Stores, archive: Connection, services: Services
 ) -> None:
+    events = Item("lamp").bids(2)
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, events)
+
+    code, said, complaint = await services.run("archival", "audit", "--json")
+
+    assert (code, complaint) == (0, "")
+    assert json.loads(said)["accepted"] == 2
+
+
+async def test_waits_for_what_is_on_its_way(stores: Stores, archive: Connection) -> None:
     events = Item("lamp").bids(5)
     partition = partition_of("lamp", PARTITIONS)
     await accept(stores.redis_url, *events, outbox=True)
     async with Redis.from_url(stores.redis_url, decode_responses=True) as redis:
         entries = await redis.xrevrange(outbox_key(partition), count=1)
-    running = asyncio.create_task(services.run("archival", "audit", "--json", "--wait", "20"))
+    waiting = asyncio.Event()
+    running = asyncio.create_task(audit(stores, wait_s=20, tell=lambda _: waiting.set()))
+    await waiting.wait()
 
     await archive_all(archive, events)
     last = OutboxId.parse(str((entries or [])[0][0]))
@@ -258,13 +267,34 @@ async def test_waits_for_what_is_on_its_way(
         *last,
     )
 
-    code, said, complaint = await running
-    assert code == 0, complaint
-    assert json.loads(said)["drained"]
+    ok, findings = await running
+    assert ok, findings
+    assert findings["drained"]
+
+
+async def test_item_whose_bid_arrives_meanwhile_is_looked_at_again(
+    stores: Stores, archive: Connection
+) -> None:
+    events = Item("lamp").bids(5)
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, events[:4])
+    looked = asyncio.Event()
+
+    def tell(line: str) -> None:
+        if line == "1 items not archived yet":
+            looked.set()
+
+    running = asyncio.create_task(audit(stores, wait_s=20, tell=tell))
+    await looked.wait()
+
+    await archive_all(archive, events)
+
+    ok, findings = await running
+    assert ok, findings
 
 
 async def test_bids_accepted_meanwhile_give_no_false_alarm(
-    stores: Stores, archive: Connection, services: Services
+    stores: Stores, archive: Connection
 ) -> None:
     """The archive is always a little behind Redis here, and now and then ahead of what was read."""
     items = [Item(f"item-{number}") for number in range(50)]
@@ -281,11 +311,11 @@ async def test_bids_accepted_meanwhile_give_no_false_alarm(
 
     going = asyncio.create_task(go_on())
 
-    results = [await audit(services, wait_s=20) for _ in range(3)]
+    results = [await audit(stores, wait_s=20) for _ in range(3)]
 
     over.set()
     await going
-    assert [code for code, _ in results] == [0, 0, 0], results
+    assert [ok for ok, _ in results] == [True, True, True], results
 
 
 async def test_bad_settings_and_unreachable_stores_exit_with_2(

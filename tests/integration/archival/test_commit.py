@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from pkg.archival.commit import Committed, commit
-from pkg.archival.intake import Portion
+from pkg.archival.intake import DeadLetter, Portion, Reason
 from pkg.archival.store import Connection
 from pkg.auction.ids import uuid7
 from pkg.auction.outbox import BEGINNING
@@ -157,6 +157,20 @@ async def test_date_that_only_postgres_refuses_is_a_dead_letter(archive: Connect
     result = await commit(archive, portion_of(Chain().batch([bad])))
 
     assert (result.archived, result.dead_letters) == (0, {"refused": 1})
+
+
+async def test_dead_letter_is_kept_whatever_its_error_quotes(archive: Connection) -> None:
+    """One that PostgreSQL refused would be tried again for ever, and all that follows with it."""
+    portion = portion_of(Chain().batch([Item("lamp").bid().json.replace(b"lua", b"gu\\u0000ess")]))
+    portion.add(
+        "bid.events.p00", b'{"v":1,"partition":"\\u0000","prev":"0-0","last":"9-0","events":[]}'
+    )
+    portion.add("bid.events.p\0", b"{}")
+    portion.dead_letters.append(DeadLetter(Reason.BAD_EVENT, b"x", "\ud800 \0" + "y" * 10**6))
+
+    result = await commit(archive, portion)
+
+    assert sum(result.dead_letters.values()) == 4
 
 
 async def test_unreadable_event_and_refused_event_go_with_the_batch(archive: Connection) -> None:

@@ -14,7 +14,7 @@ from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.settings import NatsSettings
 from pkg.runtime.stream import ensure_stream, stream_config
 from tests.integration.archival.auction import Chain, Item, publish
-from tests.integration.archival.test_worker import consumer
+from tests.integration.archival.looking import consumer
 from tests.integration.providers import Servers, Stores
 from tests.waiting import until
 

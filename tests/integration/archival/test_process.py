@@ -7,7 +7,7 @@ import aiohttp
 
 from pkg.archival.store import Connection
 from tests.integration.archival.auction import STARTED_S, Chain, Item, publish
-from tests.integration.archival.test_worker import everything_acknowledged, holds
+from tests.integration.archival.looking import everything_acknowledged, holds
 from tests.integration.processes import Services
 from tests.integration.providers import Servers, Stores
 from tests.waiting import until
@@ -107,6 +107,28 @@ async def test_told_to_stop_while_postgres_hangs_it_ends_in_time(
     assert code == 0
     await archive.execute("ROLLBACK")
     assert await holds(archive, 1)
+
+
+async def test_statement_that_runs_out_of_time_is_tried_again_until_it_succeeds(
+    stores: Stores, archive: Connection, services: Services
+) -> None:
+    chain, item = Chain(), Item("lamp")
+    worker = await services.archival(env={"STATEMENT_TIMEOUT_S": "1"})
+    await archive.execute("BEGIN; LOCK TABLE bids IN ACCESS EXCLUSIVE MODE")
+    await publish(stores.nats_url, chain.batch(item.bids(3)))
+
+    await until(lambda: _says(worker.url, "postgres", "down"), within_s=5)
+    await until(lambda: _fails_again_and_is_never_ready(worker.url), within_s=15)
+    await archive.execute("ROLLBACK")
+
+    await until(lambda: holds(archive, 3), within_s=10)
+    await worker.replicas[0].becomes_ready()
+
+
+async def _fails_again_and_is_never_ready(url: str) -> bool:
+    """Connected it is, again and again; but nothing gets done."""
+    assert (await ready_checks(url))[0] == 503
+    return (await metrics(url))["bid_archive_retries_total"] >= 3
 
 
 async def _waits_for_a_lock(archive: Connection) -> bool:

@@ -7,7 +7,7 @@ from pkg.archival.schema import SchemaTooNewError, migrate, migrations
 from pkg.archival.store import Connection
 from tests.integration.archival.auction import Chain, Item, publish
 from tests.integration.archival.conftest import Workers
-from tests.integration.archival.test_worker import holds
+from tests.integration.archival.looking import holds
 from tests.integration.processes import Services
 from tests.integration.providers import Stores
 from tests.waiting import until
@@ -62,6 +62,22 @@ async def test_worker_refuses_a_newer_schema_in_one_sentence(
     assert code == 1
     assert "run the newer program" in complaint
     assert "Traceback" not in complaint
+
+
+async def test_worker_that_meets_a_newer_schema_later_ends_too(
+    archive: Connection, services: Services
+) -> None:
+    """What ends the worker's loop ends the process, for an orchestrator to see."""
+    worker = (await services.archival()).replicas[0]
+    await archive.execute("INSERT INTO schema_version (version, name) VALUES (9999, 'future')")
+
+    await archive.fetch(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'archival-worker' AND datname = current_database()"
+    )
+
+    assert await asyncio.wait_for(worker.process.wait(), timeout=10) == 1
+    assert "run the newer program" in worker.log
 
 
 async def test_schema_that_vanished_is_made_again(

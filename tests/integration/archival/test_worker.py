@@ -4,12 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import asyncpg
-import nats
-from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import ConsumerInfo
 from nats.js.errors import NotFoundError
 
 from pkg.archival.store import Connection
@@ -18,40 +16,16 @@ from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
 from tests.integration.archival.auction import Chain, Item, publish
 from tests.integration.archival.conftest import Workers
+from tests.integration.archival.looking import (
+    connected,
+    consumer,
+    everything_acknowledged,
+    holds,
+)
 from tests.integration.providers import Servers, Stores
 from tests.waiting import until
 
 PG_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-
-
-@asynccontextmanager
-async def connected(nats_url: str) -> AsyncIterator[Client]:
-    client = await nats.connect(nats_url)
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-async def consumer(nats_url: str) -> ConsumerInfo:
-    async with connected(nats_url) as client:
-        info: ConsumerInfo = await client.jetstream().consumer_info(STREAM, ARCHIVE_CONSUMER)
-        return info
-
-
-async def everything_acknowledged(nats_url: str) -> bool:
-    try:
-        info = await consumer(nats_url)
-    except NotFoundError:
-        return False
-    return (info.num_pending, info.num_ack_pending) == (0, 0)
-
-
-async def holds(archive: Connection, count: int) -> bool:
-    try:
-        return bool(await archive.fetchval("SELECT count(*) = $1 FROM bids", count))
-    except asyncpg.UndefinedTableError:
-        return False
 
 
 async def archived_twice_or_torn(archive: Connection) -> list[str]:
@@ -272,26 +246,58 @@ async def test_stream_deleted_under_the_worker_is_found_again(
     await until(lambda: holds(archive, 10), within_s=15)
 
 
-async def test_watermark_is_told_after_the_commit_and_again_by_the_second(
-    stores: Stores, archive: Connection, workers: Workers
-) -> None:
+@asynccontextmanager
+async def heard(nats_url: str) -> AsyncIterator[list[tuple[str, OutboxId]]]:
+    """The watermarks told since, as they come."""
     told: list[tuple[str, OutboxId]] = []
-    chain = Chain("p02")
-    batch = chain.batch(Item("lamp").bids(5))
-    workers.start()
-    async with connected(stores.nats_url) as client:
 
-        async def hear(message: Msg) -> None:
-            told.append(decode_watermark(message.data))
+    async def hear(message: Msg) -> None:
+        told.append(decode_watermark(message.data))
 
+    async with connected(nats_url) as client:
         await client.subscribe("bid.archived.*", cb=hear)
         await client.flush()
+        yield told
+
+
+async def test_watermark_is_told_again_every_second(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    batch = Chain("p02").batch(Item("lamp").bids(5))
+    workers.start()
+    async with heard(stores.nats_url) as told:
         await publish(stores.nats_url, batch)
 
-        await until(lambda: ("p02", batch.last) in told, within_s=5)
         await until(lambda: told.count(("p02", batch.last)) >= 3, within_s=5)
+
     assert {partition for partition, _ in told} == {"p02"}
-    assert all(last in {batch.prev, batch.last} for _, last in told)
+
+
+async def test_watermark_is_told_right_after_the_commit(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    chain, item = Chain(), Item("lamp")
+    workers.start()
+    await publish(stores.nats_url, chain.batch(item.bids(1)))
+    await until(lambda: holds(archive, 1), within_s=10)
+    began = time.monotonic()
+    async with heard(stores.nats_url) as told:
+        for _ in range(8):
+            batch = chain.batch(item.bids(1))
+            await publish(stores.nats_url, batch)
+            await until(partial(told.__contains__, ("p00", batch.last)), within_s=5)
+
+    assert time.monotonic() - began < 5  # by the second alone it takes eight
+
+
+async def test_watermarks_known_to_postgres_are_told_after_a_restart(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    await archive.execute("INSERT INTO watermarks VALUES ('p03', 17, 4)")
+    async with heard(stores.nats_url) as told:
+        workers.start()
+
+        await until(lambda: ("p03", OutboxId(17, 4)) in told, within_s=5)
 
 
 async def test_worker_told_to_stop_leaves_the_rest_to_the_next_at_once(

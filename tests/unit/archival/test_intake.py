@@ -3,7 +3,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkg.archival.intake import Portion, archivable
@@ -150,6 +150,13 @@ def test_watermark_may_pass_an_unknown_version_that_still_tells_its_stretch() ->
     assert portion.stretches == {"p01": [Stretch(PREV, LAST)]}
 
 
+def test_subject_of_no_partition_moves_nothing() -> None:
+    portion = taken(message(event()), subject="bid.events.p\0")
+
+    assert [each.reason for each in portion.dead_letters] == ["wrong_partition"]
+    assert not portion.stretches
+
+
 def test_batch_of_another_partition_is_a_dead_letter_and_moves_nothing() -> None:
     portion = taken(message(event(), partition="p02"))
 
@@ -158,9 +165,37 @@ def test_batch_of_another_partition_is_a_dead_letter_and_moves_nothing() -> None
     assert not portion.stretches
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=200))
 def test_random_bytes_are_always_kept_as_dead_letters(data: bytes) -> None:
     assert len(taken(data).dead_letters) == 1
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.dictionaries(st.sampled_from(sorted(msgspec.json.decode(event()))), JSON_VALUES))
+def test_event_with_any_values_becomes_an_event_or_a_dead_letter(values: dict[str, object]) -> None:
+    fields = {**msgspec.json.decode(event()), **values}
+
+    portion = taken(message(json.dumps(fields).encode()))
+
+    assert len(portion.events) + len(portion.dead_letters) == 1
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.dictionaries(st.sampled_from(["v", "partition", "prev", "last", "events"]), JSON_VALUES))
+def test_message_with_any_values_is_never_dropped(values: dict[str, object]) -> None:
+    envelope = {"v": 1, "partition": "p01", "prev": "1-0", "last": "2-0", "events": [1]}
+
+    portion = taken(json.dumps({**envelope, **values}).encode())
+
+    assert portion.dead_letters or portion.stretches
 
 
 @pytest.mark.parametrize("amount", ["10.50", "10.5", "10", "1.05e1", "9999999999.99", "0.01"])

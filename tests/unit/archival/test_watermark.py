@@ -1,6 +1,6 @@
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkg.archival.watermark import Stretch, fold
@@ -51,6 +51,7 @@ def _model(mark: int, stretches: list[tuple[int, int]]) -> tuple[int, set[int]]:
     return mark, {each for each in covered if each > mark}
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.integers(0, 12),
     st.lists(st.tuples(st.integers(0, 20), st.integers(1, 6)), max_size=8),
