@@ -4,8 +4,8 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
-import nats.errors
 from aiohttp import web
 
 from pkg.broadcast import routes
@@ -18,19 +18,17 @@ from pkg.broadcast.position import Patience
 from pkg.broadcast.repairs import Repairs
 from pkg.broadcast.rounds import Rounds
 from pkg.broadcast.settings import BroadcastSettings
-from pkg.runtime import health, logs
+from pkg.runtime import health
 from pkg.runtime.background import Background
 from pkg.runtime.health import Readiness
 from pkg.runtime.metrics import registry_of
-from pkg.runtime.nats_link import NatsLink, nats_link
+from pkg.runtime.nats_link import nats_link
 from pkg.runtime.process import EXIT_FAILED, EXIT_OK
 from pkg.runtime.redis_meta import redis_client
 from pkg.runtime.serving import Listener, admin, bind, serve_until
 from pkg.runtime.stream import ensure_stream, stream_config
 
 BROADCAST = "broadcast-service"
-
-log = logs.get("app")
 
 
 async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
@@ -56,7 +54,12 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
         )
         rounds = Rounds()
         laggards = Laggards(slow_viewer_s=settings.slow_viewer_s, counts=counts)
-        feeds = Feeds(link, repairs, counts)
+        feeds = Feeds(
+            link,
+            repairs,
+            counts,
+            make_stream=partial(ensure_stream, link.jetstream, stream_config(settings)),
+        )
         audience = Audience(
             channels,
             Desk(
@@ -77,7 +80,6 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
         background.start(repairs.run(), name="repairs")
         background.start(feeds.run(), name="feeds")
         background.start(feeds.keep_attached(), name="subscriptions")
-        background.start(_keep_stream(link, settings), name="stream")
         readiness.watch("redis", repairs.probe)
         readiness.watch("nats", link.probe)
         readiness.watch("background", background.probe)
@@ -104,18 +106,3 @@ async def _running(app: web.Application) -> AsyncIterator[web.Server]:
         yield runner.server
     finally:
         await runner.cleanup()
-
-
-async def _keep_stream(link: NatsLink, settings: BroadcastSettings) -> None:
-    """Makes the stream where it is missing, after every connect. Viewers do not need it."""
-    connected = asyncio.Event()
-    link.on_connect(connected.set)
-    if link.connected:
-        connected.set()
-    while True:
-        await connected.wait()
-        connected.clear()
-        try:
-            await ensure_stream(link.jetstream, stream_config(settings))
-        except (nats.errors.Error, TimeoutError, OSError) as error:
-            log.warning("stream not made", error=str(error))

@@ -57,13 +57,13 @@ class Channel:
         """Takes in an event from NATS. ``flush`` tells the viewers of all that came together."""
         self._take(self.position.event(event, _now()))
 
-    def read(self, found: Standing, *, asked_at: Standing | None) -> None:
-        """Takes in what Redis held; ``asked_at`` is the position when that reading began."""
+    def read(self, found: Standing, *, asked_at: Standing | None, trusted: bool = True) -> None:
+        """Takes in what Redis held; see ``Position.read``."""
         if self._closed:
             return  # asked for, and not wanted any more
         if self.position.standing is None:
             self._in_order.told = self._latest.standing = found
-        self._take(self.position.read(found, asked_at=asked_at, now=_now()))
+        self._take(self.position.read(found, asked_at=asked_at, now=_now(), trusted=trusted))
         self.flush()
         if not self.opened.done():
             self.opened.set_result(True)

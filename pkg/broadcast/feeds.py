@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 
 import nats.errors
 from nats.aio.client import Client
@@ -126,10 +127,18 @@ class Inbox:
 
 
 class Feeds:
-    def __init__(self, link: NatsLink, reads: Reads, counts: Counts) -> None:
+    def __init__(
+        self,
+        link: NatsLink,
+        reads: Reads,
+        counts: Counts,
+        *,
+        make_stream: Callable[[], Awaitable[None]],
+    ) -> None:
         self._client = link.client
         self._reads = reads
         self._counts = counts
+        self._make_stream = make_stream
         self._inbox = Inbox(counts)
         self._feeds: dict[str, Feed] = {}
         self._reconnected = asyncio.Event()
@@ -152,7 +161,9 @@ class Feeds:
 
     async def keep_attached(self) -> None:
         """After every connect subscribes anew and reads what was missed; drops what is idle."""
-        while True:
+        # The NATS client swallows a cancellation that meets it while it flushes.
+        this = asyncio.current_task()
+        while this is None or not this.cancelling():
             try:
                 async with asyncio.timeout(LINGER_S):
                     await self._reconnected.wait()
@@ -167,6 +178,11 @@ class Feeds:
                 feed.lost()
                 if feed.channels and await feed.attach():
                     self._read_all(feed)
+            try:
+                await self._make_stream()
+            except (nats.errors.Error, TimeoutError, OSError) as error:
+                # Viewers do not need it; who publishes makes it too.
+                log.warning("stream not made", error=str(error))
 
     def _take(self, feed: Feed, data: bytes) -> None:
         try:

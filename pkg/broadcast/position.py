@@ -9,8 +9,9 @@ The rules, none of which knows of sockets or clocks (``now`` is any monotonic nu
   for what is missing.
 - What Redis holds ahead of us is on its way or lost; it gets the same wait.
 - Redis behind us, or at the same ``seq`` with another bid, lost what we told. A second reading has
-  to say so: a Redis that restarts gets back what JetStream holds within moments. Then its state is
-  adopted as a reset, the only way in which a price or a seq goes down.
+  to say so, and both from a Redis that bids are let into: one that restarted gets back what
+  JetStream holds first. Then its state is adopted as a reset, the only way in which a price or a
+  seq goes down.
 - An event that does not chain to our price belongs to another history than ours, and Redis alone
   says which is true.
 """
@@ -81,18 +82,22 @@ class Position:
         self._counts.events_duplicate += 1
         return _NOTHING
 
-    def read(self, found: Standing, *, asked_at: Standing | None, now: float) -> Sequence[News]:
+    def read(
+        self, found: Standing, *, asked_at: Standing | None, now: float, trusted: bool = True
+    ) -> Sequence[News]:
         """What to tell after Redis was read.
 
         ``asked_at`` is our standing when the reading began: an event that came in between must
-        not make Redis look old.
+        not make Redis look old. ``trusted`` is a Redis that has back all that can be put back.
         """
         if self.standing is None:
             self.standing = found
             return self._go_on([], now)
         if asked_at is None:
             return _NOTHING
-        if found.seq < asked_at.seq or found.differs_from(asked_at):
+        if found.contradicts(asked_at):
+            if not trusted:
+                return _NOTHING
             if self._behind_since is None:
                 self._behind_since = now
             if now - self._behind_since < self._patience.confirm_s:

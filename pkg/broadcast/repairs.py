@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -13,7 +14,7 @@ from pkg.broadcast.channel import Channel
 from pkg.broadcast.metrics import Counts
 from pkg.broadcast.standing import Standing
 from pkg.runtime import logs
-from pkg.runtime.redis_meta import PARTITIONS, PartitionsDifferError
+from pkg.runtime.redis_meta import PARTITIONS, NotOpenError, PartitionsDifferError, require_open
 
 READ_AT_ONCE = 500
 """Items a pipeline reads: about 15 ms of this process."""
@@ -115,19 +116,41 @@ class Repairs:
                 channel.unreadable()
             raise
         self._is_up()
-        for channel, answer, before in zip(channels, answers, asked_at, strict=True):
-            self._counts.repair_reads += 1
-            try:
-                if isinstance(answer, RedisError):
-                    raise answer
-                found = Standing.of(ItemState.from_redis(answer))
-            except (RedisError, ValueError) as error:
-                # This item alone cannot be read: a key of another type, or not our text in it.
-                self._counts.repair_reads_failed += 1
-                log.warning("item cannot be read", item=channel.item_id, error=str(error))
+        readings = [
+            (channel, self._standing(channel, answer), before)
+            for channel, answer, before in zip(channels, answers, asked_at, strict=True)
+        ]
+        trusted = True
+        if any(
+            found and (before is None or found.contradicts(before)) for _, found, before in readings
+        ):
+            trusted = await self._is_open()
+        for channel, found, before in readings:
+            # Nobody is greeted with what a Redis that forgot still holds of an item.
+            if found is None or (before is None and not trusted):
                 channel.unreadable()
             else:
-                channel.read(found, asked_at=before)
+                channel.read(found, asked_at=before, trusted=trusted)
+
+    def _standing(self, channel: Channel, answer: Any) -> Standing | None:  # noqa: ANN401 - a reply
+        self._counts.repair_reads += 1
+        try:
+            if isinstance(answer, RedisError):
+                raise answer
+            return Standing.of(ItemState.from_redis(answer))
+        except (RedisError, ValueError) as error:
+            # This item alone cannot be read: a key of another type, or not our text in it.
+            self._counts.repair_reads_failed += 1
+            log.warning("item cannot be read", item=channel.item_id, error=str(error))
+            return None
+
+    async def _is_open(self) -> bool:
+        try:
+            await require_open(self._redis, self._partitions)
+        except NotOpenError as error:
+            log.info("redis is behind and not recovered yet", why=str(error))
+            return False
+        return True
 
     async def _check_partitions(self) -> None:
         """Only reads: a Redis that is full, or a replica, still serves viewers."""

@@ -39,6 +39,10 @@ class Standing(NamedTuple):
             and self.event_id != other.event_id
         )
 
+    def contradicts(self, told: "Standing") -> bool:
+        """Redis, read after that was told, holds less or something else."""
+        return self.seq < told.seq or self.differs_from(told)
+
 
 class Event(NamedTuple):
     """An accepted bid, as it came from NATS."""

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from pkg.runtime import logs
 
+CANCEL_AGAIN_S = 1.0
+
 log = logs.get("background")
 
 
@@ -62,8 +64,10 @@ class Background:
         self._closing = True
         # The last started stand on the first: they end before them.
         for task in reversed(self._tasks):
-            task.cancel()
-            await asyncio.wait({task})
+            # More than once: nats-py swallows a cancellation that meets its flush.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
             if not task.cancelled() and (failure := task.exception()) and not self.died:
                 log.error(
                     "background work failed at its end", task=task.get_name(), exc_info=failure

@@ -3,15 +3,18 @@
 Everything here may run again, or twice at once: each step compares before it writes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from nats.js import JetStreamContext
 from redis.asyncio import Redis
 
 from pkg.auction.events import BidEvent, UndecodableError, decode_event
+from pkg.auction.ids import is_identifier
 from pkg.auction.keys import item_key, outbox_key
+from pkg.auction.money import MAX_CENTS
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.runtime.stream_tail import batches_after
 
@@ -19,11 +22,15 @@ _RESTORE_ITEM = (Path(__file__).parent / "restore_item.lua").read_text(encoding=
 _MOVE_OUTBOX = (Path(__file__).parent / "move_outbox.lua").read_text(encoding="utf-8")
 
 _PUT_BACK, _REFUSED = 1, -1
+_MAX_AMOUNT = Decimal(MAX_CENTS).scaleb(-2)
 
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """The last bid on an item that a store knows of. ``count`` is ``None`` for one bid more."""
+    """The last bid on an item that a store knows of.
+
+    ``count`` is the number of its bids; ``None`` for as many more as its seq is above Redis'.
+    """
 
     item_id: str
     seq: int
@@ -86,19 +93,33 @@ class PuttingBack:
         tally = Tally()
         last = after
         async for batch in batches_after(jetstream, partition, after):
-            await self.items(partition, _records(batch.events), tally)
+            await self.items(partition, records_of(batch.events), tally)
             last = max(last, OutboxId.parse(batch.last))
         await self.move_outbox(partition, last)
         return tally
 
 
-def _records(events: Iterable[bytes | memoryview]) -> Iterable[ItemRecord]:
+def records_of(events: Iterable[bytes | memoryview]) -> Iterator[ItemRecord]:
+    """What a batch says of its items, less what no gateway can have accepted."""
     for data in events:
         try:
             event = decode_event(bytes(data))
         except UndecodableError:
             continue  # the archive keeps it as a dead letter
-        yield record_of(event)
+        if _is_acceptable(event):
+            yield record_of(event)
+
+
+def _is_acceptable(event: BidEvent) -> bool:
+    """The range goes first: no arithmetic on an exponent of millions."""
+    return (
+        is_identifier(event.item_id)
+        and is_identifier(event.user_id)
+        and event.seq > 0
+        and event.amount.is_finite()
+        and 0 < event.amount <= _MAX_AMOUNT
+        and event.amount == round(event.amount, 2)
+    )
 
 
 def record_of(event: BidEvent) -> ItemRecord:

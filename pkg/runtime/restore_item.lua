@@ -6,7 +6,8 @@
 -- ARGV[3]  its bidder
 -- ARGV[4]  its event_id
 -- ARGV[5]  its timestamp, for opened_at where there is none
--- ARGV[6]  number of bids with this one; '' for one more than Redis has
+-- ARGV[6]  number of bids with this one; '' for as many more as seq is above Redis'. Usually that is
+--          one: events come in turn. Where some were lost, they were accepted bids all the same.
 -- Reply    1 put back, 0 Redis has this seq or a later one, -1 refused: the price would fall
 
 local state = redis.call('HMGET', KEYS[1], 'price', 'seq', 'count')
@@ -18,7 +19,8 @@ if tonumber(ARGV[2]) <= tonumber(state[1] or 0) then
 end
 local count = ARGV[6]
 if count == '' then
-  count = string.format('%.0f', tonumber(state[3] or 0) + 1)
+  count = string.format(
+    '%.0f', tonumber(state[3] or 0) + tonumber(ARGV[1]) - tonumber(state[2] or 0))
 end
 redis.call(
   'HSET', KEYS[1], 'price', ARGV[2], 'bidder', ARGV[3], 'seq', ARGV[1],

@@ -7,7 +7,7 @@ from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
 from pkg.auction.events import Batch, UndecodableError, decode_batch
-from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import STREAM, events_subject
 
 
@@ -17,65 +17,85 @@ async def batches_after(
     """Batches that together hold every stored event behind ``after``, and maybe some before it.
 
     The first is found by bisection, not by time: the clocks of Redis and NATS may differ. Batches
-    that were published again come with ids known already; whoever reads compares seqs.
+    that were published again come with ids known already; whoever reads compares seqs. What is no
+    batch of the partition is passed over: the archive keeps it as a dead letter.
+
+    Ids rise with the sequence but for batches published again, which start anew at a lower id and
+    go through to the newest. Only a Redis that forgets while that is under way, with all that came
+    again so far at or before ``after``, would not get back what lies behind it.
 
     Raises:
         nats.errors.Error, OSError, TimeoutError: NATS is away; what was read so far is true.
     """
     subject = events_subject(partition)
-    last = await _message(jetstream, subject, None)
-    if last is None or _end_of(last) <= after:
+    last = await _last(jetstream, subject)
+    if last is None:
         return
     end = last.seq or 0
+    newest = _batch(last, subject)
+    if newest is not None and _end_of(newest) <= after:
+        return
     first = (await jetstream.stream_info(STREAM)).state.first_seq
     sequence = await _first_behind(jetstream, subject, after, first=first, end=end)
-    while sequence <= end:
-        message = await _message(jetstream, subject, sequence)
-        if message is None:
-            return
-        sequence = (message.seq or end) + 1
-        try:
-            yield decode_batch(message.data or b"")
-        except UndecodableError:
-            continue  # not the relay's: the archive keeps it as a dead letter
+    while found := await _next_batch(jetstream, subject, sequence, end):
+        sequence, batch = found
+        sequence += 1
+        yield batch
 
 
 async def _first_behind(
     jetstream: JetStreamContext, subject: str, after: OutboxId, *, first: int, end: int
 ) -> int:
-    """Sequence of a message behind ``after`` whose predecessor is not.
+    """Sequence of a batch behind ``after`` whose predecessor is not.
 
-    Ids rise with the sequence but for batches published again, which start anew at a lower id and
-    then go through to the newest. So from any such border on, all that is behind ``after`` follows.
+    From any such border on, all that is behind ``after`` follows.
     """
-    low, bound, found = first - 1, end, end
+    low, bound, border = first - 1, end, end
     while low + 1 < bound:
         middle = (low + bound) // 2
-        message = await _message(jetstream, subject, middle)
-        sequence = end if message is None else (message.seq or end)
-        if message is None or sequence >= found:
+        found = await _next_batch(jetstream, subject, middle, border - 1)
+        if found is None:
             bound = middle
-        elif _end_of(message) <= after:
-            low = sequence
+        elif _end_of(found[1]) <= after:
+            low = found[0]
         else:
-            found, bound = sequence, middle
-    return found
+            border, bound = found[0], middle
+    return border
 
 
-async def _message(
-    jetstream: JetStreamContext, subject: str, sequence: int | None
-) -> RawStreamMsg | None:
-    """The subject's first message from ``sequence`` on, or its last one."""
+async def _next_batch(
+    jetstream: JetStreamContext, subject: str, sequence: int, end: int
+) -> tuple[int, Batch] | None:
+    """The partition's first batch from ``sequence`` up to and with ``end``, with its sequence."""
+    while sequence <= end:
+        try:
+            message = await jetstream.get_msg(STREAM, sequence, subject, next=True)
+        except NotFoundError:
+            return None
+        found = message.seq or 0
+        if found > end:
+            return None
+        batch = _batch(message, subject)
+        if batch is not None:
+            return found, batch
+        sequence = found + 1
+    return None
+
+
+async def _last(jetstream: JetStreamContext, subject: str) -> RawStreamMsg | None:
     try:
-        if sequence is None:
-            return await jetstream.get_last_msg(STREAM, subject)
-        return await jetstream.get_msg(STREAM, sequence, subject, next=True)
+        return await jetstream.get_last_msg(STREAM, subject)
     except NotFoundError:
         return None
 
 
-def _end_of(message: RawStreamMsg) -> OutboxId:
+def _batch(message: RawStreamMsg, subject: str) -> Batch | None:
     try:
-        return OutboxId.parse(decode_batch(message.data or b"").last)
+        batch = decode_batch(message.data or b"")
     except UndecodableError:
-        return BEGINNING
+        return None
+    return batch if events_subject(batch.partition) == subject else None
+
+
+def _end_of(batch: Batch) -> OutboxId:
+    return OutboxId.parse(batch.last)

@@ -15,7 +15,9 @@ from tests.integration.providers import Stores
 async def house(stores: Stores) -> AsyncIterator[House]:
     connection = await nats.connect(stores.nats_url)
     async with Redis.from_url(stores.redis_url) as redis:
-        yield House(redis, connection)
+        house = House(redis, connection)
+        await house.open()
+        yield house
     await connection.close()
 
 

@@ -16,7 +16,7 @@ from pkg.auction.item import partition_of
 from pkg.auction.keys import item_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import events_subject
-from pkg.runtime.redis_meta import record_partitions
+from pkg.runtime.redis_meta import open_partitions, record_partitions, server_run_id
 
 PARTITIONS = 4
 
@@ -92,7 +92,16 @@ class House:
         await self.publish(entries)
         return entries
 
+    async def open(self) -> None:
+        """As the relay does when nothing is left to put back."""
+        await open_partitions(self._redis, PARTITIONS, await server_run_id(self._redis))
+
+    async def close(self) -> None:
+        """As a Redis that restarted."""
+        await open_partitions(self._redis, PARTITIONS, "another server")
+
     async def record_partitions(self, partitions: int) -> None:
+        await self._redis.flushall()
         await record_partitions(self._redis, partitions)
 
     def forget_to(self, item_id: str, *, seq: int, cents: int | None = None) -> None:

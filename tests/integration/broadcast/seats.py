@@ -10,6 +10,7 @@ import aiohttp
 from tests.integration.processes import Service
 
 Message = dict[str, Any]
+SNAPSHOT_FIELDS = {"type", "itemId", "seq", "current_bid", "highest_bidder_id", "status"}
 
 
 class Seat:

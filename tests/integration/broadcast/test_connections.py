@@ -130,6 +130,7 @@ async def test_what_viewers_say_is_ignored_and_their_pings_answered(
     assert seat.seqs == [1]
 
 
+@pytest.mark.usefixtures("house")
 async def test_silent_viewer_is_pinged_and_one_that_does_not_answer_is_let_go(
     services: Services, seats: Seats, raw: RawViewers
 ) -> None:
@@ -148,6 +149,7 @@ async def test_silent_viewer_is_pinged_and_one_that_does_not_answer_is_let_go(
     reading.cancel()
 
 
+@pytest.mark.usefixtures("house")
 async def test_stats_count_viewers_of_both_modes(services: Services, seats: Seats) -> None:
     service = await services.broadcast()
     first = await seats.take(service, "lamp")
@@ -169,6 +171,7 @@ async def test_stats_count_viewers_of_both_modes(services: Services, seats: Seat
         assert await answer.json() == {"itemId": "nobody", "subscribers": 0}
 
 
+@pytest.mark.usefixtures("house")
 async def test_viewers_beyond_the_limit_are_refused_until_one_goes(
     services: Services, seats: Seats
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.broadcast.house import House
 from tests.integration.broadcast.raw import RawViewers
-from tests.integration.broadcast.seats import Seats
+from tests.integration.broadcast.seats import SNAPSHOT_FIELDS, Seats
 from tests.integration.processes import Service, Services
 from tests.waiting import until
 
@@ -36,7 +36,8 @@ async def test_viewers_that_never_read_neither_delay_the_others_nor_take_much_me
     services: Services, house: House, seats: Seats, raw: RawViewers
 ) -> None:
     service = await services.broadcast(env={"VIEWER_SOCKET_BYTES": "16384", "SLOW_VIEWER_S": "600"})
-    idle = [await raw.connect(service, SLOW_ITEM, receive_bytes=TINY_RECEIVE) for _ in range(20)]
+    for _ in range(20):
+        await raw.connect(service, SLOW_ITEM, receive_bytes=TINY_RECEIVE)
     readers = [await raw.connect(service, SLOW_ITEM) for _ in range(200)]
     process = psutil.Process(service.replicas[0].pid)
     before = process.memory_info().rss
@@ -53,7 +54,7 @@ async def test_viewers_that_never_read_neither_delay_the_others_nor_take_much_me
     for reader in readers:
         seqs = [message["seq"] for message in reader.messages()]
         assert seqs == list(range(1501))
-    assert lag_s < 3
+    assert lag_s < 5
     assert (process.memory_info().rss - before) / 20 < 256 * 1024
 
 
@@ -77,9 +78,7 @@ async def test_viewer_that_stalls_gets_one_snapshot_and_then_goes_on_in_order(
     assert snapshot["seq"] == 400
     assert snapshot["skipped"] == 400 - at > 0
     assert (str(snapshot["current_bid"]), snapshot["highest_bidder_id"]) == ("400.00", SLOW_USER)
-    assert set(snapshot) == {
-        *("type", "itemId", "seq", "current_bid", "highest_bidder_id", "status", "skipped")
-    }
+    assert set(snapshot) == SNAPSHOT_FIELDS | {"skipped"}
     assert [message["seq"] for message in told[at + 1 :]] == list(range(401, 406))
 
 
@@ -120,7 +119,8 @@ async def test_slow_viewer_that_never_reads_its_close_is_cut_off_and_its_place_f
     services: Services, house: House, seats: Seats, raw: RawViewers
 ) -> None:
     service = await services.broadcast(env={**SMALL, "SLOW_VIEWER_S": "0.5"})
-    viewers = [await raw.connect(service, SLOW_ITEM, receive_bytes=TINY_RECEIVE) for _ in range(5)]
+    for _ in range(5):
+        await raw.connect(service, SLOW_ITEM, receive_bytes=TINY_RECEIVE)
 
     await overwhelm(house, batches=40)
 

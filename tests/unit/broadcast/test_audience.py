@@ -35,6 +35,9 @@ class Broker:
     def on_connect(self, watcher: Callable[[], None]) -> None:
         """It never connects anew."""
 
+    async def make_stream(self) -> None:
+        """There is one."""
+
     async def subscribe(self, subject: str, **_: object) -> str:
         self.asked.append(f"subscribe {subject}")
         return subject
@@ -72,7 +75,12 @@ class Evening:
             patience=Patience(gap_wait_s=1, confirm_s=1),
             conflate_s=1,
         )
-        feeds = Feeds(cast("NatsLink", self.broker), self.shelf, self.counts)
+        feeds = Feeds(
+            cast("NatsLink", self.broker),
+            self.shelf,
+            self.counts,
+            make_stream=self.broker.make_stream,
+        )
         self.audience = Audience(self.channels, desk, feeds, partitions=1, max_viewers=3)
 
     async def come(self) -> Channel:

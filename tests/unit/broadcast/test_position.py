@@ -109,6 +109,15 @@ def test_redis_behind_is_adopted_only_when_a_second_reading_says_so() -> None:
     assert seqs(position.event(event(5), 2.1)) == [5]
 
 
+def test_redis_behind_that_was_not_recovered_yet_is_not_believed() -> None:
+    position = at(9)
+
+    for now in (0.0, 2.0, 4.0):
+        assert not position.read(standing(4), asked_at=standing(9), now=now, trusted=False)
+    assert not position.read(standing(4), asked_at=standing(9), now=5.0)
+    assert position.standing == standing(9)
+
+
 def test_redis_that_gets_back_what_it_forgot_resets_nobody() -> None:
     position = at(9)
 
