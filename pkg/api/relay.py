@@ -6,7 +6,6 @@ that was paused cannot put an event in twice or out of order: its publish is ref
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -86,7 +85,7 @@ class Relay:
         self._heard[partition] = through
         if through > lane.archived:
             lane.archived = through
-            lane.archived_since = time.monotonic()
+            lane.archived_since = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
         """Relays until cancelled, through every outage."""
@@ -114,7 +113,7 @@ class Relay:
             await self._linger(relayed)
 
     async def _turn(self) -> int:
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if not self._in_step or now - self._open_at > OPEN_EVERY_S:
             if await self._recovery.ensure_open(self._heard):
                 self._in_step = False
@@ -127,8 +126,9 @@ class Relay:
             {partition: lane.position for partition, lane in self._lanes.items()},
             block_ms=BLOCK_MS,
         )
-        # The read may have waited: somebody else may hold the lease by now.
-        if entries and self._lease.held:
+        # The read may have waited: somebody else may hold the lease by now, or NATS may have come
+        # back with less, and have given the sequence that our fence names to another message.
+        if entries and self._lease.held and self._in_step:
             await self._publish_all(entries)
         await self._trim()
         return sum(len(rows) for rows in entries.values())
@@ -138,7 +138,7 @@ class Relay:
         for partition, lane in self._lanes.items():
             lane.sequence, lane.position = await self._stream.last(partition)
         self._in_step = True
-        self._checked_at = time.monotonic()
+        self._checked_at = asyncio.get_running_loop().time()
         if not self._in_step_since:
             self._in_step_since = self._checked_at
 
@@ -169,9 +169,9 @@ class Relay:
                 through = lane.archived
                 await self._outbox.archived(partition, through)
                 lane.trimmed = through
-        if time.monotonic() - self._retired_at > RETIRE_EVERY_S:
+        if asyncio.get_running_loop().time() - self._retired_at > RETIRE_EVERY_S:
             await self._retire()
-            self._retired_at = time.monotonic()
+            self._retired_at = asyncio.get_running_loop().time()
 
     async def _retire(self) -> None:
         for partition, lane in self._lanes.items():
@@ -181,12 +181,14 @@ class Relay:
             _, relayed = await self._stream.last(partition)
             if await self._stuck(lane, standing, relayed):
                 lane.position = BEGINNING
-                lane.archived_since = time.monotonic()
+                # Else the next turn might look where the stream ends, and go on from there.
+                self._checked_at = lane.archived_since = asyncio.get_running_loop().time()
                 self._metrics.resends += 1
                 log.warning("the archive stands still; publishing again", partition=partition)
                 continue
             may_go = retirement(standing, relayed=relayed, retention_s=self._retention_s)
-            if may_go is not None:
+            # Out of step, NATS came back since it was asked, and may hold less than it said.
+            if may_go is not None and self._in_step:
                 await self._outbox.retire(
                     partition, may_go.through, unarchived_from=may_go.unarchived_from
                 )
@@ -203,7 +205,7 @@ class Relay:
         """
         if standing.first_unarchived is None or standing.first_unarchived > relayed:
             return False
-        still_s = time.monotonic() - max(lane.archived_since, self._in_step_since)
+        still_s = asyncio.get_running_loop().time() - max(lane.archived_since, self._in_step_since)
         return still_s > self._resend_after_s and await self._stream.all_taken()
 
     async def _linger(self, relayed: int) -> None:

@@ -62,7 +62,7 @@ class ApiSettings(RelaySettings):
         flag, default=False, what="whether X-Bid-Strategy may choose another (true in dev)"
     )
     redis_queue_max: int = setting(
-        whole(1, 1_000_000), default=10_000, what="commands that may wait on one Redis connection"
+        whole(16, 1_000_000), default=10_000, what="commands that may wait on one Redis connection"
     )
     outbox_max_entries: int = setting(
         whole(1, 100_000_000), default=100_000, what="entries of one partition's outbox; then 503"

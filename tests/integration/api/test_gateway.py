@@ -1,26 +1,71 @@
-"""The gateway's contract over HTTP, against real Redis and NATS."""
+"""The gateway as a process: its contract over HTTP on real Redis and NATS, end to end."""
 
 import aiohttp
 import pytest
 
 from tests.integration.processes import Services
-from tests.waiting import until
+from tests.unit.api.http_client import raw_client, request
 
 
 @pytest.mark.parametrize("strategy", ["lua", "optimistic"])
 async def test_an_accepted_bid_answers_201_and_shows_in_the_item(
     services: Services, strategy: str
 ) -> None:
-    api = await services.api()
-    async with aiohttp.ClientSession(api.url, headers={"X-Bid-Strategy": strategy}) as client:
+    api = await services.api(env={"BID_STRATEGY": strategy})
+    async with aiohttp.ClientSession(api.url) as client:
         async with client.post(
             "/api/v1/items/vase/bid", data=b'{"user_id":"ann","amount":200}'
         ) as answer:
             body = await answer.text()
+        async with client.get("/api/v1/items/vase") as shown:
+            item = await shown.json()
 
-        assert answer.status == 201
-        assert '"current_bid":200.00,"your_bid":200.00,"is_highest":true' in body
-        async with client.get("/api/v1/items/vase") as answer:
-            item = await answer.json()
-            print(await answer.text(), answer.headers)
-    assert item["current_bid"] == 200
+    assert answer.status == 201
+    assert '"current_bid":200.00,"your_bid":200.00,"is_highest":true' in body
+    assert (item["current_bid"], item["highest_bidder_id"], item["seq"]) == (200, "ann", 1)
+
+
+async def test_every_replica_answers_for_itself_on_its_admin_address(services: Services) -> None:
+    api = await services.api(replicas=2)
+    async with aiohttp.ClientSession() as client:
+        for replica in api.replicas:
+            async with client.get(f"{replica.admin_url}/health") as health:
+                assert (await health.json())["service"] == "api-gateway"
+            async with client.get(f"{replica.admin_url}/metrics") as metrics:
+                text = await metrics.text()
+
+    for name in (
+        *("bid_requests_total", "bid_accepted_total", "bid_place_seconds_bucket"),
+        *("bid_relay_lag_seconds_bucket", "bid_relay_leader", "bid_outbox_depth"),
+    ):
+        assert name in text
+
+
+async def test_the_strategy_header_is_refused_where_it_is_off(services: Services) -> None:
+    api = await services.api(env={"BID_STRATEGY_OVERRIDE": "false"})
+    async with (
+        aiohttp.ClientSession(api.url) as client,
+        client.post(
+            "/api/v1/items/vase/bid",
+            data=b'{"user_id":"ann","amount":200}',
+            headers={"X-Bid-Strategy": "lua"},
+        ) as answer,
+    ):
+        body = await answer.json()
+
+    assert (answer.status, body["code"]) == (400, "strategy_override_off")
+
+
+async def test_garbage_leaves_a_process_that_serves_on_and_says_nothing(
+    services: Services,
+) -> None:
+    api = await services.api()
+    port = int(api.url.rpartition(":")[2])
+    for garbage in (b"\x16\x03\x01\x02\r\n\r\n", b"GET / HTTP/1.1\r\nA\r\n\r\n", b"\x00" * 90_000):
+        async with raw_client(port) as stranger:
+            await stranger.send(garbage)
+            assert (await stranger.reply()).status == 400
+
+    async with raw_client(port) as client:
+        assert (await client.ask(request("/api/v1/items/vase"))).status == 200
+    assert "Traceback" not in api.log

@@ -219,7 +219,7 @@ async def test_shutdown_does_not_wait_for_a_viewer_that_does_not_read(
     service = await services.broadcast(
         env={"VIEWER_SOCKET_BYTES": "8192", "VIEWER_BUFFER_BYTES": "8192"}
     )
-    viewer = await raw.connect(service, "lamp", receive_bytes=4096)
+    await raw.connect(service, "lamp", receive_bytes=4096)
     for _ in range(20):
         await house.bid("lamp", count=20)
     began = time.monotonic()

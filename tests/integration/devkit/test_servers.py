@@ -94,6 +94,17 @@ def test_a_directory_that_postgres_did_not_finish_is_made_again(short: Path) -> 
     assert not abandoned.exists()
 
 
+def test_half_a_cluster_is_left_alone(short: Path) -> None:
+    server = postgres(short)
+    server.data.mkdir()
+    (server.data / "PG_VERSION").write_text("18\n")
+
+    with pytest.raises(UnusableData, match="global/pg_control is missing"):
+        server.prepare()
+
+    assert [path.name for path in server.data.iterdir()] == ["PG_VERSION"]
+
+
 def test_data_of_another_version_is_left_alone(short: Path) -> None:
     server = postgres(short)
     server.prepare()

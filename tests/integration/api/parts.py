@@ -1,0 +1,189 @@
+"""The gateway's parts in the test's own process, on real Redis and NATS."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from nats.js.errors import NotFoundError
+from redis.asyncio import Redis
+
+from pkg.api.event_stream import EventStream, JetStreamEvents
+from pkg.api.ledger import Items, Ledger, LuaLedger
+from pkg.api.optimistic import OptimisticLedger, RoundLink
+from pkg.api.outbox import Outbox
+from pkg.api.prices import PriceCounts
+from pkg.api.redis_link import RedisLink
+from pkg.api.redis_links import bid_link, relay_link
+from pkg.api.relay import BLOCK_MS
+from pkg.api.settings import ApiSettings
+from pkg.auction.bid import Bid, Strategy
+from pkg.auction.events import BidEvent, decode_batch, decode_event
+from pkg.auction.ids import uuid7
+from pkg.auction.item import partition_names
+from pkg.auction.keys import outbox_key
+from pkg.auction.subjects import STREAM, events_subject
+from pkg.runtime.nats_link import NatsLink, nats_link
+from pkg.runtime.redis_meta import open_partitions, server_run_id
+from pkg.runtime.settings import load
+from pkg.runtime.stream import stream_config
+from tests.integration.providers import Stores
+from tests.waiting import until
+
+PARTITIONS = 4
+
+
+def settings_for(stores: Stores, **environment: str) -> ApiSettings:
+    return load(ApiSettings, stores.environment | environment)
+
+
+def bid(cents: int, *, item: str = "vase", user: str = "ann") -> Bid:
+    return Bid(item, user, cents, event_id=uuid7(), bid_id=uuid7())
+
+
+@dataclass
+class Ledgers:
+    """Both strategies as one gateway process has them."""
+
+    lua: LuaLedger
+    optimistic: OptimisticLedger
+    items: Items
+    hot: RedisLink
+    rounds: list[RoundLink]
+
+    def of(self, strategy: Strategy) -> Ledger:
+        return self.lua if strategy is Strategy.LUA else self.optimistic
+
+    async def up(self) -> None:
+        for link in [self.hot, *(each.link for each in self.rounds)]:
+            await until(partial(_is_up, link), within_s=10)
+
+
+def _is_up(link: RedisLink) -> bool:
+    return link.probe() is None
+
+
+@asynccontextmanager
+async def ledgers(settings: ApiSettings, *, wait: bool = True) -> AsyncIterator[Ledgers]:
+    counts = PriceCounts()
+    limit = settings.outbox_max_entries
+    async with AsyncExitStack() as stack:
+        hot = bid_link(settings, "bids", counts)
+        await stack.enter_async_context(running(hot))
+        rounds = []
+        for number in range(settings.optimistic_connections):
+            link = bid_link(settings, f"rounds-{number}", counts, one_of_many=True)
+            await stack.enter_async_context(running(link))
+            rounds.append(RoundLink(link, queue_max=settings.optimistic_queue_max))
+        made = Ledgers(
+            lua=LuaLedger(hot, partitions=PARTITIONS, outbox_max_entries=limit),
+            optimistic=OptimisticLedger(
+                rounds,
+                partitions=PARTITIONS,
+                outbox_max_entries=limit,
+                tries=settings.optimistic_tries,
+            ),
+            items=Items(hot, partitions=PARTITIONS),
+            hot=hot,
+            rounds=rounds,
+        )
+        if wait:
+            await opened(settings.redis_target)
+            await made.up()
+        yield made
+
+
+async def opened(redis_url: str) -> None:
+    """As the relay does where no store knows of a bid that this Redis lacks."""
+    async with Redis.from_url(redis_url) as redis:
+        await open_partitions(redis, PARTITIONS, await server_run_id(redis))
+
+
+@asynccontextmanager
+async def running(link: RedisLink) -> AsyncIterator[None]:
+    task = asyncio.create_task(link.run())
+    try:
+        yield
+    finally:
+        await ended(task)
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+@asynccontextmanager
+async def relay_outbox(settings: ApiSettings) -> AsyncIterator[Outbox]:
+    reading = relay_link(settings, "relay-read", patience_s=BLOCK_MS / 1000)
+    asking = relay_link(settings, "relay")
+    async with running(reading), running(asking):
+        await until(lambda: reading.probe() is None and asking.probe() is None, within_s=10)
+        yield Outbox(reading, asking, partitions=PARTITIONS)
+
+
+@asynccontextmanager
+async def event_stream(settings: ApiSettings) -> AsyncIterator[tuple[EventStream, NatsLink]]:
+    async with nats_link(settings, name="test") as link:
+        await until(lambda: link.connected, within_s=10)
+        yield JetStreamEvents(link, stream_config(settings)), link
+
+
+async def outbox_events(redis: Redis) -> dict[str, list[bytes]]:
+    """Every event that stands in the outboxes, by partition, oldest first."""
+    return {
+        name: [event for _, event in await outbox_entries(redis, name)]
+        for name in partition_names(PARTITIONS)
+    }
+
+
+async def outbox_entries(redis: Redis, partition: str) -> list[tuple[bytes, bytes]]:
+    """Ids and events of one partition's outbox, oldest first."""
+    rows: Any = await redis.xrange(outbox_key(partition))
+    return [(entry_id, fields[b"e"]) for entry_id, fields in rows]
+
+
+async def decoded_outbox(redis: Redis) -> dict[str, list[BidEvent]]:
+    """Every event that stands in the outboxes, by item, in the order of its partition."""
+    events: dict[str, list[BidEvent]] = {}
+    for raw in (await outbox_events(redis)).values():
+        for event in map(decode_event, raw):
+            events.setdefault(event.item_id, []).append(event)
+    return events
+
+
+async def stream_events(link: NatsLink) -> dict[str, list[bytes]]:
+    """Every event that JetStream holds, by partition, oldest first, its batches a chain."""
+    events: dict[str, list[bytes]] = {}
+    for name in partition_names(PARTITIONS):
+        events[name] = []
+        sequence, last = 1, None
+        while True:
+            try:
+                message = await link.jetstream.get_msg(
+                    STREAM, seq=sequence, subject=events_subject(name), next=True
+                )
+            except NotFoundError:
+                break
+            batch = decode_batch(message.data or b"")
+            assert last is None or batch.prev == last, f"a hole in {name}"
+            assert 0 < len(batch.events) <= 500
+            last = batch.last
+            events[name] += [bytes(event) for event in batch.events]
+            sequence = (message.seq or 0) + 1
+    return events
+
+
+def rises_without_gap(events: list[BidEvent]) -> bool:
+    """One item's events: seq from 1 up, each price above the one it names as its previous."""
+    previous = 0.0
+    for number, event in enumerate(events, start=1):
+        if event.seq != number or float(event.previous_bid) != previous:
+            return False
+        if float(event.amount) <= previous:
+            return False
+        previous = float(event.amount)
+    return True

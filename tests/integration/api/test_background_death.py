@@ -1,0 +1,41 @@
+"""What a gateway does when a part of it ends that should never end."""
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from pkg.api import app
+from tests.integration.api.parts import settings_for
+from tests.integration.providers import Stores, free_ports
+from tests.waiting import until
+
+
+@pytest.mark.parametrize("part", ["bids-link", "rounds-link", "relay", "relay-lease"])
+async def test_a_part_that_dies_turns_readiness_red_and_ends_the_process_with_1(
+    stores: Stores, part: str
+) -> None:
+    public, admin = free_ports(2)
+    settings = settings_for(
+        stores,
+        SERVER_ADDR=f"127.0.0.1:{public}",
+        ADMIN_ADDR=f"127.0.0.1:{admin}",
+        DRAIN_S="1",
+    )
+    serving = asyncio.create_task(app.serve(settings, asyncio.Event()))
+    # An open connection keeps the drain going, so that readiness can be looked at.
+    async with aiohttp.ClientSession() as client:
+
+        async def ready(port: int) -> bool:
+            async with client.get(f"http://127.0.0.1:{port}/ready") as answer:
+                return answer.status == 200
+
+        await until(lambda: ready(public), within_s=15, forgiving=(aiohttp.ClientError,))
+        victim = next(task for task in asyncio.all_tasks() if task.get_name() == part)
+
+        victim.cancel()
+
+        async with client.get(f"http://127.0.0.1:{admin}/ready") as answer:
+            assert answer.status == 503
+            assert (await answer.json())["checks"]["background"] == "failed"
+    assert await asyncio.wait_for(serving, timeout=10) == 1
