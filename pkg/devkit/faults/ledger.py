@@ -1,0 +1,59 @@
+"""What the clients know: every bid they were told was accepted, and all other answers."""
+
+import time
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Kept(NamedTuple):
+    """An accepted bid as its bidder was told of it."""
+
+    item: str
+    seq: int
+    cents: int
+
+
+DOCUMENTED_503 = frozenset(
+    {
+        *("redis_unavailable", "redis_recovering", "busy", "outbox_full", "outcome_unknown"),
+        *("not_replicated",),
+    }
+)
+
+
+@dataclass
+class Ledger:
+    accepted: dict[str, Kept] = field(default_factory=dict)
+    """By event_id."""
+    unknown: set[tuple[str, int]] = field(default_factory=set)
+    """(item, cents): may have been accepted. No two bids on an item have the same amount."""
+    requests: int = 0
+    refused: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    """By the code of the 503, or `no connection`: nothing was written, says the answer."""
+    defects: list[str] = field(default_factory=list)
+    """Answers that no contract knows."""
+    _accepted_at: list[float] = field(default_factory=list)
+
+    def accept(self, event_id: str, kept: Kept) -> None:
+        if event_id in self.accepted:
+            self.defects.append(f"event_id {event_id} was given to two bids")
+        self.accepted[event_id] = kept
+        self._accepted_at.append(time.monotonic())
+
+    def fail(self, code: str, *, item: str, cents: int) -> None:
+        if code == "outcome_unknown":
+            self.unknown.add((item, cents))
+        elif code in DOCUMENTED_503:
+            self.failed[code] += 1
+        else:
+            self.defects.append(f"503 with the code {code!r}")
+
+    def accepted_since(self, moment: float) -> int:
+        return len(self._accepted_at) - bisect_right(self._accepted_at, moment)
+
+    def first_accepted_after(self, moment: float) -> float | None:
+        at = bisect_right(self._accepted_at, moment)
+        return self._accepted_at[at] if at < len(self._accepted_at) else None

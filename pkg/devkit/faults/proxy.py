@@ -1,0 +1,167 @@
+"""A TCP proxy in front of a store, for networks that are slow, cut, or swallow what they are given.
+
+It knows nothing of what it forwards.
+"""
+
+import asyncio
+import random
+import socket
+import struct
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+_CHUNK = 64 * 1024
+_ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST and forgets what was not sent
+
+
+class Weather(StrEnum):
+    FAIR = "fair"
+    SLOW = "slow"
+    """Every chunk arrives `delay_s` late, in order."""
+    HALF_OPEN = "half-open"
+    """Connections are accepted and stand, and nothing comes through any of them, ever again."""
+    RESETTING = "resetting"
+    """Every connection is reset some moments after it was made."""
+
+
+class Proxy:
+    """Listens on `port`, forwards to another one. Use as a context manager."""
+
+    def __init__(self, target: int, *, seed: int = 1) -> None:
+        self._target = target
+        self._random = random.Random(seed)  # noqa: S311 - moments of failure, not secrets
+        self._weather = Weather.FAIR
+        self._delay_s = 0.0
+        self._lives_s = 0.0
+        self._connections: set[_Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+        self.accepted = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def fair(self) -> None:
+        """New connections work; one that was half-open stays dead, as its peer is gone."""
+        self._weather = Weather.FAIR
+        self._delay_s = 0.0
+
+    def slow(self, *, delay_s: float) -> None:
+        self._weather = Weather.SLOW
+        self._delay_s = delay_s
+
+    def half_open(self) -> None:
+        self._weather = Weather.HALF_OPEN
+        for connection in self._connections:
+            connection.dead = True
+
+    def resetting(self, *, after_s: float) -> None:
+        """Also resets those that stand now. Each lives `after_s` on average."""
+        self._weather = Weather.RESETTING
+        self._lives_s = after_s
+        for connection in tuple(self._connections):
+            self._doom(connection)
+
+    def cut(self) -> None:
+        """Resets every connection that stands now."""
+        for connection in tuple(self._connections):
+            connection.reset()
+
+    def _doom(self, connection: "_Connection") -> None:
+        life_s = self._random.uniform(0.0, 2 * self._lives_s)
+        asyncio.get_running_loop().call_later(life_s, connection.reset)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine always runs in one
+        self._tasks.add(task)
+        upstream: asyncio.StreamWriter | None = None
+        connection: _Connection | None = None
+        try:
+            back, upstream = await asyncio.open_connection("127.0.0.1", self._target)
+            connection = _Connection(writer, upstream, dead=self._weather is Weather.HALF_OPEN)
+            self._connections.add(connection)
+            if self._weather is Weather.RESETTING:
+                self._doom(connection)
+            forth = asyncio.create_task(self._pump(connection, reader, upstream))
+            and_back = asyncio.create_task(self._pump(connection, back, writer))
+            try:
+                await asyncio.wait({forth, and_back}, return_when=asyncio.FIRST_COMPLETED)
+                if connection.dead:  # only the client may end what its peer no longer knows of
+                    await forth
+            finally:
+                for pump in (forth, and_back):
+                    pump.cancel()
+                await asyncio.gather(forth, and_back, return_exceptions=True)
+        except (OSError, asyncio.CancelledError):
+            pass  # the store is away, or the bench ends: either way this connection does too
+        finally:
+            if connection is not None:
+                self._connections.discard(connection)
+            for end in (writer, upstream):
+                if end is not None:
+                    end.close()
+            self._tasks.discard(task)
+
+    async def _pump(
+        self, connection: "_Connection", source: asyncio.StreamReader, sink: asyncio.StreamWriter
+    ) -> None:
+        """Until the source ends; what a dead connection is given is thrown away."""
+        late: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=1024)
+        loop = asyncio.get_running_loop()
+
+        async def deliver() -> None:
+            while True:
+                due, data = await late.get()
+                await asyncio.sleep(due - loop.time())
+                if not connection.dead:
+                    sink.write(data)
+                    await sink.drain()
+
+        delivering: asyncio.Task[None] | None = None
+        try:
+            while data := await source.read(_CHUNK):
+                if connection.dead:
+                    continue
+                if self._delay_s and delivering is None:
+                    delivering = asyncio.create_task(deliver())
+                if delivering is not None:  # also when fair again: what is late goes first
+                    await late.put((loop.time() + self._delay_s, data))
+                else:
+                    sink.write(data)
+                    await sink.drain()
+        except OSError:
+            return
+        finally:
+            if delivering is not None:
+                delivering.cancel()
+                await asyncio.gather(delivering, return_exceptions=True)
+
+
+class _Connection:
+    def __init__(
+        self, client: asyncio.StreamWriter, store: asyncio.StreamWriter, *, dead: bool
+    ) -> None:
+        self._ends = (client, store)
+        self.dead = dead
+
+    def reset(self) -> None:
+        for end in self._ends:
+            raw = end.get_extra_info("socket")
+            if raw is not None and raw.fileno() >= 0:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+            end.transport.abort()

@@ -1,0 +1,85 @@
+"""Whether a row holds: answers, viewers, audit and archive, each held against what was promised."""
+
+from pkg.devkit.faults.archive import Comparison, compare
+from pkg.devkit.faults.bidders import STRATEGIES
+from pkg.devkit.faults.findings import Findings
+from pkg.devkit.faults.ledger import Ledger
+from pkg.devkit.faults.row import Result, Row
+from pkg.devkit.faults.scene import Scene
+from pkg.devkit.faults.viewers import Seen
+
+AUDIT_WAITS_S = 5.0
+_SHOWN = 5
+
+
+async def judge(row: Row, scene: Scene, result: Result) -> None:
+    """To be asked when the load has ended and the outboxes had their time to drain."""
+    seen = scene.viewers.seen()
+    result.problems += [*_answers(scene.ledger), *_viewers(seen)]
+    if seen.resets:
+        scene.note(f"Viewers were shown {seen.resets} resets.")
+    if seen.resets and not row.may_lose:
+        result.problems.append(
+            f"viewers were shown {seen.resets} resets, and nothing was forgotten"
+        )
+    result.audit, findings = await scene.services.audit(
+        environment=scene.environment, wait_s=AUDIT_WAITS_S
+    )
+    comparison = await compare(scene.ledger, scene.stores, shown=scene.viewers.shown)
+    result.archived = comparison.archived
+    result.lost, result.conflicts = len(comparison.lost), len(comparison.conflicts)
+    result.problems += comparison.problems
+    if missing := set(STRATEGIES) - comparison.strategies:
+        result.problems.append(f"no bid was archived that was placed by {' or '.join(missing)}")
+    if comparison.came_true:
+        scene.note(f"{comparison.came_true} bids of unknown outcome turned out accepted.")
+    if row.may_lose:
+        _allowed_loss(scene, result, comparison, findings)
+    else:
+        result.problems += comparison.losses
+        if wrong := comparison.misshown + scene.viewers.contradictions:
+            result.problems.append(
+                f"{wrong} times viewers were shown another bid than the archived"
+            )
+        if findings.dead_letters_in_all:
+            result.problems.append(f"{findings.dead_letters_in_all} dead letters")
+        if result.audit:
+            result.problems.append(f"the audit ends with 1: {findings.summary}")
+
+
+def _answers(ledger: Ledger) -> list[str]:
+    defects = sorted(set(ledger.defects))
+    return [f"an answer against the contract: {defect}" for defect in defects[:_SHOWN]]
+
+
+def _viewers(seen: Seen) -> list[str]:
+    problems = []
+    if seen.unrepaired:
+        problems.append(f"{seen.unrepaired} times a viewer missed bids in silence")
+    if seen.falls:
+        problems.append(f"{seen.falls} times a seq or price fell for a viewer without a reset")
+    if seen.duplicates:
+        problems.append(f"{seen.duplicates} times a viewer was shown a bid twice")
+    return problems
+
+
+def _allowed_loss(scene: Scene, result: Result, comparison: Comparison, findings: Findings) -> None:
+    """Counted; and what any store could know of, the audit has to name."""
+    if comparison.lost:
+        scene.note(
+            f"{len(comparison.lost)} accepted bids were lost: no store held them any more. Only "
+            "their bidders know, so the audit cannot name them."
+        )
+    if result.audit:
+        scene.note(f"The audit ends with 1: {findings.summary}.")
+    if not comparison.conflicts:
+        return
+    conflicting = {scene.ledger.accepted[event].item for event in comparison.conflicts}
+    scene.note(
+        f"{len(comparison.conflicts)} accepted bids on {len(conflicting)} items are dead letters "
+        f"({', '.join(sorted(comparison.reasons))})."
+    )
+    if not result.audit:
+        result.problems.append("the audit is content although accepted bids conflict")
+    if unnamed := conflicting - findings.items:
+        result.problems.append(f"the audit does not name {', '.join(sorted(unnamed)[:_SHOWN])}")
