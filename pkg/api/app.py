@@ -41,21 +41,24 @@ log = logs.get("app")
 
 @asynccontextmanager
 async def relaying(
-    settings: RelaySettings, background: Background, nats: NatsLink
+    settings: RelaySettings, background: Background, nats: NatsLink, readiness: Readiness
 ) -> AsyncIterator[RelayMetrics]:
     """Relays while inside, when this process has the lease."""
     reading = relay_link(settings, "relay-read", patience_s=BLOCK_MS / 1000)
     asking = relay_link(settings, "relay")
     outbox = Outbox(reading, asking, partitions=settings.partitions)
+    if readiness.service == RELAY:
+        readiness.watch("redis", asking.probe)
     async with redis_client(
         settings.redis_target, timeout_s=settings.redis_timeout_s, name="relay-lease"
     ) as redis:
         lease = Lease(redis)
+        stream = JetStreamEvents(nats, stream_config(settings))
         recovery = RecoveryCounts()
         metrics = RelayMetrics(holds_lease=lambda: lease.held, recovery=recovery)
         relay = Relay(
             outbox,
-            JetStreamEvents(nats, stream_config(settings)),
+            stream,
             lease,
             linger_max_ms=settings.relay_linger_max_ms,
             retention_s=settings.outbox_retention_s,
@@ -63,6 +66,7 @@ async def relaying(
             recovery=Recovery(
                 redis,
                 nats,
+                stream,
                 partitions=settings.partitions,
                 wait_s=settings.recovery_wait_s,
                 hearing_s=settings.archive_hearing_s,
@@ -133,7 +137,9 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
         if settings.relay_enabled:
             nats = await stack.enter_async_context(nats_link(settings, name=GATEWAY))
             readiness.watch("nats", nats.probe, required=False)
-            relay_metrics = await stack.enter_async_context(relaying(settings, background, nats))
+            relay_metrics = await stack.enter_async_context(
+                relaying(settings, background, nats, readiness)
+            )
             registry = registry_of(metrics, relay_metrics)
         gateway = Gateway(
             ledgers={
@@ -150,6 +156,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
             metrics=metrics,
             readiness=readiness,
             registry=registry,
+            connections_max=settings.max_connections,
         )
         await stack.enter_async_context(admin(settings, readiness, registry))
         await serve_until(stop, Listener(listening, gateway.server(), readiness), settings)
@@ -162,7 +169,7 @@ async def relay_alone(settings: RelaySettings, stop: asyncio.Event) -> int:
     async with AsyncExitStack() as stack:
         background = await stack.enter_async_context(Background(stop))
         nats = await stack.enter_async_context(nats_link(settings, name=RELAY))
-        metrics = await stack.enter_async_context(relaying(settings, background, nats))
+        metrics = await stack.enter_async_context(relaying(settings, background, nats, readiness))
         readiness.watch("nats", nats.probe)
         readiness.watch("background", background.probe)
         await stack.enter_async_context(admin(settings, readiness, registry_of(metrics)))

@@ -3,6 +3,7 @@
 ApiError
 ├── BadRequest           400
 ├── NotHttp              400
+├── BodyTooSlow          408
 ├── BodyTooLarge         413
 ├── NotFound             404
 ├── MethodNotAllowed     405
@@ -53,6 +54,14 @@ class BodyTooLarge(ApiError):  # noqa: N818
     status = 413
     code = "body_too_large"
     sentence = "Request body is over 64 KiB"
+
+
+class BodyTooSlow(ApiError):  # noqa: N818
+    """The body did not come within 10 s. Nothing was written, the connection ends."""
+
+    status = 408
+    code = "body_too_slow"
+    sentence = "Request body did not arrive in time"
 
 
 class NotFound(ApiError):  # noqa: N818

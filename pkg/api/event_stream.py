@@ -51,10 +51,14 @@ class JetStreamEvents:
     def __init__(self, link: NatsLink, config: StreamConfig) -> None:
         self._link = link
         self._config = config
+        self._prepared = False
 
     async def prepare(self) -> None:
         try:
-            await ensure_stream(self._link.jetstream, self._config, update=True)
+            # One that differs is updated once a process: two that were set differently, as while
+            # replicas are replaced, would change it to and fro.
+            await ensure_stream(self._link.jetstream, self._config, update=not self._prepared)
+            self._prepared = True
         except NATS_ERRORS as error:
             raise StreamUnavailableError(str(error)) from error
 

@@ -22,6 +22,7 @@ from pkg.api.errors import (
     ApiError,
     BadRequest,
     BodyTooLarge,
+    BodyTooSlow,
     MethodNotAllowed,
     NotFound,
     NotHttp,
@@ -36,6 +37,7 @@ from pkg.runtime.health import Page, Readiness
 _ITEMS = "/api/v1/items/"
 _STRATEGY_HEADER = "X-Bid-Strategy"
 _WRITE_BUFFER_MAX_BYTES = 64 * 1024
+BODY_TIMEOUT_S = 10.0
 KEEPALIVE_S = 75.0  # above a load balancer's idle time-out of 60 s, so that it closes first
 
 log = logs.get("gateway")
@@ -75,6 +77,7 @@ class Gateway:
         metrics: GatewayMetrics,
         readiness: Readiness,
         registry: CollectorRegistry,
+        connections_max: int,
     ) -> None:
         self._ledgers = ledgers
         self._ledger = ledgers[strategy]
@@ -82,6 +85,7 @@ class Gateway:
         self._items = items
         self._metrics = metrics
         self._readiness = readiness
+        self._connections_max = connections_max
         self._pages: dict[str, Callable[[], Page]] = {
             "/health": lambda: health.health_page(readiness),
             "/ready": lambda: health.ready_page(readiness),
@@ -104,13 +108,16 @@ class Gateway:
             )
 
         handler = cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", self.handle)
-        return GatewayServer(
+        server = GatewayServer(
             handler,
             refuse=self._refuse_unreadable,
+            connections_max=self._connections_max,
             request_factory=request_of,
             access_log=None,
             keepalive_timeout=KEEPALIVE_S,
         )
+        self._metrics.connections = lambda: (len(server.connections), server.refused)
+        return server
 
     def _refuse_unreadable(self) -> web.StreamResponse:
         error = NotHttp()
@@ -126,7 +133,7 @@ class Gateway:
         except ApiError as error:
             self._metrics.count_error(error.code)
             page, extra = answers.error_page(error), answers.error_headers(error)
-            keep_alive = keep_alive and not isinstance(error, BodyTooLarge)
+            keep_alive = keep_alive and not isinstance(error, BodyTooLarge | BodyTooSlow)
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception:  # the last resort: an answer for the client, a traceback for us
@@ -213,7 +220,12 @@ async def _body(request: web.BaseRequest) -> bytes:
     if hdrs.EXPECT in request.headers and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
-        return await request.read()
+        if request.content.is_eof():  # it came with its head, as nearly every one does
+            return await request.read()
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise BodyTooSlow from None
     except web.HTTPRequestEntityTooLarge:
         raise BodyTooLarge from None
     except (web.RequestPayloadError, ValueError):

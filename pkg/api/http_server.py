@@ -11,11 +11,30 @@ Refuse = Callable[[], web.StreamResponse]
 
 
 class GatewayServer(web.Server):
-    """A protocol factory; ``refuse`` makes the answer to a request that cannot be read."""
+    """A protocol factory; ``refuse`` makes the answer to a request that cannot be read.
 
-    def __init__(self, handler: Any, *, refuse: Refuse, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
+    Connections beyond ``connections_max`` are cut when they come, and counted in ``refused``.
+    """
+
+    def __init__(
+        self,
+        handler: Any,  # noqa: ANN401 - aiohttp's
+        *,
+        refuse: Refuse,
+        connections_max: int,
+        **options: Any,  # noqa: ANN401 - aiohttp's
+    ) -> None:
         super().__init__(handler, **options)
         self._refuse = refuse
+        self._connections_max = connections_max
+        self.refused = 0
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        if len(self._connections) >= self._connections_max:
+            self.refused += 1
+            transport.abort()
+        else:
+            super().connection_made(handler, transport)
 
     def __call__(self) -> RequestHandler:
         return _Connection(self, refuse=self._refuse, loop=self._loop, **self._kwargs)

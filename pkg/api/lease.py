@@ -15,6 +15,7 @@ from pkg.runtime import logs
 
 TTL_S = 3.0
 RENEW_EVERY_S = 1.0
+ASIDE_S = 2 * TTL_S
 
 _RENEW = (Path(__file__).parent / "renew_lease.lua").read_text(encoding="utf-8")
 _RELEASE = (Path(__file__).parent / "release_lease.lua").read_text(encoding="utf-8")
@@ -30,6 +31,8 @@ class Lease:
         self._holder = f"{socket.gethostname()}-{secrets.token_hex(6)}"
         self._until = 0.0
         self._changed = asyncio.Event()
+        self._aside_until = 0.0
+        self._wake = asyncio.Event()
         self._renew = redis.register_script(_RENEW)
         self._release = redis.register_script(_RELEASE)
 
@@ -42,14 +45,29 @@ class Lease:
             self._changed.clear()
             await self._changed.wait()
 
+    async def stand_aside(self) -> None:
+        """Lets another process try: this one holds the lease and cannot relay."""
+        self._aside_until = time.monotonic() + ASIDE_S
+        self._until = 0.0
+        await self._let_go()
+
+    def come_back(self) -> None:
+        """What kept this process from relaying is over."""
+        self._aside_until = 0.0
+        self._wake.set()
+
     async def keep(self) -> None:
         """Takes the lease when it is free and renews it, until cancelled; then lets it go."""
         try:
             while True:
                 # Redis away: the lease runs out, and the hot connection tells of the outage.
                 with suppress(RedisError, OSError):
-                    await self._try()
-                await asyncio.sleep(RENEW_EVERY_S)
+                    if time.monotonic() >= self._aside_until:
+                        await self._try()
+                self._wake.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RENEW_EVERY_S):
+                        await self._wake.wait()
         finally:
             if self.held:
                 self._until = 0.0

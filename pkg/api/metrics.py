@@ -18,6 +18,9 @@ class GatewayMetrics:
     rounds: RoundCounts
     in_flight: Callable[[], int]
     connects: Callable[[], int]
+    connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    """HTTP connections now, and those cut at MAX_CONNECTIONS so far."""
+
     accepted: int = 0
     refused: int = 0
     reads: int = 0
@@ -68,6 +71,11 @@ class GatewayMetrics:
         )
         yield gauge(
             "bid_redis_in_flight", "Commands waiting for their replies now", self.in_flight()
+        )
+        now, refused = self.connections()
+        yield gauge("bid_connections", "HTTP connections now", now)
+        yield counter(
+            "bid_connections_refused_total", "HTTP connections cut at MAX_CONNECTIONS", refused
         )
         yield counter(
             "bid_redis_connects_total", "Connections to Redis made for bids", self.connects()

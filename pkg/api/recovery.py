@@ -1,11 +1,11 @@
 """Opens Redis for bids: at once when it is the one we knew, else after putting back what it lost.
 
-``meta`` of every partition records the run id of the server that the system was last open on. A
-server that restarted or failed over has another one, an emptied one has none; either way every bid
-is answered 503 until the relaying process has made them match again, here.
+``meta`` of every partition records the server that the system was last open on. A server that
+restarted or failed over is another one, an emptied one has no record; either way every bid is
+answered 503 until the relaying process has made them match again, here.
 """
 
-import time
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,16 +15,19 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pkg.api.errors import RedisRecovering, RedisUnavailable
+from pkg.api.event_stream import EventStream, StreamUnavailableError
+from pkg.auction.events import encode_batch
 from pkg.auction.item import partition_names
 from pkg.auction.keys import meta_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
-from pkg.auction.subjects import STREAM, events_subject
+from pkg.auction.subjects import STREAM
 from pkg.runtime import logs
 from pkg.runtime.nats_link import NatsLink
 from pkg.runtime.putting_back import PuttingBack
-from pkg.runtime.redis_meta import RUN_ID, open_partitions, server_run_id
+from pkg.runtime.redis_meta import RUN_ID, is_opened_on, open_partitions, server_run_id
+from pkg.runtime.stream_tail import begins_behind
 
-_NATS_ERRORS = (nats.errors.Error, OSError, TimeoutError)
+_NATS_ERRORS = (StreamUnavailableError, nats.errors.Error, OSError, TimeoutError)
 
 log = logs.get("recovery")
 
@@ -35,8 +38,17 @@ class RecoveryCounts:
 
     recoveries: int = 0
     put_back: int = 0
+    refused: int = 0
     without_stream: int = 0
     waiting_for_restore: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """A server found closed, and since when (event loop's time)."""
+
+    run_id: str
+    since: float
 
 
 class Recovery:
@@ -46,23 +58,30 @@ class Recovery:
         self,
         redis: Redis,
         link: NatsLink,
+        stream: EventStream,
         *,
         partitions: int,
         wait_s: float,
         hearing_s: float,
         counts: RecoveryCounts,
     ) -> None:
-        """``wait_s`` is how long NATS is waited for, ``hearing_s`` how long an empty Redis listens
-        for the archive's watermarks, which are told each second.
+        """``wait_s`` is how long NATS is waited for, ``hearing_s`` how long is listened for the
+        archive's watermarks, which are told each second.
         """
         self._redis = redis
         self._link = link
+        self._stream = stream
         self._partitions = partitions
         self._names = partition_names(partitions)
         self._wait_s = wait_s
         self._hearing_s = hearing_s
         self._counts = counts
-        self._closed_since: float | None = None
+        self._closed: _Closed | None = None
+
+    def forget(self) -> None:
+        """Another process has the lease: what was seen here says nothing any more."""
+        self._closed = None
+        self._counts.waiting_for_restore = False
 
     async def ensure_open(self, archived: Mapping[str, OutboxId]) -> bool:
         """Opens Redis when it is not; whether something was put right.
@@ -75,72 +94,90 @@ class Recovery:
         try:
             run_id = await server_run_id(self._redis)
             recorded = [await self._redis.hget(meta_key(name), RUN_ID) for name in self._names]
-            if all(each == run_id.encode() for each in recorded):
-                self._closed_since = None
-                self._counts.waiting_for_restore = False
+            if len(set(recorded)) == 1 and is_opened_on(run_id, recorded[0]):
+                self.forget()
                 return False
-            if self._closed_since is None:
-                self._closed_since = time.monotonic()
-                log.warning("this Redis is not the one we were open on; recovering", run_id=run_id)
-            if all(recorded):
-                await self._put_back_tail()
-            else:
-                await self._refuse_forgotten(archived)
+            if self._closed is None or self._closed.run_id != run_id:
+                self._closed = _Closed(run_id, asyncio.get_running_loop().time())
+                log.warning("Redis is not the one we were open on", run_id=run_id)
+            try:
+                self._hear(archived)
+                if all(recorded):
+                    await self._put_back_tails(archived)
+                else:
+                    await self._refuse_forgotten(archived)
+            except _NATS_ERRORS as error:
+                self._without_stream(error)
             await open_partitions(self._redis, self._partitions, run_id)
         except (RedisError, OSError) as error:
             raise RedisUnavailable from error
         self._counts.recoveries += 1
-        self._counts.waiting_for_restore = False
-        self._closed_since = None
+        self.forget()
         log.info("Redis is open for bids", run_id=run_id)
         return True
 
-    async def _put_back_tail(self) -> None:
-        putting_back = PuttingBack(self._redis)
-        for name in self._names:
-            after = await self._outbox_end(name)
-            try:
-                self._need_nats()
-                tally = await putting_back.stream_tail(self._link.jetstream, name, after)
-            except _NATS_ERRORS as error:
-                self._without_stream(error)
-                return
-            self._counts.put_back += tally.put_back
-            if tally.put_back:
-                log.warning("put back from the stream", partition=name, bids=tally.put_back)
-
-    async def _refuse_forgotten(self, archived: Mapping[str, OutboxId]) -> None:
-        """An empty Redis is new where no other store knows of a bid; else it wants ``restore``."""
-        if any(mark > BEGINNING for mark in archived.values()):
-            self._want_restore("the archive")
-        try:
-            self._need_nats()
-            for name in self._names:
-                if await self._stream_holds(name):
-                    self._want_restore("the stream")
-        except _NATS_ERRORS as error:
-            self._without_stream(error)
-            return
-        since = self._closed_since or 0.0
-        if not archived and time.monotonic() - since < self._hearing_s:
+    def _hear(self, archived: Mapping[str, OutboxId]) -> None:
+        """Raises RedisRecovering until the archive was heard, or had the time to be."""
+        if not self._link.connected:
+            raise nats.errors.ConnectionClosedError
+        now = asyncio.get_running_loop().time()
+        if not archived and now - max(self._since, self._link.up_since) < self._hearing_s:
             raise RedisRecovering
 
-    def _want_restore(self, holder: str) -> None:
+    async def _put_back_tails(self, archived: Mapping[str, OutboxId]) -> None:
+        putting_back = PuttingBack(self._redis)
+        await self._stream.prepare()
+        for name in self._names:
+            end = await self._outbox_end(name)
+            heard = archived.get(name, BEGINNING)
+            stream_end = await self._bar_the_way(name)
+            if heard > max(end, stream_end) or await begins_behind(self._link.jetstream, name, end):
+                # What lies between is in the archive alone, or nowhere.
+                self._want_restore("Redis is older than what the stream holds", partition=name)
+            tally = await putting_back.stream_tail(self._link.jetstream, name, end)
+            await putting_back.move_outbox(name, max(heard, stream_end))
+            self._counts.put_back += tally.put_back
+            self._counts.refused += tally.refused
+            if tally.put_back or tally.refused:
+                log.warning(
+                    "read back from the stream",
+                    partition=name,
+                    put_back=tally.put_back,
+                    refused=tally.refused,
+                )
+
+    async def _bar_the_way(self, partition: str) -> OutboxId:
+        """An empty batch, so that no relay that read the outbox before Redis lost its tail can
+        still publish: its fence names another message now. Returns the outbox id that the stream
+        ends with; the batch takes the next one, as no batch may end where it begins.
+        """
+        sequence, last = await self._stream.last(partition)
+        if last == BEGINNING:
+            return last
+        barrier = encode_batch(partition, prev=last, last=last.next(), events=[])
+        await self._stream.publish(partition, barrier, expected=sequence)
+        return last.next()
+
+    async def _refuse_forgotten(self, archived: Mapping[str, OutboxId]) -> None:
+        """An empty Redis is new where no other store ever knew of a bid; else it wants restore."""
+        if any(mark > BEGINNING for mark in archived.values()):
+            self._want_restore("Redis is empty and the archive is not")
+        try:
+            state = (await self._link.jetstream.stream_info(STREAM)).state
+        except nats.js.errors.NotFoundError:
+            return
+        if state.last_seq:
+            self._want_restore("Redis is empty and the stream was not")
+
+    def _want_restore(self, why: str, **about: str) -> None:
         if not self._counts.waiting_for_restore:
-            log.error("Redis is empty and another store is not: run restore", holder=holder)
+            log.error("bids are refused until restore was run", why=why, **about)
         self._counts.waiting_for_restore = True
         raise RedisRecovering
 
-    async def _stream_holds(self, partition: str) -> bool:
-        try:
-            await self._link.jetstream.get_last_msg(STREAM, events_subject(partition))
-        except nats.js.errors.NotFoundError:
-            return False
-        return True
-
-    def _need_nats(self) -> None:
-        if not self._link.connected:
-            raise nats.errors.ConnectionClosedError
+    @property
+    def _since(self) -> float:
+        return self._closed.since if self._closed else 0.0
 
     async def _outbox_end(self, partition: str) -> OutboxId:
         if not await self._redis.exists(outbox_key(partition)):
@@ -150,7 +187,7 @@ class Recovery:
 
     def _without_stream(self, error: Exception) -> None:
         """Raises until the wait is over, then lets Redis open without what the stream holds."""
-        if time.monotonic() - (self._closed_since or 0.0) < self._wait_s:
+        if asyncio.get_running_loop().time() - self._since < self._wait_s:
             raise RedisRecovering from error
         self._counts.without_stream += 1
         log.error("opening Redis without the stream: bids it lost may conflict", why=str(error))

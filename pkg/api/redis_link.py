@@ -4,12 +4,13 @@ import asyncio
 import random
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import hiredis
 from redis.asyncio.connection import SSLConnection, parse_url
 
-from pkg.api.errors import ApiError, RedisRecovering, RedisUnavailable
+from pkg.api.errors import ApiError, Busy, RedisRecovering, RedisUnavailable
 from pkg.api.prices import SeenPrices
 from pkg.api.redis_connection import RedisConnection, pack
 from pkg.api.replicated_connection import ReplicatedConnection
@@ -18,6 +19,8 @@ from pkg.runtime.redis_meta import NotOpenError, UnfitRedisError
 
 FIRST_BACKOFF_S = 0.05
 BACKOFF_CAP_S = 1.0
+RECOVERING_CAP_S = 0.5  # recovery usually ends soon, and every bid waits for it
+CHECK_EVERY_S = 1.0
 
 RECOVERING = "recovering"
 
@@ -32,6 +35,7 @@ class RedisLink:
     Args:
         prepare: runs on every new connection before others may use it; what it raises means that
             this Redis may not be used (now), and the link tries again later.
+        check: runs every CHECK_EVERY_S on the standing connection; what it raises ends it likewise.
         new_prices: makes the cache of prices that belongs to one connection.
         min_replicas: replicas that must have a command before its reply counts (WAIT).
         one_of_many: its changes of state are told at debug level, another link's speak for all.
@@ -46,6 +50,7 @@ class RedisLink:
         queue_max: int,
         prepare: Prepare,
         new_prices: Callable[[], SeenPrices],
+        check: Prepare | None = None,
         one_of_many: bool = False,
         min_replicas: int = 0,
     ) -> None:
@@ -54,6 +59,7 @@ class RedisLink:
         self._timeout_s = timeout_s
         self._queue_max = queue_max
         self._prepare = prepare
+        self._check = check
         self._new_prices = new_prices
         self._one_of_many = one_of_many
         self._min_replicas = min_replicas
@@ -90,21 +96,20 @@ class RedisLink:
                 try:
                     connection = await self._connect()
                     await self._prepare(connection)
-                except (OSError, TimeoutError, ApiError, hiredis.ReplyError) as error:
-                    self._tell("down", error)
-                except NotOpenError as error:
-                    self._tell(RECOVERING, error)
-                    backoff_s = FIRST_BACKOFF_S  # it ends soon, and every bid waits for it
-                except UnfitRedisError as error:
-                    self._tell("refused", error)
-                else:
                     self._tell(None)
                     self._connection = connection
                     self.connects += 1
                     backoff_s = FIRST_BACKOFF_S
-                    await self._lost.wait()
-                    self._connection = None
+                    await self._stay(connection)
                     self._tell("down", "connection lost")
+                except (OSError, TimeoutError, ApiError, hiredis.ReplyError) as error:
+                    self._tell("down", error)
+                except NotOpenError as error:
+                    self._tell(RECOVERING, error)
+                    backoff_s = min(backoff_s, RECOVERING_CAP_S)
+                except UnfitRedisError as error:
+                    self._tell("refused", error)
+                self._connection = None
                 if connection is not None:
                     connection.close()
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
@@ -114,6 +119,18 @@ class RedisLink:
             self._state = "closed"
             if connection is not None:
                 connection.close()
+
+    async def _stay(self, connection: RedisConnection) -> None:
+        """Until the connection ends, or raises what ``check`` finds."""
+        lost = self._lost
+        while not lost.is_set():
+            try:
+                async with asyncio.timeout(CHECK_EVERY_S):
+                    await lost.wait()
+            except TimeoutError:
+                if self._check is not None:
+                    with suppress(Busy):  # a full queue proves that it is in use
+                        await self._check(connection)
 
     def _tell(self, state: str | None, why: object = None) -> None:
         """Logs a change of state once, not each try."""

@@ -7,8 +7,12 @@ from pkg.api.prices import PriceCounts, SeenPrices
 from pkg.api.redis_connection import RedisConnection, pack
 from pkg.api.redis_link import RedisLink
 from pkg.api.settings import ApiSettings, RelaySettings
+from pkg.auction.item import partition_names
+from pkg.auction.keys import meta_key
 from pkg.runtime.redis_meta import (
+    RUN_ID,
     Executes,
+    NotOpenError,
     UnfitRedisError,
     record_partitions,
     require_open,
@@ -40,12 +44,22 @@ def bid_link(
         connection.run_id = await require_open(executor, settings.partitions)
         await load_script(connection)
 
+    async def check(connection: RedisConnection) -> None:
+        """Emptied in place, Redis ends no connection: who only reads cached prices must be told."""
+        names = partition_names(settings.partitions)
+        recorded = await connection.submit_all(
+            *(pack("HGET", meta_key(name), RUN_ID) for name in names)
+        )
+        if any(each != connection.run_id.encode() for each in recorded):
+            raise NotOpenError("what it held is gone, or was restored")
+
     return RedisLink(
         settings.redis_target,
         name=name,
         timeout_s=settings.redis_timeout_s,
         queue_max=settings.redis_queue_max,
         prepare=prepare,
+        check=check,
         new_prices=lambda: SeenPrices(settings.price_cache_items, counts),
         one_of_many=one_of_many,
         min_replicas=settings.redis_min_replicas,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pkg.api.errors import ApiError
 from pkg.api.event_stream import EventStream, StreamUnavailableError
-from pkg.api.lease import Lease
+from pkg.api.lease import TTL_S, Lease
 from pkg.api.outbox import Entry, Outbox, OutboxStanding
 from pkg.api.recovery import Recovery
 from pkg.api.relay_metrics import RelayMetrics
@@ -76,6 +76,7 @@ class Relay:
     def lose_step(self) -> None:
         """What JetStream holds may have changed: it is read again before the next publish."""
         self._in_step = False
+        self._lease.come_back()
 
     def archive_has(self, partition: str, through: OutboxId) -> None:
         """The archive announced its watermark; entries up to it are removed at the next turn."""
@@ -91,15 +92,20 @@ class Relay:
         """Relays until cancelled, through every outage."""
         backoff_s = FIRST_BACKOFF_S
         failing = False
+        failing_since = 0.0
         while True:
             try:
                 if not self._lease.held:
                     self._in_step = False
+                    self._recovery.forget()
                     await self._lease.wait_held()
                 relayed = await self._turn()
             except (StreamUnavailableError, ApiError) as error:
                 self._in_step = False
                 self._metrics.failures += 1
+                failing_since = failing_since or asyncio.get_running_loop().time()
+                if isinstance(error, StreamUnavailableError):
+                    await self._let_others_try(failing_since)
                 if not failing:
                     log.warning("cannot relay; trying on", why=str(error) or type(error).__name__)
                 failing = True
@@ -109,8 +115,14 @@ class Relay:
             if failing:
                 log.info("relaying again")
             failing = False
+            failing_since = 0.0
             backoff_s = FIRST_BACKOFF_S
             await self._linger(relayed)
+
+    async def _let_others_try(self, failing_since: float) -> None:
+        """A process that cannot reach NATS keeps no other from relaying."""
+        if self._lease.held and asyncio.get_running_loop().time() - failing_since > TTL_S:
+            await self._lease.stand_aside()
 
     async def _turn(self) -> int:
         now = asyncio.get_running_loop().time()

@@ -74,6 +74,11 @@ class RelayMetrics:
             self.recovery.put_back,
         )
         yield counter(
+            "bid_recovery_conflicts_total",
+            "Bids read back from JetStream that Redis' own later bids contradict (alarm)",
+            self.recovery.refused,
+        )
+        yield counter(
             "bid_recoveries_without_stream_total",
             "Times Redis was opened although NATS was away (alarm: bids may conflict)",
             self.recovery.without_stream,

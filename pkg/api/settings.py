@@ -55,6 +55,9 @@ class ApiSettings(RelaySettings):
     server_addr: Address = setting(  # noqa: RUF009 - a field of a frozen value
         address, default=Address(port=8080), what="where HTTP is served"
     )
+    max_connections: int = setting(
+        whole(1, 1_000_000), default=20_000, what="HTTP connections at once; more are cut"
+    )
     bid_strategy: str = setting(
         one_of(*Strategy), default=Strategy.LUA.value, what="how a bid is written"
     )

@@ -1,4 +1,4 @@
-"""``python -m pkg.archival``: the worker; with ``audit``, the audit."""
+"""``python -m pkg.archival``: the worker; with ``audit`` or ``restore``, those."""
 
 import argparse
 import sys
@@ -6,7 +6,8 @@ from functools import partial
 
 from pkg.archival.app import SERVICE, run_worker
 from pkg.archival.audit.command import AuditOptions, run_audit
-from pkg.archival.settings import ArchivalSettings, AuditSettings
+from pkg.archival.restore.command import RestoreOptions, run_restore
+from pkg.archival.settings import ArchivalSettings, AuditSettings, RestoreSettings
 from pkg.runtime import process
 
 
@@ -26,13 +27,30 @@ def main() -> int:
     audit.add_argument(
         "--wait", type=float, default=30.0, metavar="S", help="seconds to wait for the outboxes"
     )
-    arguments = parser.parse_args()
-    if arguments.command is None:
-        return process.run(SERVICE, ArchivalSettings, run_worker)
-    options = AuditOptions(
-        as_json=arguments.json, every_item=arguments.all, wait_s=max(0.0, arguments.wait)
+    restore = commands.add_parser(
+        "restore",
+        help="rebuild a Redis that forgot",
+        description="Rebuilds Redis from the archive and JetStream, then opens it for bids. Shows "
+        "what it would do first. Exit code 0: done, or a dry run; 1: refused or interrupted; 2: "
+        "bad settings, or a store cannot be reached.",
     )
-    return process.run("audit", AuditSettings, partial(run_audit, options=options))
+    restore.add_argument("--dry-run", action="store_true", help="show only, write nothing")
+    restore.add_argument("--yes", action="store_true", help="do not ask")
+    restore.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    arguments = parser.parse_args()
+    match arguments.command:
+        case "audit":
+            auditing = AuditOptions(
+                as_json=arguments.json, every_item=arguments.all, wait_s=max(0.0, arguments.wait)
+            )
+            return process.run("audit", AuditSettings, partial(run_audit, options=auditing))
+        case "restore":
+            restoring = RestoreOptions(
+                dry_run=arguments.dry_run, yes=arguments.yes, as_json=arguments.json
+            )
+            return process.run("restore", RestoreSettings, partial(run_restore, options=restoring))
+        case _:
+            return process.run(SERVICE, ArchivalSettings, run_worker)
 
 
 if __name__ == "__main__":

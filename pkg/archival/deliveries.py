@@ -35,10 +35,11 @@ log = logs.get("deliveries")
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message, and which life of the consumer it came from."""
+    """A message, and which life of the consumer and which connection it came from."""
 
     message: Msg
     consumer_made: datetime | None
+    connection: int
 
 
 class Deliveries:
@@ -60,6 +61,7 @@ class Deliveries:
         self._subscription: Subscription | None = None
         self._inbox = ""
         self._consumer_made: datetime | None = None
+        self._connection = 0
         self._bound = False
         self._told_unbound = False
         self._not_before = 0.0
@@ -99,8 +101,9 @@ class Deliveries:
     async def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
         """An acknowledgement that gets lost is a redelivery later, and so a duplicate.
 
-        One from an earlier life of the consumer is not sent: its number may by now belong to a
-        message that is not archived.
+        One from an earlier life of the consumer is not sent, nor one from before a reconnect (NATS
+        may have come back without its last messages): its number may by now belong to a message
+        that is not archived.
         """
         await self._answer(deliveries, b"+ACK")
 
@@ -122,7 +125,8 @@ class Deliveries:
 
     async def _answer(self, deliveries: Iterable[Delivery], answer: bytes) -> None:
         for delivery in deliveries:
-            if not self._link.connected or delivery.consumer_made != self._consumer_made:
+            now = (self._consumer_made, self._connection)
+            if not self._link.connected or (delivery.consumer_made, delivery.connection) != now:
                 self.lost_acknowledgements += 1
                 continue
             try:
@@ -180,7 +184,7 @@ class Deliveries:
         status = message.headers.get(Header.STATUS) if message.headers else None
         if status is None:
             self._credit = max(0, self._credit - 1)
-            self._arrived.append(Delivery(message, self._consumer_made))
+            self._arrived.append(Delivery(message, self._consumer_made, self._connection))
         elif message.subject == f"{self._inbox}.{self._pull}":
             self._credit = 0
             said = (message.headers or {}).get(Header.DESCRIPTION, "")
@@ -198,6 +202,7 @@ class Deliveries:
             log.warning("pull refused; looking for stream and consumer", said=why)
 
     def _reconnected(self) -> None:
+        self._connection += 1
         self._bound = False
         self._not_before = 0.0
         self._wake.set()

@@ -97,6 +97,8 @@ class Portion:
             return
         try:
             batch = decode_batch(data)
+            if batch.prev == batch.last and not batch.events:
+                return  # a barrier: it only takes a sequence that another relay's fence expects
             stretch = _stretch(batch.prev, batch.last)
         except UndecodableError as error:
             self._add_unreadable(partition, data, error)

@@ -1,4 +1,4 @@
-"""Settings of the worker and of the audit."""
+"""Settings of the worker, of the audit and of restore."""
 
 from dataclasses import dataclass
 
@@ -58,4 +58,9 @@ class ArchivalSettings(LogSettings, ServingSettings, NatsSettings, PostgresSetti
 
 @dataclass(frozen=True, kw_only=True)
 class AuditSettings(LogSettings, RedisSettings, PostgresSettings):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreSettings(LogSettings, RedisSettings, NatsSettings, PostgresSettings):
     pass

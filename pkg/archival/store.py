@@ -17,7 +17,11 @@ FIRST_RETRY_S = 0.05
 MAX_RETRY_S = 3.0
 _COLLISION = "40"  # SQLSTATE class: a deadlock or a failed serialization; nothing is broken
 
-AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# asyncpg's InternalClientError: a statement met the server's word that the session has ended.
+AWAY = (
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+    *(OSError, TimeoutError),
+)
 
 log = logs.get("postgres")
 

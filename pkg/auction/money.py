@@ -52,12 +52,15 @@ def _cents_from_any_number(raw: bytes) -> int:
     significant = (whole + (fraction or b"")).lstrip(b"0")
     if not significant.rstrip(b"0") or sign:
         raise MoneyError(*NOT_POSITIVE)
-    # Checked as text: 1e999999999 must not be multiplied out first.
-    if len((exponent or b"").lstrip(b"+-").lstrip(b"0")) > _MAX_EXPONENT_DIGITS:
+    # Checked as text: 1e999999999 must not be multiplied out first. Zeros in front are dropped, as
+    # int() refuses a number of thousands of digits, whatever its value.
+    power = (exponent or b"").lstrip(b"+-").lstrip(b"0")
+    if len(power) > _MAX_EXPONENT_DIGITS:
         raise MoneyError(*OUT_OF_RANGE)
+    shift = int(power or b"0") * (-1 if exponent and exponent.startswith(b"-") else 1)
     digits = significant.rstrip(b"0")
     # The value is the digits shifted by this many places.
-    scale = int(exponent or 0) - len(fraction or b"") + len(significant) - len(digits)
+    scale = shift - len(fraction or b"") + len(significant) - len(digits)
     if scale < -2:  # noqa: PLR2004 - two decimals
         raise MoneyError(*TOO_PRECISE)
     if len(digits) + scale > 10:  # noqa: PLR2004 - integer digits of the maximum

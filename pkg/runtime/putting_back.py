@@ -27,10 +27,7 @@ _MAX_AMOUNT = Decimal(MAX_CENTS).scaleb(-2)
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """The last bid on an item that a store knows of.
-
-    ``count`` is the number of its bids; ``None`` for as many more as its seq is above Redis'.
-    """
+    """The last bid on an item that a store knows of; ``timestamp`` may be its first one's."""
 
     item_id: str
     seq: int
@@ -38,7 +35,6 @@ class ItemRecord:
     bidder: str
     event_id: str
     timestamp: str
-    count: int | None = None
 
 
 @dataclass
@@ -69,7 +65,7 @@ class PuttingBack:
                     keys=[item_key(partition, record.item_id)],
                     args=[
                         *(record.seq, record.price_cents, record.bidder, record.event_id),
-                        *(record.timestamp, "" if record.count is None else record.count),
+                        record.timestamp,
                     ],
                     client=pipe,
                 )

@@ -1,5 +1,6 @@
 """What Redis records about itself, and the check that this process may use it."""
 
+import secrets
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -19,7 +20,10 @@ ARCHIVED_TO = "archived_to"
 
 
 RUN_ID = "run_id"
-"""Field of ``meta``: the server that the system is open on. Another one may have forgotten."""
+"""Field of ``meta``: the run id of the server that the system is open on, and a mark of that
+opening. Another server may have forgotten; the mark tells an opening before FLUSHALL and a restore
+from the one after, which are on the same server.
+"""
 
 
 class UnfitRedisError(Exception):
@@ -108,24 +112,35 @@ async def server_run_id(redis: Executes) -> str:
     raise NotOpenError("the server tells no run id")
 
 
+def is_opened_on(run_id: str, recorded: bytes | str | None) -> bool:
+    """Whether what stands in field RUN_ID was recorded on the server of that id."""
+    text = recorded.decode() if isinstance(recorded, bytes) else recorded or ""
+    return text.partition(":")[0] == run_id
+
+
 async def require_open(redis: Executes, partitions: int) -> str:
-    """The run id, when every partition is open on this very server.
+    """What is recorded, when every partition is open on this very server.
 
     Raises:
         NotOpenError: it restarted, failed over or was emptied, and was not recovered yet.
         redis.exceptions.RedisError: Redis is away.
     """
     run_id = await server_run_id(redis)
+    openings: set[bytes] = set()
     for partition in partition_names(partitions):
         recorded = await redis.execute_command("HGET", meta_key(partition), RUN_ID)
-        if recorded != run_id.encode():
+        if not is_opened_on(run_id, recorded):
             raise NotOpenError(f"partition {partition} is not open on server {run_id}")
-    return run_id
+        openings.add(recorded)
+    if len(openings) > 1:
+        raise NotOpenError("it is being opened")
+    return openings.pop().decode()
 
 
 async def open_partitions(redis: Executes, partitions: int, run_id: str) -> None:
     """Lets bids in: to be called when nothing is left to put back."""
+    opening = f"{run_id}:{secrets.token_hex(4)}"
     for partition in partition_names(partitions):
         await redis.execute_command(
-            "HSET", meta_key(partition), PARTITIONS, str(partitions), RUN_ID, run_id
+            "HSET", meta_key(partition), PARTITIONS, str(partitions), RUN_ID, opening
         )

@@ -6,8 +6,6 @@
 -- ARGV[3]  its bidder
 -- ARGV[4]  its event_id
 -- ARGV[5]  its timestamp, for opened_at where there is none
--- ARGV[6]  number of bids with this one; '' for as many more as seq is above Redis'. Usually that is
---          one: events come in turn. Where some were lost, they were accepted bids all the same.
 -- Reply    1 put back, 0 Redis has this seq or a later one, -1 refused: the price would fall
 
 local state = redis.call('HMGET', KEYS[1], 'price', 'seq', 'count')
@@ -17,13 +15,11 @@ end
 if tonumber(ARGV[2]) <= tonumber(state[1] or 0) then
   return -1
 end
-local count = ARGV[6]
-if count == '' then
-  count = string.format(
-    '%.0f', tonumber(state[3] or 0) + tonumber(ARGV[1]) - tonumber(state[2] or 0))
-end
+-- Every seq in between was a bid that was accepted, be it on its way to the archive or lost. Later
+-- kinds of events, which take a seq and are no bids, must be taken off here.
+local count = tonumber(state[3] or 0) + tonumber(ARGV[1]) - tonumber(state[2] or 0)
 redis.call(
   'HSET', KEYS[1], 'price', ARGV[2], 'bidder', ARGV[3], 'seq', ARGV[1],
-  'count', count, 'event_id', ARGV[4])
+  'count', string.format('%.0f', count), 'event_id', ARGV[4])
 redis.call('HSETNX', KEYS[1], 'opened_at', ARGV[5])
 return 1

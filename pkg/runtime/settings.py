@@ -165,7 +165,11 @@ def url(*schemes: str) -> Callable[[str], str]:
             raise ValueError(f"must begin with {' or '.join(f'{each}://' for each in schemes)}")
         if not parts.hostname:
             raise ValueError("names no host")
-        _ = parts.port  # raises ValueError where it is no port
+        try:
+            _ = parts.port
+        except ValueError:
+            # Its own message quotes what stands there, which may be half a password.
+            raise ValueError("has no port; a password's @ : / % must be URL-encoded") from None
         return text
 
     return parse

@@ -7,7 +7,7 @@ from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
 from pkg.auction.events import Batch, UndecodableError, decode_batch
-from pkg.auction.outbox import OutboxId
+from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import STREAM, events_subject
 
 
@@ -41,6 +41,13 @@ async def batches_after(
         sequence, batch = found
         sequence += 1
         yield batch
+
+
+async def begins_behind(jetstream: JetStreamContext, partition: str, after: OutboxId) -> bool:
+    """Whether something is missing between ``after`` and what ``batches_after`` gives."""
+    async for batch in batches_after(jetstream, partition, after):
+        return OutboxId.parse(batch.prev) > after
+    return False
 
 
 async def _first_behind(
@@ -94,7 +101,9 @@ def _batch(message: RawStreamMsg, subject: str) -> Batch | None:
         batch = decode_batch(message.data or b"")
     except UndecodableError:
         return None
-    return batch if events_subject(batch.partition) == subject else None
+    if events_subject(batch.partition) != subject or _end_of(batch) == BEGINNING:
+        return None
+    return batch
 
 
 def _end_of(batch: Batch) -> OutboxId:

@@ -18,7 +18,7 @@ from pkg.api.settings import ApiSettings, RelaySettings
 from pkg.archival.announcer import Announcer
 from pkg.archival.deliveries import Deliveries
 from pkg.archival.metrics import ArchiveMetrics
-from pkg.archival.settings import ArchivalSettings, AuditSettings
+from pkg.archival.settings import ArchivalSettings, AuditSettings, RestoreSettings
 from pkg.archival.store import Store
 from pkg.broadcast.metrics import Counts
 from pkg.broadcast.settings import BroadcastSettings
@@ -34,6 +34,7 @@ SETTINGS = {
     "broadcast-service": BroadcastSettings,
     "archival-worker": ArchivalSettings,
     "audit": AuditSettings,
+    "restore": RestoreSettings,
 }
 
 

@@ -46,6 +46,10 @@ class AlwaysHeld(Lease):
     def held(self) -> bool:
         return True
 
+    def come_back(self) -> None: ...
+
+    async def stand_aside(self) -> None: ...
+
     async def wait_held(self) -> None: ...
 
 
@@ -53,6 +57,8 @@ class OpenRedis(Recovery):
     """The test opened it."""
 
     def __init__(self) -> None: ...
+
+    def forget(self) -> None: ...
 
     async def ensure_open(self, archived: Mapping[str, OutboxId]) -> bool:
         del archived

@@ -87,6 +87,7 @@ async def running_gateway(*, strategy_override: bool = True) -> AsyncIterator[Ru
         metrics=metrics,
         readiness=readiness,
         registry=registry_of(metrics),
+        connections_max=1000,
     )
     server = gateway.server()
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)

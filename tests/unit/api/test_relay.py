@@ -127,6 +127,10 @@ class GivenLease(Lease):
     def held(self) -> bool:
         return self.given
 
+    def come_back(self) -> None: ...
+
+    async def stand_aside(self) -> None: ...
+
     async def wait_held(self) -> None:
         self.asked += 1
         while not self.given:
@@ -137,6 +141,8 @@ class OpenRedis(Recovery):
     """Nothing is ever to be put right."""
 
     def __init__(self) -> None: ...
+
+    def forget(self) -> None: ...
 
     async def ensure_open(self, archived: Mapping[str, OutboxId]) -> bool:
         del archived

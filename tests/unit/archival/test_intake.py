@@ -54,6 +54,13 @@ def test_good_batch_gives_its_events_as_published_and_its_stretch() -> None:
     assert not portion.dead_letters
 
 
+def test_a_batch_of_nothing_that_goes_nowhere_is_no_dead_letter() -> None:
+    portion = taken(encode_batch("p01", prev=LAST, last=LAST, events=[]))
+
+    assert len(portion) == 0
+    assert not portion.stretches
+
+
 BAD_EVENTS: dict[str, dict[str, Any]] = {
     "three decimals, which numeric would round": {"amount": "10.505"},
     "no positive amount": {"amount": "0.00"},

@@ -1,0 +1,1 @@
+"""Rebuilds a Redis that forgot, from the archive and from what JetStream holds beyond it."""

@@ -1,0 +1,187 @@
+"""``python -m pkg.archival restore``: its life, what it asks, its exit code."""
+
+import asyncio
+import sys
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import asyncpg
+import nats.errors
+from nats.js import JetStreamContext
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from pkg.archival.restore import report
+from pkg.archival.restore.archive_side import snapshot
+from pkg.archival.restore.plan import Plan, weigh
+from pkg.archival.restore.rebuilding import OpenedMeanwhileError, RestartedError, rebuild
+from pkg.archival.restore.redis_side import RedisSide
+from pkg.archival.schema import SchemaTooNewError
+from pkg.archival.settings import RestoreSettings
+from pkg.archival.store import AWAY
+from pkg.runtime.nats_link import NatsLink, nats_link
+from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
+from pkg.runtime.putting_back import Tally
+from pkg.runtime.redis_meta import NotOpenError, PartitionsDifferError, redis_client
+
+NATS_WITHIN_S = 5.0
+_TELL_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOptions:
+    dry_run: bool
+    yes: bool
+    as_json: bool
+
+
+async def run_restore(
+    settings: RestoreSettings, stop: asyncio.Event, *, options: RestoreOptions
+) -> int:
+    """Returns the exit code: 0 done or a dry run, 1 refused or interrupted, 2 a store is away."""
+    restoring = asyncio.create_task(_restore(settings, options))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({restoring, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not restoring.done():
+        restoring.cancel()
+        await asyncio.wait({restoring})
+        _complain("interrupted; what was put back stays, nothing was opened. Run it again.")
+        return EXIT_FAILED
+    return restoring.result()
+
+
+async def _restore(settings: RestoreSettings, options: RestoreOptions) -> int:
+    redis = redis_client(settings.redis_target, timeout_s=settings.redis_timeout_s, name="restore")
+    try:
+        async with aclosing(redis), nats_link(settings, name="restore") as link:
+            await _connected(link)
+            return await _Restore(settings, options, redis, link.jetstream).run()
+    except RedisError as error:
+        return _unable(f"cannot ask Redis: {error}")
+    except (PartitionsDifferError, SchemaTooNewError) as error:
+        return _unable(str(error))
+    except asyncpg.UndefinedTableError:
+        return _unable("the archive has no schema yet; the archival-worker makes it when it starts")
+    except nats.errors.Error as error:
+        return _unable(f"cannot ask NATS: {error}")
+    except AWAY as error:
+        return _unable(f"cannot ask PostgreSQL: {error or type(error).__name__}")
+    except (RestartedError, NotOpenError) as error:
+        return _unable(str(error))
+    except OpenedMeanwhileError as error:
+        _complain(str(error))
+        return EXIT_FAILED
+
+
+async def _connected(link: NatsLink) -> None:
+    try:
+        await asyncio.wait_for(link.wait_connected(), NATS_WITHIN_S)
+    except TimeoutError:
+        raise nats.errors.NoServersError from None
+
+
+class _Restore:
+    def __init__(
+        self,
+        settings: RestoreSettings,
+        options: RestoreOptions,
+        redis: Redis,
+        jetstream: JetStreamContext,
+    ) -> None:
+        self._postgres_url = settings.postgres_url
+        self._options = options
+        self._redis = redis
+        self._side = RedisSide(redis, partitions=settings.partitions)
+        self._jetstream = jetstream
+        self._progress = _Progress()
+
+    async def run(self) -> int:
+        await self._side.check_partitions()
+        async with snapshot(self._postgres_url) as archive:
+            plan = await weigh(self._side, archive, self._jetstream, tell=self._progress.tell)
+        if not self._options.as_json:
+            _say(report.as_text(plan))
+        why_not, code = await self._why_not(plan)
+        if why_not is not None:
+            self._told(plan, None, why_not)
+            return code
+        async with snapshot(self._postgres_url) as archive:
+            tally = await rebuild(
+                *(self._redis, self._side, archive, self._jetstream, plan),
+                tell=self._progress.tell,
+            )
+        self._told(plan, tally, None)
+        return EXIT_OK
+
+    async def _why_not(self, plan: Plan) -> tuple[str | None, int]:
+        """Why nothing is to be written, with the exit code; ``None`` to go on."""
+        if plan.nothing_to_do:
+            return "Redis is open and lacks nothing that the other stores have.", EXIT_OK
+        refusal = plan.refusal
+        if self._options.dry_run:
+            return refusal or "This was a dry run: nothing was written.", EXIT_OK
+        if refusal:
+            return refusal, EXIT_FAILED
+        if self._options.yes:
+            return None, EXIT_OK
+        if not sys.stdin.isatty():
+            return "This was a dry run, as nobody can be asked here; --yes does it.", EXIT_OK
+        if self._options.as_json:
+            _complain(report.as_text(plan))
+        if await _agreed("Put this back and open Redis? [y/N] "):
+            return None, EXIT_OK
+        return "Nothing was written.", EXIT_FAILED
+
+    def _told(self, plan: Plan, done: Tally | None, why_not: str | None) -> None:
+        if self._options.as_json:
+            _say(report.as_json(plan, done=done, why_not=why_not))
+        else:
+            _say(why_not if why_not is not None or done is None else report.outcome_text(done))
+
+
+class _Progress:
+    """Lines on stderr, one a second at most."""
+
+    def __init__(self) -> None:
+        self._told_at = time.monotonic()
+
+    def tell(self, line: str) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= _TELL_EVERY_S:
+            self._told_at = now
+            _complain(line)
+
+
+async def _agreed(question: str) -> bool:
+    """Waits for a line without a thread, so that Ctrl-C ends the wait."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[str] = loop.create_future()
+
+    def read() -> None:
+        if not answer.done():
+            answer.set_result(sys.stdin.readline())
+
+    loop.add_reader(sys.stdin.fileno(), read)
+    try:
+        return (await answer).strip().lower() in {"y", "yes"}
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+
+
+def _unable(why: str) -> int:
+    _complain(f"{why.rstrip('.')}. Nothing was opened.")
+    return EXIT_BAD_SETTINGS
+
+
+def _say(text: str | None) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _complain(line: str) -> None:
+    sys.stderr.write(f"restore: {line}\n")
+    sys.stderr.flush()

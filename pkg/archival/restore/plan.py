@@ -1,0 +1,186 @@
+"""What restoring would come to, found out by reading alone. Shown before anything is written."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from nats.js import JetStreamContext
+
+from pkg.archival.restore.archive_side import ArchiveEnd, ArchiveSide
+from pkg.archival.restore.redis_side import Known, RedisSide, Standing
+from pkg.auction.item import partition_of
+from pkg.auction.outbox import OutboxId
+from pkg.runtime.putting_back import ItemRecord, records_of
+from pkg.runtime.redis_meta import PartitionsDifferError
+from pkg.runtime.stream_tail import batches_after
+
+MOST_NAMED = 100
+"""Refused items that are named; all are counted."""
+
+
+@dataclass(slots=True)
+class PartitionPlan:
+    """``stream_end`` is the highest id behind the watermark that JetStream holds."""
+
+    end: ArchiveEnd
+    stream_end: OutboxId | None = None
+    from_stream: int = 0
+
+
+@dataclass(slots=True)
+class Plan:
+    standing: Standing
+    partitions: dict[str, PartitionPlan]
+    items: int = 0
+    """Items the archive holds a bid of."""
+    items_to_put_back: int = 0
+    bids_to_put_back: int = 0
+    """Accepted bids that these items' new seqs stand for."""
+    from_stream: int = 0
+    """Bids behind the watermarks that raise an item above what Redis and the archive have."""
+    refused: int = 0
+    refused_items: list[str] = field(default_factory=list)
+    """Redis has a price of theirs that is no lower, with an earlier seq: it stays."""
+    _refused: set[int] = field(default_factory=set, repr=False)
+    """Hashes: an item whose later bids are refused too counts once."""
+
+    @property
+    def changes(self) -> bool:
+        return bool(self.items_to_put_back or self.from_stream)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it must not be done, if so."""
+        if self.standing.open_on and not self.standing.empty and self.changes:
+            return (
+                "Redis is open and bids are being accepted on it: what is put back now could "
+                "overtake them. Stop every api-gateway and restart Redis, then run restore again."
+            )
+        return None
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return self.standing.open and not self.changes
+
+    def refuse(self, item_id: str) -> None:
+        if hash(item_id) in self._refused:
+            return
+        self._refused.add(hash(item_id))
+        self.refused += 1
+        if len(self.refused_items) < MOST_NAMED:
+            self.refused_items.append(item_id)
+
+
+async def weigh(
+    redis: RedisSide,
+    archive: ArchiveSide,
+    jetstream: JetStreamContext,
+    *,
+    tell: Callable[[str], None],
+) -> Plan:
+    """Compares all three stores. Writes nothing. ``tell`` shows a line of progress.
+
+    Raises:
+        PartitionsDifferError: the stores were filled with another number of partitions.
+        redis.exceptions.RedisError, asyncpg.PostgresError, nats.errors.Error, OSError: one is away.
+    """
+    ends = await checked_ends(redis, archive)
+    plan = Plan(
+        await redis.standing(),
+        {name: PartitionPlan(ends.get(name, ArchiveEnd())) for name in redis.names},
+    )
+    async for page in archive.pages():
+        _check_home(page, ends, partitions=redis.partitions)
+        known = await redis.known(record.item_id for record in page)
+        for record in page:
+            has = known[record.item_id]
+            plan.items += 1
+            after = _restored(record, has)
+            if after is None:
+                plan.refuse(record.item_id)
+            elif after != has:
+                plan.items_to_put_back += 1
+                plan.bids_to_put_back += after.seq - has.seq
+        tell(f"{plan.items} items of the archive compared")
+    for name, partition in plan.partitions.items():
+        await _weigh_tail(plan, partition, name, redis, archive, jetstream, tell)
+    return plan
+
+
+async def checked_ends(redis: RedisSide, archive: ArchiveSide) -> dict[str, ArchiveEnd]:
+    """Raises PartitionsDifferError where the archive knows a partition beyond ours."""
+    ends = await archive.ends()
+    for name in ends:
+        if name not in redis.names:
+            raise PartitionsDifferError(
+                f"the archive has bids of partition {name}, "
+                f"which there is none of with PARTITIONS={redis.partitions}"
+            )
+    return ends
+
+
+def _check_home(
+    records: Sequence[ItemRecord], ends: dict[str, ArchiveEnd], *, partitions: int
+) -> None:
+    """An emptied Redis does not say how many partitions there were; each item's own does."""
+    for record in records:
+        home = partition_of(record.item_id, partitions)
+        if home not in ends:
+            raise PartitionsDifferError(
+                f"PARTITIONS={partitions} puts item {record.item_id!r} into {home}, "
+                "of which the archive never had a batch: the number was another one"
+            )
+
+
+async def _weigh_tail(
+    plan: Plan,
+    partition: PartitionPlan,
+    name: str,
+    redis: RedisSide,
+    archive: ArchiveSide,
+    jetstream: JetStreamContext,
+    tell: Callable[[str], None],
+) -> None:
+    """One entry is kept of each item with a bid that the archive lacks; no event is."""
+    after: dict[str, Known] = {}
+    async for batch in batches_after(jetstream, name, partition.end.watermark):
+        partition.stream_end = max(
+            OutboxId.parse(batch.last), partition.stream_end or OutboxId.parse(batch.last)
+        )
+        records = list(records_of(batch.events))
+        for record in records:
+            if partition_of(record.item_id, redis.partitions) != name:
+                raise PartitionsDifferError(
+                    f"JetStream has item {record.item_id!r} in {name}, PARTITIONS="
+                    f"{redis.partitions} puts it elsewhere: the number was another one"
+                )
+        new = {record.item_id for record in records} - after.keys()
+        after |= await _after_archive(redis, archive, new)
+        for record in records:
+            then = _restored(record, after[record.item_id])
+            if then is None:
+                plan.refuse(record.item_id)
+            elif then != after[record.item_id]:
+                after[record.item_id] = then
+                partition.from_stream += 1
+                plan.from_stream += 1
+        tell(f"{name}: {partition.from_stream} bids that only JetStream holds")
+
+
+async def _after_archive(
+    redis: RedisSide, archive: ArchiveSide, item_ids: Iterable[str]
+) -> dict[str, Known]:
+    """What Redis will know of some items when the archive's share is put back."""
+    ids = list(item_ids)
+    known = await redis.known(ids)
+    for record in await archive.items(ids):
+        known[record.item_id] = _restored(record, known[record.item_id]) or known[record.item_id]
+    return known
+
+
+def _restored(record: ItemRecord, has: Known) -> Known | None:
+    """The rule of restore_item.lua; ``None`` where it refuses."""
+    if record.seq <= has.seq:
+        return has
+    if record.price_cents <= has.price_cents:
+        return None
+    return Known(record.seq, record.price_cents)

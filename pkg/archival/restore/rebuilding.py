@@ -1,0 +1,137 @@
+"""Puts everything back, then opens Redis.
+
+Each step compares before it writes: killed anywhere and run again, or run twice at once, it comes
+to the same. Until the very end no bid is accepted.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable
+
+from nats.js import JetStreamContext
+from nats.js.api import Header
+from nats.js.errors import BadRequestError, NotFoundError
+from redis.asyncio import Redis
+
+from pkg.archival.restore.archive_side import ArchiveEnd, ArchiveSide
+from pkg.archival.restore.plan import Plan, checked_ends
+from pkg.archival.restore.redis_side import RedisSide
+from pkg.auction.events import UndecodableError, decode_batch, encode_batch
+from pkg.auction.item import partition_of
+from pkg.auction.keys import meta_key
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.auction.subjects import STREAM, events_subject
+from pkg.runtime.putting_back import ItemRecord, PuttingBack, Tally
+from pkg.runtime.redis_meta import ARCHIVED_TO, open_partitions, require_open, server_run_id
+
+_TRIES = 10
+_APART_S = 0.05
+_STREAM_NOT_FOUND = 10059
+
+
+class RestartedError(Exception):
+    """Redis restarted meanwhile and may have forgotten again. It was not opened; run it again."""
+
+
+class OpenedMeanwhileError(Exception):
+    """Somebody opened Redis since the plan was made. Nothing was written."""
+
+
+async def rebuild(
+    redis: Redis,
+    side: RedisSide,
+    archive: ArchiveSide,
+    jetstream: JetStreamContext,
+    plan: Plan,
+    *,
+    tell: Callable[[str], None],
+) -> Tally:
+    """Does what the plan says, from a newer snapshot than the plan's; opens Redis.
+
+    Raises:
+        OpenedMeanwhileError, RestartedError: see there.
+        redis.exceptions.RedisError, asyncpg.PostgresError, nats.errors.Error, OSError: a store is
+            away. What was put back stays, nothing was opened.
+    """
+    found = await side.standing()
+    if found.open_on and not found.empty and not plan.standing.open_on:
+        raise OpenedMeanwhileError("Redis was opened meanwhile: run restore again.")
+    if found.open_on and found.empty:
+        await side.close_partitions()
+    ends = await checked_ends(side, archive)
+    putting_back = PuttingBack(redis)
+    tally = Tally()
+    items = 0
+    async for page in archive.pages():
+        for name, records in _by_partition(page, partitions=side.partitions).items():
+            await putting_back.items(name, records, tally)
+        items += len(page)
+        tell(f"{items} of {plan.items} items put back")
+    for name in side.names:
+        end = ends.get(name, ArchiveEnd())
+        tell(f"{name}: reading what JetStream holds beyond the archive")
+        await _bar_the_way(jetstream, name, behind=end.highest)
+        tail = await putting_back.stream_tail(jetstream, name, end.watermark)
+        tally.put_back += tail.put_back
+        tally.refused += tail.refused
+        await putting_back.move_outbox(name, end.highest)
+        await redis.hset(meta_key(name), ARCHIVED_TO, str(end.watermark))
+    if await server_run_id(redis) != found.run_id:
+        raise RestartedError("Redis restarted meanwhile and may have forgotten again.")
+    await _open(redis, side, found.run_id)
+    return tally
+
+
+async def _open(redis: Redis, side: RedisSide, run_id: str) -> None:
+    """Raises NotOpenError where others keep opening it too, each some of the partitions."""
+    for _ in range(_TRIES):
+        if await side.is_open():
+            return
+        await open_partitions(redis, side.partitions, run_id)
+        await asyncio.sleep(random.uniform(0, _APART_S))  # noqa: S311 - jitter
+    await require_open(redis, side.partitions)
+
+
+async def _bar_the_way(jetstream: JetStreamContext, partition: str, *, behind: OutboxId) -> None:
+    """Publishes an empty batch: a relay that read the outbox before Redis forgot, and slept since,
+    cannot publish any more, as its fence names another message. What it did publish before is read
+    after this. ``behind`` is the highest id that the archive met.
+
+    Raises:
+        nats.errors.Error: NATS is away, or others keep publishing.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            message = await jetstream.get_last_msg(STREAM, events_subject(partition))
+            sequence, last = (
+                message.seq or 0,
+                OutboxId.parse(decode_batch(message.data or b"").last),
+            )
+        except NotFoundError as error:
+            if error.err_code == _STREAM_NOT_FOUND:
+                return
+            sequence, last = 0, BEGINNING
+        except UndecodableError:
+            return  # not the relay's: it bars the way already
+        end = max(last, behind)
+        if end == BEGINNING:
+            return
+        try:
+            await jetstream.publish(
+                events_subject(partition),
+                encode_batch(partition, prev=end, last=end.next(), events=[]),
+                headers={Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(sequence)},
+            )
+        except BadRequestError:
+            if not tries_left:
+                raise
+        else:
+            return
+
+
+def _by_partition(page: list[ItemRecord], *, partitions: int) -> dict[str, list[ItemRecord]]:
+    homes: dict[str, list[ItemRecord]] = defaultdict(list)
+    for record in page:
+        homes[partition_of(record.item_id, partitions)].append(record)
+    return homes

@@ -1,0 +1,111 @@
+"""What restore reads of Redis: whether it is open, whether it is empty, and what it still knows."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from pkg.auction.item import partition_names, partition_of
+from pkg.auction.keys import item_key, meta_key
+from pkg.runtime.redis_meta import (
+    PARTITIONS,
+    RUN_ID,
+    NotOpenError,
+    PartitionsDifferError,
+    is_opened_on,
+    require_open,
+    server_run_id,
+)
+
+_SCAN_COUNT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How Redis is found. ``open_on`` are the partitions that take bids on this very server;
+    ``open`` says that all do, and were opened together.
+    """
+
+    run_id: str
+    open_on: tuple[str, ...]
+    open: bool
+    empty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What Redis knows of an item; zeros where it knows nothing."""
+
+    seq: int = 0
+    price_cents: int = 0
+
+
+class RedisSide:
+    def __init__(self, redis: Redis, *, partitions: int) -> None:
+        self._redis = redis
+        self.partitions = partitions
+        self.names = partition_names(partitions)
+
+    async def check_partitions(self) -> None:
+        """Raises PartitionsDifferError: restored items would be looked for in vain."""
+        for name in self.names:
+            recorded = await self._redis.hget(meta_key(name), PARTITIONS)
+            if recorded is not None and int(recorded) != self.partitions:
+                raise PartitionsDifferError(
+                    f"this Redis was filled with PARTITIONS={int(recorded)}, "
+                    f"restore is set to {self.partitions}"
+                )
+
+    async def standing(self) -> Standing:
+        """Raises redis.exceptions.RedisError: Redis is away."""
+        run_id = await server_run_id(self._redis)
+        open_on = [
+            name
+            for name in self.names
+            if is_opened_on(run_id, await self._redis.hget(meta_key(name), RUN_ID))
+        ]
+        return Standing(
+            run_id=run_id,
+            open_on=tuple(open_on),
+            open=await self.is_open(),
+            empty=not await self._any_item(),
+        )
+
+    async def is_open(self) -> bool:
+        """By the very condition that the gateway checks."""
+        try:
+            await require_open(self._redis, self.partitions)
+        except NotOpenError:
+            return False
+        return True
+
+    async def close_partitions(self) -> None:
+        """No bid is accepted from here on until the partitions are opened."""
+        for name in self.names:
+            await self._redis.hdel(meta_key(name), RUN_ID)
+
+    async def known(self, item_ids: Iterable[str]) -> dict[str, Known]:
+        ids = list(item_ids)
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for item_id in ids:
+                key = item_key(partition_of(item_id, self.partitions), item_id)
+                pipeline.hmget(key, ["seq", "price"])
+            replies: Sequence[Sequence[bytes | None]] = await pipeline.execute()
+        return {
+            item_id: Known(int(seq or 0), int(price or 0))
+            for item_id, (seq, price) in zip(ids, replies, strict=True)
+        }
+
+    async def _any_item(self) -> bool:
+        """Not by DBSIZE: an emptied Redis has keys of its own again within a second."""
+        for name in self.names:
+            cursor = 0
+            while True:
+                cursor, keys = await self._redis.scan(
+                    cursor, match=f"{item_key(name, '')}*", count=_SCAN_COUNT
+                )
+                if keys:
+                    return True
+                if not cursor:
+                    break
+        return False

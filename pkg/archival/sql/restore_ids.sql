@@ -1,0 +1,8 @@
+-- The ids of all items that the archive holds an accepted bid of. Read through a cursor.
+-- A dead letter counts where it is a bid of ours that only the table refused.
+SELECT id FROM items WHERE seq > 0
+UNION
+SELECT item_id FROM bids
+UNION
+SELECT item_id FROM dead_letters
+WHERE reason IN ('refused', 'bid_id_conflict') AND item_id IS NOT NULL

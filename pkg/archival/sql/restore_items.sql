@@ -1,0 +1,39 @@
+-- The last bid on some items that the archive knows of.
+-- $1  text[]  item ids
+-- Gives a row an item:
+--   seq, amount, user_id, event_id  of its newest bid; null where none is archived
+--   opened                          when its first archived bid was placed
+--   letter                          the payload of a dead letter of ours that is newer still:
+--                                   Redis accepted that bid, and its seq is taken
+SELECT
+    asked.item_id,
+    newest.seq,
+    newest.amount,
+    newest.user_id,
+    newest.event_id::text AS event_id,
+    oldest.placed_at AS opened,
+    letter.payload AS letter
+FROM unnest($1::text[]) AS asked (item_id)
+LEFT JOIN LATERAL (
+    SELECT seq, amount, user_id, event_id
+    FROM bids
+    WHERE bids.item_id = asked.item_id
+    ORDER BY seq DESC
+    LIMIT 1
+) AS newest ON true
+LEFT JOIN LATERAL (
+    SELECT placed_at
+    FROM bids
+    WHERE bids.item_id = asked.item_id
+    ORDER BY seq
+    LIMIT 1
+) AS oldest ON true
+LEFT JOIN LATERAL (
+    SELECT payload
+    FROM dead_letters
+    WHERE dead_letters.item_id = asked.item_id
+        AND dead_letters.reason IN ('refused', 'bid_id_conflict')
+        AND dead_letters.seq > coalesce(newest.seq, 0)
+    ORDER BY seq DESC, id DESC
+    LIMIT 1
+) AS letter ON true

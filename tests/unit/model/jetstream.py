@@ -1,0 +1,184 @@
+"""JetStream: one stream of several subjects, its fence, and the archive's durable consumer."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+from pkg.api.event_stream import StreamUnavailableError
+from pkg.auction.events import decode_batch, decode_event
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.runtime.stream import MAX_AGE_S
+from tests.unit.model.world import Place, World
+
+ACK = "$JS.ACK."
+
+
+@dataclass(frozen=True)
+class Stored:
+    sequence: int
+    partition: str
+    data: bytes
+    at_ms: int
+    storing: int
+    """Its number among all ever stored: sequences are given again after a loss."""
+
+    @cached_property
+    def last(self) -> OutboxId:
+        return OutboxId.parse(decode_batch(self.data).last)
+
+    @cached_property
+    def prev(self) -> OutboxId:
+        return OutboxId.parse(decode_batch(self.data).prev)
+
+    @cached_property
+    def event_ids(self) -> list[str]:
+        return [decode_event(raw).event_id for raw in decode_batch(self.data).events]
+
+
+@dataclass
+class Consumer:
+    """Durable, explicit acknowledgements, unlimited redelivery. ``done`` never comes again."""
+
+    made: datetime
+    done: set[int] = field(default_factory=set)
+    delivered: set[int] = field(default_factory=set)
+
+
+class JetStream:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.exists = False
+        self.messages: list[Stored] = []
+        self.sequence = 0
+        self.consumer: Consumer | None = None
+        self._lives = 0
+        self._storings = 0
+
+    def of(self, partition: str) -> list[Stored]:
+        return [each for each in self.messages if each.partition == partition]
+
+    def held(self) -> set[str]:
+        return {event_id for each in self.messages for event_id in each.event_ids}
+
+    def make(self) -> None:
+        self.exists = True
+
+    def last(self, partition: str) -> tuple[int, OutboxId]:
+        self._need()
+        stored = self.of(partition)
+        return (stored[-1].sequence, stored[-1].last) if stored else (0, BEGINNING)
+
+    def publish(self, partition: str, data: bytes, *, expected: int) -> int:
+        self._need()
+        if not self.fence_lets_in(partition, expected):
+            raise StreamUnavailableError("wrong last sequence")
+        self.sequence += 1
+        self._storings += 1
+        self.messages.append(
+            Stored(self.sequence, partition, data, self._world.now_ms, self._storings)
+        )
+        return self.sequence
+
+    def fence_lets_in(self, partition: str, expected: int) -> bool:
+        """``Nats-Expected-Last-Subject-Sequence``."""
+        return self.last(partition)[0] == expected
+
+    def ensure_consumer(self) -> datetime:
+        self.make()
+        if self.consumer is None:
+            self._lives += 1
+            self.consumer = Consumer(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(self._lives))
+        return self.consumer.made
+
+    def all_taken(self) -> bool:
+        return self.consumer is not None and not self.waiting()
+
+    def waiting(self) -> list[Stored]:
+        """What the consumer may deliver, for the first time or again."""
+        done = self.consumer.done if self.consumer else set()
+        return [each for each in self.messages if each.sequence not in done]
+
+    def delivers(self, stored: Stored) -> None:
+        assert self.consumer
+        self.consumer.delivered.add(stored.sequence)
+
+    def reply_of(self, stored: Stored) -> str:
+        """Where its acknowledgement goes."""
+        return f"{ACK}{stored.sequence}.{stored.storing}"
+
+    def acknowledged(self, reply: str) -> None:
+        sequence, _ = map(int, reply.removeprefix(ACK).split("."))
+        # A server (2.15.1) asks for the sequence only: it may be another message's by now.
+        if self.consumer and sequence in self.consumer.delivered:
+            self.consumer.done.add(sequence)
+
+    def expire(self) -> None:
+        oldest = self._world.now_ms - MAX_AGE_S * 1000
+        self.messages = [each for each in self.messages if each.at_ms > oldest]
+
+    def delete(self) -> None:
+        self.exists = False
+        self.messages, self.sequence, self.consumer = [], 0, None
+
+    def cut_tail(self, count: int) -> None:
+        """NATS' machine lost power: the last messages were not on disk yet. The server takes the
+        consumer back to what there is, and gives the sequences to others (seen with 2.15.1).
+        """
+        cut = {each.sequence for each in self.messages[-count:]}
+        if cut:
+            self.messages = self.messages[:-count]
+            self.sequence = min(cut) - 1
+        if self.consumer:
+            self.consumer.done -= cut
+            self.consumer.delivered -= cut
+
+    def _need(self) -> None:
+        if not self.exists:
+            raise StreamUnavailableError("no stream")
+
+
+class ModelStream:
+    """One relay's connection to it: an EventStream."""
+
+    def __init__(self, world: World, stream: JetStream, caller: str) -> None:
+        self._world = world
+        self._stream = stream
+        self._caller = caller
+
+    async def prepare(self) -> None:
+        await self._world.call(
+            self._caller, Place.NATS, "prepare", self._stream.make, failure=StreamUnavailableError
+        )
+
+    async def last(self, partition: str) -> tuple[int, OutboxId]:
+        answer: tuple[int, OutboxId] = await self._world.call(
+            self._caller,
+            Place.NATS,
+            f"last of {partition}",
+            lambda: self._stream.last(partition),
+            failure=StreamUnavailableError,
+        )
+        return answer
+
+    async def all_taken(self) -> bool:
+        return bool(
+            await self._world.call(
+                self._caller,
+                Place.NATS,
+                "all taken?",
+                self._stream.all_taken,
+                failure=StreamUnavailableError,
+            )
+        )
+
+    async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
+        said = decode_batch(batch)
+        sequence: int = await self._world.call(
+            self._caller,
+            Place.NATS,
+            f"publish {partition} {said.prev} -> {said.last} expecting {expected}",
+            lambda: self._stream.publish(partition, batch, expected=expected),
+            failure=StreamUnavailableError,
+            may_be_late=True,
+        )
+        return sequence

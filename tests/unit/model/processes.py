@@ -1,0 +1,238 @@
+"""The processes of the model: the real relay, and the real worker with its real deliveries."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, cast
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import Header
+
+from pkg.api.lease import Lease
+from pkg.api.relay import Relay
+from pkg.api.relay_metrics import RelayMetrics
+from pkg.archival.announcer import Announcer
+from pkg.archival.deliveries import Deliveries
+from pkg.archival.metrics import ArchiveMetrics
+from pkg.archival.store import Connection, Store
+from pkg.archival.worker import Worker
+from pkg.auction.events import decode_watermark
+from pkg.auction.subjects import archived_subject, events_subject
+from pkg.runtime.nats_link import NatsLink
+from tests.unit.model.archive import Archive, ModelStore
+from tests.unit.model.forgetful_redis import ForgetfulRedis, ModelOutbox, ModelRecovery
+from tests.unit.model.jetstream import ACK, JetStream, ModelStream, Stored
+from tests.unit.model.world import Place, World
+
+RETENTION_S = 600.0
+RESEND_AFTER_S = 60.0
+
+
+class GivenLease(Lease):
+    """Held whenever the scheduler says so, by none, one or both: order must not depend on it."""
+
+    def __init__(self) -> None:
+        self._given = asyncio.Event()
+
+    @property
+    def held(self) -> bool:
+        return self._given.is_set()
+
+    def come_back(self) -> None: ...
+
+    async def stand_aside(self) -> None: ...
+
+    async def wait_held(self) -> None:
+        await self._given.wait()
+
+    def give(self) -> None:
+        self._given.set()
+
+    def take(self) -> None:
+        self._given.clear()
+
+
+class Process(Protocol):
+    name: str
+    tasks: "list[asyncio.Task[None]]"
+
+    def start(self) -> None: ...
+
+
+class RelayProcess:
+    def __init__(
+        self, world: World, redis: ForgetfulRedis, stream: JetStream, *, name: str
+    ) -> None:
+        self.name = name
+        self._world = world
+        self._redis = redis
+        self._stream = stream
+        self.start()
+
+    def start(self) -> None:
+        """Begins anew, with nothing in memory."""
+        world, name = self._world, self.name
+        self.lease = GivenLease()
+        self.relay = Relay(
+            ModelOutbox(world, self._redis, name),
+            ModelStream(world, self._stream, name),
+            self.lease,
+            linger_max_ms=0,
+            retention_s=RETENTION_S,
+            resend_after_s=RESEND_AFTER_S,
+            recovery=ModelRecovery(world, self._redis, self._stream, name),
+            metrics=RelayMetrics(holds_lease=lambda: self.lease.held),
+        )
+        world.on_nats_connect[name] = [self.relay.lose_step]
+        self.tasks = [world.loop.create_task(self.relay.run())]
+
+
+@dataclass
+class Pull:
+    """A pull that is open: how many messages it still takes."""
+
+    inbox: str
+    credit: int
+
+
+class ModelClient:
+    """What the worker does with its NATS client. Nothing here waits for an answer."""
+
+    max_payload = 1024 * 1024
+
+    def __init__(self, process: "WorkerProcess", world: World, stream: JetStream) -> None:
+        self._process = process
+        self._world = world
+        self._stream = stream
+        self.receive: Callable[[Msg], Awaitable[None]] | None = None
+        self.pull: Pull | None = None
+
+    def new_inbox(self) -> str:
+        return "_INBOX"
+
+    async def subscribe(self, _: str, *, cb: Callable[[Msg], Awaitable[None]], **__: int) -> object:
+        self.receive = cb
+        return object()
+
+    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+        if reply:
+            self.pull = Pull(reply, json.loads(data)["batch"])
+            if self._stream.consumer is None:
+                self.refuse("503")
+        elif subject.startswith(ACK):
+            if data == b"+ACK":
+                self._world.say(
+                    f"acknowledge {subject}", lambda: self._stream.acknowledged(subject)
+                )
+        else:
+            partition, mark = decode_watermark(data)
+            assert subject == archived_subject(partition)
+            for relay in self._process.hearers:
+                self._world.say(
+                    f"{relay.name} hears {partition} is archived to {mark}",
+                    lambda relay=relay: relay.relay.archive_has(partition, mark),  # type: ignore[misc]
+                )
+
+    def refuse(self, status: str) -> None:
+        """The open pull ends with a status; on a connection that lives nothing gets lost."""
+        if self.pull is None or self.receive is None:
+            return
+        message = Msg(
+            cast("Client", None), subject=self.pull.inbox, headers={Header.STATUS.value: status}
+        )
+        receive, self.pull = self.receive, None
+        self._world.note(f"{self._process.name}'s pull ends with {status}")
+        self._world.loop.call_soon(lambda: _run(receive(message)))
+
+    def deliver(self, stored: Stored) -> None:
+        assert self.pull
+        assert self.receive
+        self.pull.credit -= 1
+        self._stream.delivers(stored)
+        message = Msg(
+            cast("Client", None),
+            subject=events_subject(stored.partition),
+            reply=self._stream.reply_of(stored),
+            data=stored.data,
+        )
+        _run(self.receive(message))
+
+
+class ModelLink:
+    """Stands for a NatsLink."""
+
+    def __init__(self, world: World, client: ModelClient, name: str) -> None:
+        self._world = world
+        self._watchers = world.on_nats_connect[name] = []
+        self.client = client
+
+    @property
+    def connected(self) -> bool:
+        return Place.NATS not in self._world.away
+
+    def on_connect(self, watcher: Callable[[], None]) -> None:
+        self._watchers.append(watcher)
+
+
+class WorkerProcess:
+    def __init__(
+        self,
+        world: World,
+        stream: JetStream,
+        archive: Archive,
+        hearers: list[RelayProcess],
+        *,
+        name: str,
+    ) -> None:
+        self.name = name
+        self.hearers = hearers
+        self._world = world
+        self._stream = stream
+        self._archive = archive
+        self.start()
+
+    def start(self) -> None:
+        """Begins anew, with nothing in memory."""
+        world = self._world
+        self.client = ModelClient(self, world, self._stream)
+        link = cast("NatsLink", ModelLink(world, self.client, self.name))
+        announcer = Announcer(link)
+
+        async def prepare(connection: Connection) -> None:
+            await announcer.load(connection)
+
+        store = cast("Store", ModelStore(world, self._archive, self.name, prepare))
+        deliveries = Deliveries(link, self._ensure, batch=3)
+        worker = Worker(
+            deliveries,
+            store,
+            announcer,
+            ArchiveMetrics(store=store, deliveries=deliveries, announcer=announcer),
+            stop=asyncio.Event(),
+            batch_events=8,
+            batch_messages=3,
+            linger_s=0.0,
+        )
+        self.tasks = [world.loop.create_task(each) for each in (worker.run(), announcer.run())]
+
+    async def _ensure(self) -> datetime:
+        made: datetime = await self._world.call(
+            self.name,
+            Place.NATS,
+            "ensure consumer",
+            self._stream.ensure_consumer,
+            failure=nats.errors.TimeoutError,
+        )
+        return made
+
+
+def _run(received: Awaitable[None]) -> None:
+    """A callback that does not wait for anything, to its end."""
+    with suppress(StopIteration):
+        received.__await__().__next__()
+        raise AssertionError("the callback waits")

@@ -1,0 +1,70 @@
+"""What an acknowledgement may say about a message that NATS no longer has."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import cast
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from pkg.archival.deliveries import Deliveries
+from pkg.runtime.nats_link import NatsLink
+from tests.waiting import until
+
+
+class OneClient:
+    max_payload = 1024 * 1024
+
+    def __init__(self) -> None:
+        self.pulls = 0
+        self.sent: list[str] = []
+        self.receive: Callable[[Msg], object] | None = None
+
+    def new_inbox(self) -> str:
+        return "_INBOX"
+
+    async def subscribe(self, _: str, *, cb: Callable[[Msg], object], **__: int) -> object:
+        self.receive = cb
+        return object()
+
+    async def publish(self, subject: str, _: bytes, reply: str = "") -> None:
+        self.pulls += bool(reply)
+        if not reply:
+            self.sent.append(subject)
+
+
+class OneLink:
+    connected = True
+
+    def __init__(self) -> None:
+        self.client = OneClient()
+        self.reconnected: list[Callable[[], None]] = []
+
+    def on_connect(self, watcher: Callable[[], None]) -> None:
+        self.reconnected.append(watcher)
+
+
+async def test_what_came_before_a_reconnect_is_not_acknowledged_after_it() -> None:
+    """A server that lost its tail gives the sequences to other messages, and takes the consumer
+    back to them (seen with 2.15.1): the old acknowledgement would be taken for the new message.
+    """
+    link = OneLink()
+
+    async def ensure() -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+    deliveries = Deliveries(cast("NatsLink", link), ensure, batch=3)
+    taking = asyncio.create_task(deliveries.next(within_s=5))
+    await until(lambda: link.client.pulls == 1, within_s=5)
+    message = Msg(cast("Client", None), subject="bid.events.p00", reply="$JS.ACK.9")
+    await cast("asyncio.Future[None]", link.client.receive and link.client.receive(message))
+    delivery = await taking
+    assert delivery is not None
+
+    link.reconnected[0]()
+    assert await deliveries.next(within_s=0.05) is None
+    assert link.client.pulls == 2
+    await deliveries.acknowledge([delivery])
+
+    assert link.client.sent == []

@@ -1,0 +1,116 @@
+"""Each guard is needed: where one is taken out, the search finds what breaks.
+
+``first`` is a seed that shows it. When the code changes, so do the histories that seeds tell, and
+the next one that does is looked for.
+"""
+
+from collections.abc import Iterable
+
+import pytest
+
+from pkg.api.outbox import OutboxStanding
+from pkg.api.trimming import Retirement, retirement
+from pkg.archival.watermark import Stretch
+from pkg.auction.outbox import OutboxId
+from tests.unit.model import processes
+from tests.unit.model.archive import Archive, Row, Tables
+from tests.unit.model.jetstream import JetStream, Stored
+from tests.unit.model.search import search
+from tests.unit.model.system import Stores
+from tests.unit.model.world import Violation
+
+TRIES = 600
+
+
+def found(first: int, stores: Stores | None = None) -> str:
+    """The first violation from a seed on."""
+    for seed in range(first, first + TRIES):
+        try:
+            search(seed, stores)
+        except Violation as violation:
+            return str(violation).splitlines()[0]
+    pytest.fail("no history shows what the guard is for")
+
+
+class Unfenced(JetStream):
+    def fence_lets_in(self, *_: object) -> bool:
+        return True
+
+
+def test_without_the_expected_sequence_events_are_published_twice() -> None:
+    assert "published twice" in found(10, Stores(stream=Unfenced))
+
+
+class DropsConflicts(Archive):
+    def left_out(self, tables: Tables, event: Row) -> Row | None:
+        """As if the same item and seq were the same event."""
+
+
+class TakesDuplicatesForConflicts(Archive):
+    def left_out(self, tables: Tables, event: Row) -> Row | None:
+        rival = self.stands_in_the_way(tables, event)
+        assert rival
+        holder = rival["event_id"]
+        return {"event_id": event["event_id"], "seq_holder": holder, "bid_holder": None}
+
+
+class InsertsAnything(Archive):
+    def stands_in_the_way(self, tables: Tables, event: Row) -> Row | None:
+        """As if ``bids`` had no unique keys."""
+
+
+def test_an_archive_that_knows_events_by_item_and_seq_alone_passes_one_of_two_by() -> None:
+    assert "passed" in found(10, Stores(archive=DropsConflicts))
+
+
+def test_an_archive_that_does_not_know_duplicates_by_event_id_makes_them_dead_letters() -> None:
+    assert "without a conflict" in found(0, Stores(archive=TakesDuplicatesForConflicts))
+
+
+def test_an_archive_without_unique_keys_holds_an_event_twice() -> None:
+    assert "twice" in found(0, Stores(archive=InsertsAnything))
+
+
+def test_a_watermark_that_does_not_chain_passes_what_is_not_archived(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def furthest(
+        watermark: OutboxId, stretches: Iterable[Stretch]
+    ) -> tuple[OutboxId, list[Stretch]]:
+        return max([watermark, *(stretch.last for stretch in stretches)]), []
+
+    monkeypatch.setattr("pkg.archival.commit.fold", furthest)
+
+    assert "passed" in found(10)
+
+
+def test_an_outbox_trimmed_of_what_jetstream_lacks_loses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def by_age_alone(
+        standing: OutboxStanding, *, relayed: OutboxId, retention_s: float
+    ) -> Retirement | None:
+        return retirement(standing, relayed=OutboxId(2**62, 0), retention_s=retention_s)
+
+    monkeypatch.setattr("pkg.api.relay.retirement", by_age_alone)
+
+    assert "no store holds" in found(0)
+
+
+def test_without_publishing_again_some_events_are_never_archived(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "RESEND_AFTER_S", float("inf"))
+
+    assert "never archived" in found(80)
+
+
+class TakesDeliveryForArchiving(JetStream):
+    def delivers(self, stored: Stored) -> None:
+        super().delivers(stored)
+        assert self.consumer
+        self.consumer.done.add(stored.sequence)
+
+
+def test_messages_acknowledged_before_the_commit_are_never_archived() -> None:
+    assert "never archived" in found(30, Stores(stream=TakesDeliveryForArchiving))

@@ -1,0 +1,132 @@
+"""What goes wrong: crashes, outages, late arrivals and stores that lose what they held."""
+
+from pkg.auction.outbox import OutboxId
+from tests.unit.model.processes import RETENTION_S, Process
+from tests.unit.model.system import PARTITIONS, System
+from tests.unit.model.world import Call, Place
+
+HOUR_S = 3600
+
+
+class Troubles:
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._world = system.world
+        self._stream = system.stream
+
+    def let_late_one_arrive(self) -> None:
+        waiting = [each for each in self._world.late if each.place not in self._world.away]
+        if waiting:
+            call = self._world.chance.choice(waiting)
+            self._world.late.remove(call)
+            self._world.note(f"late: {call}")
+            self._arrive(call)
+
+    def pass_long_time(self) -> None:
+        seconds = self._world.chance.choice([11, 31, 61, 601, 1_300, 13 * HOUR_S, 25 * HOUR_S])
+        self._world.note(f"{seconds} s pass")
+        self._world.loop.jump(seconds)
+        self._stream.expire()
+        self._system.promises.store_lost(being_removed=self._being_removed())
+
+    def crash_relay(self) -> None:
+        self._crash(self._world.chance.choice(self._system.relays))
+
+    def crash_worker(self) -> None:
+        self._crash(self._world.chance.choice(self._system.workers))
+
+    def toggle_redis(self) -> None:
+        self._world.away ^= {Place.REDIS}
+        self._world.note(f"away: {sorted(self._world.away)}")
+
+    def toggle_nats(self) -> None:
+        self._world.away ^= {Place.NATS}
+        self._world.note(f"away: {sorted(self._world.away)}")
+        if Place.NATS not in self._world.away:
+            self._system.reconnect()
+
+    def toggle_postgres(self) -> None:
+        self._world.away ^= {Place.POSTGRES}
+        self._system.archive.roll_back()
+        self._world.note(f"away: {sorted(self._world.away)}")
+
+    def delete_stream(self) -> None:
+        """By hand, or with NATS' disk, which NATS' clients notice as a reconnect."""
+        self._world.note("the stream is deleted")
+        being_removed = self._being_removed()
+        self._stream.delete()
+        self._system.promises.stream_lost(being_removed=being_removed)
+        self._lose_words()
+        if self._world.chance.random() < 0.5:
+            self._system.reconnect()
+        else:
+            for worker in self._system.workers:
+                worker.client.refuse("409")
+
+    def cut_tail(self) -> None:
+        self._world.note("the stream's tail is cut")
+        being_removed = self._being_removed()
+        self._stream.cut_tail(self._world.chance.randint(1, 3))
+        self._system.promises.stream_lost(being_removed=being_removed)
+        self._lose_words()
+        self._system.reconnect()
+
+    def remove_message(self) -> None:
+        """By hand, from anywhere: the archive may never have seen it."""
+        if self._stream.messages:
+            gone = self._world.chance.choice(self._stream.messages)
+            self._world.note(f"message {gone.sequence} is removed")
+            being_removed = self._being_removed()
+            self._stream.messages.remove(gone)
+            self._system.promises.cut_out(gone.event_ids, being_removed=being_removed)
+
+    def forget(self) -> None:
+        self._world.note("Redis forgets its tail")
+        self._system.redis.forget()
+        self._system.promises.store_lost(being_removed=set())
+
+    def sync_redis(self) -> None:
+        self._system.redis.sync()
+
+    def _crash(self, process: Process) -> None:
+        """What it had asked for may still be done, at once or later."""
+        self._world.note(f"{process.name} crashes")
+        for call in [each for each in self._world.calls if each.caller == process.name]:
+            self._world.calls.remove(call)
+            fate = self._world.chance.choice(["dropped", "done", "late"])
+            if fate == "late" and call.may_be_late:
+                self._world.late.append(call)
+            elif fate == "done" and call.place not in self._world.away and call.ready():
+                self._world.note(f"{call} is done all the same")
+                self._arrive(call)
+                if not call.may_be_done_unknown:
+                    self._system.archive.roll_back()
+            else:
+                call.abandon()
+        self._system.kill(process)
+        process.start()
+
+    def _arrive(self, call: Call) -> None:
+        try:
+            call.effect()
+        except Exception as refusal:  # noqa: BLE001 - its caller has given up long ago
+            self._world.note(f"refused: {refusal}")
+
+    def _lose_words(self) -> None:
+        """Whatever was on its way through NATS went with the connection."""
+        self._world.words.clear()
+
+    def _being_removed(self) -> set[str]:
+        """Events that a relay is about to remove since JetStream just said that it holds them.
+
+        Two stores cannot be asked at once: what is deleted in between counts as deleted after.
+        """
+        leaving: set[str] = set()
+        for call in self._world.calls:
+            old = OutboxId(self._world.now_ms - int(RETENTION_S * 1000), 0)
+            if call.name.startswith("retire"):
+                partition, _, through = call.name.split()[1:]
+                leaving |= self._system.redis.ids_up_to(OutboxId.parse(through), [partition])
+            elif call.name == "all taken?":
+                leaving |= self._system.redis.ids_up_to(old, PARTITIONS)
+        return leaving
