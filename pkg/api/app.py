@@ -131,7 +131,8 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
         background.start(hot.run(), name="bids-link")
         for each in rounds:
             background.start(each.link.run(), name="rounds-link")
-        readiness.watch("redis", hot.probe)
+        links = [hot, *(each.link for each in rounds)]
+        readiness.watch("redis", lambda: next(filter(None, (link.probe() for link in links)), None))
         readiness.watch("background", background.probe)
         registry = registry_of(metrics)
         if settings.relay_enabled:

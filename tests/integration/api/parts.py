@@ -26,7 +26,12 @@ from pkg.auction.item import partition_names
 from pkg.auction.keys import outbox_key
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.nats_link import NatsLink, nats_link
-from pkg.runtime.redis_meta import open_partitions, server_run_id
+from pkg.runtime.redis_meta import (
+    NotOpenError,
+    open_partitions,
+    require_open,
+    server_run_id,
+)
 from pkg.runtime.settings import load
 from pkg.runtime.stream import stream_config
 from tests.integration.providers import Stores
@@ -98,7 +103,10 @@ async def ledgers(settings: ApiSettings, *, wait: bool = True) -> AsyncIterator[
 async def opened(redis_url: str) -> None:
     """As the relay does where no store knows of a bid that this Redis lacks."""
     async with Redis.from_url(redis_url) as redis:
-        await open_partitions(redis, PARTITIONS, await server_run_id(redis))
+        try:
+            await require_open(redis, PARTITIONS)
+        except NotOpenError:
+            await open_partitions(redis, PARTITIONS, await server_run_id(redis))
 
 
 @asynccontextmanager

@@ -35,7 +35,10 @@ async def test_a_part_that_dies_turns_readiness_red_and_ends_the_process_with_1(
 
         victim.cancel()
 
-        async with client.get(f"http://127.0.0.1:{admin}/ready") as answer:
-            assert answer.status == 503
-            assert (await answer.json())["checks"]["background"] == "failed"
+        async def told() -> bool:
+            async with client.get(f"http://127.0.0.1:{admin}/ready") as answer:
+                checks = (await answer.json())["checks"]
+                return answer.status == 503 and checks["background"] == "failed"
+
+        await until(told, within_s=1)
     assert await asyncio.wait_for(serving, timeout=10) == 1
