@@ -129,9 +129,10 @@ async def test_end_of_waiting_ends_a_wait(stores: Stores) -> None:
         assert await asyncio.wait_for(waiting, timeout=5) is None
 
 
-async def test_reconnect_finds_the_same_consumer_and_goes_on(
+async def test_reconnect_finds_the_same_consumer_and_acknowledges_only_what_came_since(
     servers: Servers, stores: Stores
 ) -> None:
+    """NATS may have come back with less: an old acknowledgement could name a newer message."""
     chain, item = Chain(), Item("lamp")
     await publish(stores.nats_url, chain.batch(item.bids(1)))
     async with delivering(stores.nats_url) as (deliveries, link):
@@ -144,7 +145,7 @@ async def test_reconnect_finds_the_same_consumer_and_goes_on(
         later = await take(deliveries, 1)
 
         await deliveries.acknowledge([*held, *later])
-        assert deliveries.lost_acknowledgements == 0
+        assert deliveries.lost_acknowledgements == 1
         await until(
-            lambda: _ack_pending(stores.nats_url, 0), within_s=5, forgiving=(NotFoundError,)
+            lambda: _ack_pending(stores.nats_url, 1), within_s=5, forgiving=(NotFoundError,)
         )
