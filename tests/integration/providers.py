@@ -39,7 +39,10 @@ class Servers(Protocol):
         """An administrator's URL; tests use the database that `stores` makes for each of them."""
 
     def start(self, name: Store) -> None:
-        """Returns when it answers; does nothing when it runs. Same address, same data."""
+        """Returns when it answers; does nothing when it runs. Same address, same data.
+
+        Call it from the main thread: on Linux the server ends with the thread that started it.
+        """
 
     def stop(self, name: Store) -> None:
         """In good order; returns when it is gone."""
