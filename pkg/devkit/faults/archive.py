@@ -69,8 +69,8 @@ def judge(
     conflicts = [event for event in missing if event in letters]
     reasons = {letters[event] for event in conflicts}
     if lost:
-        shown = ", ".join(f"{event} {ledger.accepted[event]}" for event in lost[:_SHOWN])
-        losses.append(f"{len(lost)} accepted bids are lost: {shown}")
+        listed = ", ".join(f"{event} {ledger.accepted[event]}" for event in lost[:_SHOWN])
+        losses.append(f"{len(lost)} accepted bids are lost: {listed}")
     if conflicts:
         named = ", ".join(sorted(reasons))
         losses.append(f"{len(conflicts)} accepted bids are dead letters ({named})")

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import random
+import time
 from collections.abc import Iterator
 
 from pkg.devkit.faults.ledger import Kept, Ledger
@@ -90,6 +91,7 @@ class _Bidder:
             ledger.failed["no connection"] += 1
             return
         cents = next(self._amounts)
+        sent_at = time.monotonic()
         body = f'{{"user_id":"{self._name}","amount":{cents // 100}.{cents % 100:02d}}}'
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
@@ -105,15 +107,15 @@ class _Bidder:
             return
         if not goes_on:
             self._hang_up()
-        self._enter(status, answer, cents)
+        self._enter(status, answer, cents, sent_at=sent_at)
 
-    def _enter(self, status: int, answer: bytes, cents: int) -> None:
+    def _enter(self, status: int, answer: bytes, cents: int, *, sent_at: float) -> None:
         try:
             says = json.loads(answer)
             match status:
                 case 201:
                     kept = Kept(self._item, says["seq"], cents)
-                    self._ledger.accept(says["event_id"], kept)
+                    self._ledger.accept(says["event_id"], kept, sent_at=sent_at)
                 case 200 if says["reason"] == "too_low":
                     self._ledger.refused += 1
                 case 503:

@@ -3,7 +3,6 @@
 import asyncio
 import shlex
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,6 +39,9 @@ def run(
     *,
     everything: Annotated[bool, typer.Option("--all", help="Every row of the list.")] = False,
     short: Annotated[bool, typer.Option("--short", help="Shortened outages, as in CI.")] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Rows at a time; each takes half a core.")
+    ] = 1,
     output: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write the document there.")
     ] = None,
@@ -52,15 +54,18 @@ def run(
 
     chosen = _chosen(rows or (), everything=everything)
     try:
-        results = asyncio.run(_run(chosen, short=short, logs=logs))
+        results = asyncio.run(_run(chosen, short=short, logs=logs, jobs=jobs))
     except asyncio.CancelledError:  # by SIGTERM; everything is ended
         raise typer.Exit(128 + signal.SIGTERM) from None
     views.console().print(report.table(results))
     if output is not None:
-        command = f"./bidkit {shlex.join(sys.argv[1:])}"
+        # Without --logs: it names a place on this machine and changes nothing of the run.
+        what = ["--all"] if everything else [row.name for row in chosen]
+        how = [*(["--short"] if short else []), *(["-j", str(jobs)] if jobs > 1 else [])]
+        command = shlex.join(["fault", "run", *what, *how, "--report", str(output)])
         text = report.document(
             list(zip(chosen, results, strict=True)),
-            setting=report.Setting.now(command),
+            setting=report.Setting.now(f"./bidkit {command}"),
             short=short,
         )
         output.write_text(text, encoding="utf-8")
@@ -79,21 +84,31 @@ def _chosen(names: Sequence[str], *, everything: bool) -> "list[Row]":
         raise BadArgument(f"there is no row {unknown[0]!r}; `bidkit fault list` names them.")
     if not names:
         raise BadArgument("name some rows, or say --all.")
-    return [known[name] for name in names]
+    return [known[name] for name in dict.fromkeys(names)]
 
 
-async def _run(rows: "Sequence[Row]", *, short: bool, logs: Path | None) -> "list[Result]":
+async def _run(
+    rows: "Sequence[Row]", *, short: bool, logs: Path | None, jobs: int
+) -> "list[Result]":
+    """Each job takes the next row, on stores of its own; the results come in the rows' order."""
     from pkg.devkit.faults import bench, report
     from pkg.devkit.faults.stores import stores
 
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine always runs in one
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    results = []
-    async with stores() as running:
-        for number, row in enumerate(rows, 1):
-            views.complain(f"{number}/{len(rows)} {row.name} ...")
-            result = await bench.run(row, running, short=short, logs=logs)
-            views.complain(f"{number}/{len(rows)} {report.line(result)}")
-            results.append(result)
-    return results
+    results: dict[str, Result] = {}
+    left = list(enumerate(rows, 1))[::-1]
+
+    async def work() -> None:
+        async with stores() as running:
+            while left:
+                number, row = left.pop()
+                views.complain(f"{number}/{len(rows)} {row.name} ...")
+                results[row.name] = await bench.run(row, running, short=short, logs=logs)
+                views.complain(f"{number}/{len(rows)} {report.line(results[row.name])}")
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(jobs, len(rows))):
+            group.create_task(work())
+    return [results[row.name] for row in rows]

@@ -13,6 +13,8 @@ class FailingItem(msgspec.Struct, frozen=True):
 class Letter(msgspec.Struct, frozen=True):
     item_id: str | None
     event_id: str | None
+    reason: str
+    error: str
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -26,6 +28,12 @@ class Findings(msgspec.Struct, frozen=True):
         """Every item that the audit names as wrong, or of which it lists a dead letter."""
         listed = {letter.item_id for letter in self.dead_letters if letter.item_id}
         return {item.item_id for item in self.failing} | set(self.only_in_postgres) | listed
+
+    @property
+    def letters(self) -> str:
+        """Why there are dead letters, by the first of them."""
+        first = [f"{letter.reason}: {letter.error}" for letter in self.dead_letters[:_SHOWN]]
+        return f"{self.dead_letters_in_all} dead letters ({'; '.join(first)})"
 
     @property
     def summary(self) -> str:

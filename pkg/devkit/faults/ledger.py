@@ -36,12 +36,14 @@ class Ledger:
     defects: list[str] = field(default_factory=list)
     """Answers that no contract knows."""
     _accepted_at: list[float] = field(default_factory=list)
+    _sent_at: list[float] = field(default_factory=list)
 
-    def accept(self, event_id: str, kept: Kept) -> None:
+    def accept(self, event_id: str, kept: Kept, *, sent_at: float) -> None:
         if event_id in self.accepted:
             self.defects.append(f"event_id {event_id} was given to two bids")
         self.accepted[event_id] = kept
         self._accepted_at.append(time.monotonic())
+        self._sent_at.append(sent_at)
 
     def fail(self, code: str, *, item: str, cents: int) -> None:
         if code == "outcome_unknown":
@@ -55,5 +57,8 @@ class Ledger:
         return len(self._accepted_at) - bisect_right(self._accepted_at, moment)
 
     def first_accepted_after(self, moment: float) -> float | None:
-        at = bisect_right(self._accepted_at, moment)
-        return self._accepted_at[at] if at < len(self._accepted_at) else None
+        """When the first bid was accepted that was also sent after the moment."""
+        for at in range(bisect_right(self._accepted_at, moment), len(self._accepted_at)):
+            if self._sent_at[at] > moment:
+                return self._accepted_at[at]
+        return None

@@ -34,6 +34,9 @@ class Process:
     def log(self) -> str:
         return self._log.read_text(errors="replace")[-_LOG_TAIL:] if self._log.exists() else ""
 
+    def has_said(self, text: str) -> bool:
+        return self._log.exists() and text in self._log.read_text(errors="replace")
+
     def start(self) -> None:
         # Throw-away data: when the bench dies, nothing is worth an orderly end.
         launch = replace(self._launch(), orphan_signal=signal.SIGKILL)

@@ -19,7 +19,7 @@ from pkg.devkit.settings import PROJECT
 
 _HEADS = (
     *("row", "requests", "failed", "unknown", "accepted", "archived", "lost", "conflicts"),
-    *("gaps repaired", "unrepaired", "s to recover", "s to drain", "audit", "verdict"),
+    *("repaired", "unrepaired", "recover s", "drain s", "audit", "verdict"),
 )
 
 
@@ -48,7 +48,8 @@ class Setting:
 def table(results: Sequence[Result]) -> Table:
     shown = Table(box=None, pad_edge=False)
     for head in _HEADS:
-        shown.add_column(head, justify="left" if head in {"row", "verdict"} else "right")
+        left = head in {"row", "verdict"}
+        shown.add_column(head, justify="left" if left else "right", no_wrap=head == "row")
     for result in results:
         shown.add_row(
             *_cells(result)[:-1],
@@ -100,9 +101,10 @@ def _how(*, short: bool) -> str:
         "drain, the audit runs, and every 201 that a client was given is looked for in `bids`. "
         "An archived bid that no client was told of has to be one of the unknown ones.\n\n"
         "Failed: answered with a documented 503, or not connected; nothing was written. Unknown: "
-        "`outcome_unknown`, or the connection ended without an answer. To recover: from the end of "
-        "the fault to the first 201. To drain: from the end of the load to empty outboxes. A gap "
-        "is repaired when a snapshot stands in for what a viewer missed."
+        "`outcome_unknown`, or the connection ended without an answer. Repaired and unrepaired: "
+        "viewers' gaps; one is repaired when a snapshot stands in for what was missed. Recover: "
+        "seconds from the end of the fault to the first 201. Drain: seconds from the end of the "
+        "load to empty outboxes. Audit: its exit code."
     )
 
 

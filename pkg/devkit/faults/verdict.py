@@ -16,6 +16,11 @@ async def judge(row: Row, scene: Scene, result: Result) -> None:
     """To be asked when the load has ended and the outboxes had their time to drain."""
     seen = scene.viewers.seen()
     result.problems += [*_answers(scene.ledger), *_viewers(seen)]
+    result.problems += [
+        f"{replica.name} logged a traceback: a failure that nobody foresaw"
+        for replica in scene.services.all
+        if replica.process.has_said("Traceback (most recent call last)")
+    ]
     if seen.resets:
         scene.note(f"Viewers were shown {seen.resets} resets.")
     if seen.resets and not row.may_lose:
@@ -42,7 +47,7 @@ async def judge(row: Row, scene: Scene, result: Result) -> None:
                 f"{wrong} times viewers were shown another bid than the archived"
             )
         if findings.dead_letters_in_all:
-            result.problems.append(f"{findings.dead_letters_in_all} dead letters")
+            result.problems.append(findings.letters)
         if result.audit:
             result.problems.append(f"the audit ends with 1: {findings.summary}")
 
