@@ -44,8 +44,8 @@ class Backend(Protocol):
     def up(self, options: Options, *, detach: bool, watcher: Watcher) -> None:
         """Start everything and see it ready. Without `detach`, stay until interrupted."""
 
-    def down(self, *, volumes: bool, say: Say) -> bool:
-        """False when nothing was running. `volumes` deletes all data, also then."""
+    def down(self, *, volumes: bool, say: Say) -> None:
+        """Says whether anything was running. `volumes` deletes all data, also then."""
 
     def status(self) -> SystemStatus:
         """Raises NotRunning."""
@@ -63,3 +63,6 @@ class Backend(Protocol):
 
     def audit(self, arguments: tuple[str, ...]) -> int:
         """The audit's exit code; it writes to this process's standard output."""
+
+    def restore(self, arguments: tuple[str, ...]) -> int:
+        """The exit code of restore; it asks at this process's terminal."""

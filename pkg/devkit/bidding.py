@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from pkg.auction.ids import MAX_ID_LENGTH, is_identifier
 from pkg.devkit.errors import BadArgument, BidkitError
 
 ANSWER_WITHIN_S = 10.0
@@ -74,7 +75,14 @@ async def watch(
     show: Callable[[str], None],
     notice: Callable[[str], None],
 ) -> None:
-    """Shows every message until cancelled; connects again when the service restarts."""
+    """Shows every message until cancelled; connects again when the service restarts.
+
+    Raises BadArgument for an id that no item can have, of which a WebSocket would say only 400.
+    """
+    if not is_identifier(item):
+        raise BadArgument(
+            f"{item!r} is no item id; one has 1 to {MAX_ID_LENGTH} of A-Z a-z 0-9 . _ : and -."
+        )
     from aiohttp import ClientError, ClientSession, WSMsgType  # 0.2 s that other verbs need not
 
     url = f"{websocket_url}/ws/items/{quote(item, safe='')}{'?mode=latest' if latest else ''}"

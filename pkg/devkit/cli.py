@@ -1,6 +1,9 @@
 """bidkit's verbs. What they do is elsewhere; here is what they are called and what they print."""
 
 import asyncio
+import errno
+import os
+import re
 import sys
 from enum import StrEnum
 from typing import Annotated, NoReturn
@@ -8,16 +11,18 @@ from typing import Annotated, NoReturn
 import typer
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperCommand
 
 from pkg.devkit import bidding, views
 from pkg.devkit.backend import Backend, Options
 from pkg.devkit.errors import BadArgument, BidkitError, BidRefused
 from pkg.devkit.faults.command import app as fault
-from pkg.devkit.names import SERVICES, STORES, named, scaling
+from pkg.devkit.names import API, BROADCAST, SERVICES, STORES, named, scaling
 from pkg.devkit.process.backend import ProcessBackend
 from pkg.devkit.process.home import Home
 from pkg.devkit.progress import Progress
 from pkg.devkit.settings import PROJECT, DevkitSettings
+from pkg.devkit.system import SystemStatus
 
 INTERRUPTED = 130
 
@@ -64,7 +69,7 @@ def up(
     bid_strategy: Annotated[Strategy | None, typer.Option(help="lua at first.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting for the services; repeatable."),
+        typer.Option("--set", metavar="NAME=VALUE", help="A services' setting; repeatable."),
     ] = None,
 ) -> None:
     """Start everything and wait until it is ready; Ctrl-C stops it, in order.
@@ -88,8 +93,7 @@ def down(
 ) -> None:
     """Stop everything, in order; the data stays unless told otherwise."""
     console = views.console()
-    was_running = _backend().down(volumes=volumes, say=lambda line: views.plain(console, line))
-    views.plain(console, "Everything is stopped." if was_running else "Nothing was running.")
+    _backend().down(volumes=volumes, say=lambda line: views.plain(console, line))
 
 
 @app.command()
@@ -110,9 +114,12 @@ def get(
 @app.command()
 def describe(service: ServiceArgument) -> None:
     """Everything known about one service or store."""
+    from pkg.devkit.service_settings import read_by
+
     name = named(service)
     backend = _backend()
-    views.console().print(views.details(backend.status().of(name), settings=backend.settings()))
+    status, settings = backend.status().of(name), read_by(name, backend.settings())
+    views.console().print(views.details(status, settings=settings))
 
 
 @app.command()
@@ -143,7 +150,15 @@ def restart(service: ServiceArgument) -> None:
     _backend().restart(named(service), say=views.write)
 
 
-@app.command()
+class _WithAmount(TyperCommand):
+    """Takes a negative amount for what it is, so that the API can say what it thinks of it."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        ctx.ignore_unknown_options = any(re.match(r"-[\d.]", text) for text in args)
+        return super().parse_args(ctx, args)
+
+
+@app.command(cls=_WithAmount)
 def bid(
     item: str,
     amount: str,
@@ -154,7 +169,7 @@ def bid(
 ) -> None:
     """Place a bid. Exit code 4 when a rule refuses it."""
     outcome = bidding.place_bid(
-        _backend().status().api_url,
+        _serving(API).api_url,
         item,
         amount,
         user=user,
@@ -181,7 +196,7 @@ def watch(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Follow an item's bids as they are accepted, until Ctrl-C."""
-    status = _backend().status()
+    status = _serving(BROADCAST)
 
     def show(text: str) -> None:
         views.write(text if output is Output.JSON else bidding.line_of(text))
@@ -197,15 +212,31 @@ def watch(
     )
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def audit(context: typer.Context) -> None:
-    """Compare Redis and PostgreSQL bid by bid; exit code 1 when they disagree.
+@app.command()
+def audit(
+    *,
+    every_item: Annotated[bool, typer.Option("--all", help="Items in order too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    wait_s: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", min=0, help="For bids under way.")
+    ] = 30.0,
+) -> None:
+    """Compare Redis and PostgreSQL bid by bid; exit code 1 when they disagree."""
+    chosen = (("--all", every_item), ("--json", as_json))
+    flags = (flag for flag, given in chosen if given)
+    raise typer.Exit(_backend().audit((*flags, "--wait", f"{wait_s:g}")))
 
-    Options are the audit's own: `--json`, `--wait SECONDS`.
-    """
-    raise typer.Exit(_backend().audit(tuple(context.args)))
+
+@app.command()
+def restore(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show only, write nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Rebuild a Redis that forgot from PostgreSQL and NATS; shows what it would do, then asks."""
+    chosen = (("--dry-run", dry_run), ("--yes", yes), ("--json", as_json))
+    raise typer.Exit(_backend().restore(tuple(flag for flag, given in chosen if given)))
 
 
 @app.command(
@@ -215,7 +246,9 @@ def audit(context: typer.Context) -> None:
 def run_tests(
     context: typer.Context,
     *,
-    everything: Annotated[bool, typer.Option("--all", help="Also what needs an engine.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what takes long or needs an engine.")
+    ] = False,
 ) -> None:
     """Run the test environments and sum them up; other arguments go to pytest."""
     from pkg.devkit.testing import TestRun
@@ -255,8 +288,12 @@ def main() -> NoReturn:
     except PermissionError as error:
         views.complain(f"bidkit: {error}. Was the system last run by another user?")
         sys.exit(BidkitError.exit_code)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        sys.stderr.close()
+    except OSError as error:
+        if not isinstance(error, views.ReaderGone) and error.errno != errno.EIO:
+            raise
+        # The reader, such as `head`, has seen enough, or the terminal was closed. What is still
+        # buffered goes nowhere, which Python would complain of at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -270,8 +307,21 @@ def _backend(on: BackendName = BackendName.PROCESS) -> Backend:
             return ProcessBackend(home)
 
 
+def _serving(service: str) -> SystemStatus:
+    """Raises BidkitError when no replica of the service should be there to answer."""
+    status = _backend().status()
+    if not status.of(service).desired:
+        raise BidkitError(
+            f"{service} has 0 replicas, nobody answers; `./bidkit scale {service}=1` starts one."
+        )
+    return status
+
+
 def _setting(text: str) -> tuple[str, str]:
+    from pkg.devkit.service_settings import check
+
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier() or not name.isupper():
         raise BadArgument(f"{text!r} is no setting; write one such as CONFLATE_MS=50.")
+    check(name, value)
     return name, value

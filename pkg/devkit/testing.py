@@ -16,11 +16,9 @@ from rich.text import Text
 
 from pkg.devkit import junit, views
 from pkg.devkit.doctor import Finding, docker, terraform
+from pkg.devkit.errors import BadArgument
 from pkg.devkit.junit import Skip, Tally
 from pkg.devkit.settings import PROJECT
-
-NO_TESTS_COLLECTED = 5
-"""pytest's exit code; with a selection of tests an environment may have none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +26,22 @@ class Environment:
     """One of tox.ini."""
 
     name: str
-    runs_pytest: bool
+    tests: str | None = None
+    """The folder of its tests, if pytest is what it runs."""
+
     needs: str | None = None
     """A key of ENGINES, or nothing but Python."""
 
+    takes_long: bool = False
+    """Run by `--all`, or when one of its paths is asked for."""
+
 
 ENVIRONMENTS = (
-    Environment("lint", runs_pytest=False),
-    Environment("types", runs_pytest=False),
-    Environment("unit", runs_pytest=True),
-    Environment("integration", runs_pytest=True),
+    Environment("lint"),
+    Environment("types"),
+    Environment("unit", tests="tests/unit"),
+    Environment("integration", tests="tests/integration"),
+    Environment("faults", tests="tests/integration/faults", takes_long=True),
 )
 
 ENGINES: dict[str, Callable[[], Finding]] = {"docker": docker, "terraform": terraform}
@@ -47,11 +51,56 @@ ENGINES: dict[str, Callable[[], Finding]] = {"docker": docker, "terraform": terr
 class Result:
     environment: str
     outcome: str
-    """passed, failed or skipped."""
+    """passed, failed, skipped, or that nothing was selected."""
 
     detail: str
     tally: Tally
     seconds: float = 0.0
+
+
+NOTHING_SELECTED = "nothing selected"
+
+
+def chosen(
+    environments: Sequence[Environment], arguments: Sequence[str]
+) -> list[tuple[Environment, list[str]]]:
+    """The environments that arguments for pytest leave, each with its own.
+
+    A path, such as `tests/unit/test_money.py::test_cents`, stands in for all tests of the
+    environment it lies in. Raises BadArgument when it lies in none.
+    """
+    if not arguments:
+        return [(environment, []) for environment in environments]
+    homes = {text: _home(environments, text) for text in arguments if _is_path(text)}
+    selection = []
+    for environment in environments:
+        theirs = [text for text in arguments if homes.get(text, environment) is environment]
+        if environment.tests and not homes:
+            selection.append((environment, [*theirs, environment.tests]))
+        elif environment in homes.values():
+            selection.append((environment, theirs))
+    return selection
+
+
+def _home(environments: Sequence[Environment], text: str) -> Environment:
+    """The environment whose folder is nearest above the path."""
+    above = {
+        environment.tests: environment
+        for environment in environments
+        if environment.tests and _path(text).is_relative_to(PROJECT / environment.tests)
+    }
+    if not above:
+        folders = ", ".join(environment.tests for environment in environments if environment.tests)
+        raise BadArgument(f"{text} is in none of {folders}.")
+    return above[max(above, key=len)]
+
+
+def _is_path(text: str) -> bool:
+    return not text.startswith("-") and _path(text).is_relative_to(PROJECT / "tests")
+
+
+def _path(text: str) -> Path:
+    return PROJECT / text.partition("::")[0]
 
 
 class TestRun:
@@ -70,12 +119,17 @@ class TestRun:
         self.environments = environments
 
     def run(self, console: Console, *, everything: bool, arguments: Sequence[str]) -> int:
-        """The exit code. Arguments for pytest confine the run to the environments that use it."""
+        """The exit code. Arguments for pytest confine the run to the environments that use it.
+
+        Raises BadArgument for a path that is in none of them.
+        """
         began = time.monotonic()
         results = [
-            self._skip_or_run(environment, console, arguments)
-            for environment in self.environments
-            if (everything or not environment.needs) and (environment.runs_pytest or not arguments)
+            self._skip_or_run(environment, console, theirs)
+            for environment, theirs in chosen(self.environments, arguments)
+            if everything
+            or not (environment.needs or environment.takes_long)
+            or set(theirs) & set(filter(_is_path, arguments))
         ]
         return self.conclude(results, console, seconds=time.monotonic() - began)
 
@@ -84,9 +138,9 @@ class TestRun:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in ("ENVIRONMENT", "OUTCOME", "SECONDS", "DETAIL"):
             table.add_column(column, justify="right" if column == "SECONDS" else "left")
-        colours = {"passed": "green", "failed": "red", "skipped": "yellow"}
+        colours = {"passed": "green", "failed": "red"}
         for result in results:
-            outcome = Text(result.outcome, style=colours[result.outcome])
+            outcome = Text(result.outcome, style=colours.get(result.outcome, "yellow"))
             table.add_row(result.environment, outcome, f"{result.seconds:.1f}", result.detail)
         console.print()
         console.print(table)
@@ -112,34 +166,36 @@ class TestRun:
         began = time.monotonic()
         code = self._tox(environment, arguments)
         seconds = time.monotonic() - began
-        tally = self._tally(environment, code, selected=bool(arguments))
+        tally = self._tally(environment, code)
         words = junit.last_line(tally, seconds=seconds).strip("= ")
-        detail = words.rpartition(" in ")[0] if environment.runs_pytest else f"exit code {code}"
+        detail = words.rpartition(" in ")[0] if environment.tests else f"exit code {code}"
         outcome = "passed" if tally.clean else "failed"
+        if arguments and tally == Tally():
+            outcome = NOTHING_SELECTED
         return Result(environment.name, outcome, detail, tally, seconds)
 
     def _tox(self, environment: Environment, arguments: Sequence[str]) -> int:
         command = [sys.executable, "-P", "-m", "tox", "run", "-e", environment.name]
-        if environment.runs_pytest:
+        if environment.tests:
             report = self._report(environment)
             report.parent.mkdir(parents=True, exist_ok=True)
             report.unlink(missing_ok=True)
-            command += ["--", f"--junit-xml={report}", *arguments]
+            if arguments:
+                command += ["--", "-p", "pkg.devkit.selection", *arguments]
         ours = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return subprocess.run(command, cwd=PROJECT, env=ours, check=False).returncode
 
-    def _tally(self, environment: Environment, code: int, *, selected: bool) -> Tally:
+    def _tally(self, environment: Environment, code: int) -> Tally:
         """What failed without being a failed test counts as one error: the last line must not
         read as a success.
         """
-        if not environment.runs_pytest:
+        if not environment.tests:
             return Tally(errors=int(code != 0))
         try:
             tally = junit.read(self._report(environment), environment=environment.name)
         except (FileNotFoundError, ET.ParseError):
             return Tally(errors=1)
-        of_no_matter = {0, NO_TESTS_COLLECTED} if selected else {0}
-        return tally + Tally(errors=1) if tally.clean and code not in of_no_matter else tally
+        return tally + Tally(errors=1) if tally.clean and code else tally
 
     def _report(self, environment: Environment) -> Path:
         return self._junit / f"{environment.name}.xml"

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 import msgspec
 from rich.console import Console, Group, RenderableType
@@ -117,15 +118,31 @@ def to_try(status: SystemStatus) -> str:
     )
 
 
+class ReaderGone(BrokenPipeError):  # noqa: N818 - it is no error: `head` has seen enough
+    """Nobody reads standard output any more.
+
+    It has no errno, without which typer would end the program on the spot.
+    """
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        # Rich's own raises SystemExit, in whichever task happens to print.
+        raise ReaderGone from None
+
+
 def console() -> Console:
     """Standard output; wide enough for every table when it is no terminal."""
-    terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=WIDTH_ELSEWHERE)
+    terminal = _Console()
+    return terminal if terminal.is_terminal else _Console(width=WIDTH_ELSEWHERE)
 
 
 def write(line: str) -> None:
-    """A line of output, now: whoever reads it may be following."""
-    print(line, flush=True)  # noqa: T201 - this is where bidkit prints
+    """A line of output, now: whoever reads it may be following. Raises ReaderGone."""
+    try:
+        print(line, flush=True)  # noqa: T201 - this is where bidkit prints
+    except BrokenPipeError:
+        raise ReaderGone from None
 
 
 def complain(line: str) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -54,9 +55,11 @@ class ProcessBackend:
             watcher.event("the system is already running, but not ready")
         self._see_ready(watcher)
 
-    def down(self, *, volumes: bool, say: Say) -> bool:
+    def down(self, *, volumes: bool, say: Say) -> None:
         was_running = self._stop(say)
+        say("Everything is stopped." if was_running else "Nothing was running.")
         if volumes:
+            some = self._home.data.exists() or self._home.desired.exists()
             with self._home.lock() as ours:
                 if not ours:
                     raise BidkitError(
@@ -65,8 +68,7 @@ class ProcessBackend:
                 PostgresServer(data=self._home.data / "postgres", port=0).discard()
                 delete_tree(self._home.data)
                 self._home.desired.unlink(missing_ok=True)
-            say("all data is deleted")
-        return was_running
+            say("All data is deleted." if some else "There was no data to delete.")
 
     def status(self) -> SystemStatus:
         return self._control.status()
@@ -84,8 +86,14 @@ class ProcessBackend:
         return logs.read(self._home, services, last=last, follow=follow)
 
     def audit(self, arguments: tuple[str, ...]) -> int:
+        return self._run_archival("audit", arguments)
+
+    def restore(self, arguments: tuple[str, ...]) -> int:
+        return self._run_archival("restore", arguments)
+
+    def _run_archival(self, command: str, arguments: tuple[str, ...]) -> int:
         ran = subprocess.run(
-            service_command(ARCHIVAL, "audit", *arguments),
+            service_command(ARCHIVAL, command, *arguments),
             env=service_environment(self._control.environment()),
             cwd=PROJECT,
             check=False,
@@ -139,8 +147,13 @@ class ProcessBackend:
 
     def _see_ready(self, watcher: Watcher) -> None:
         deadline = time.monotonic() + READY_WITHIN_S
-        while not self._settled(self._control.status(), watcher, deadline):
-            time.sleep(_LOOK_EVERY_S)
+        try:
+            while not self._settled(self._control.status(), watcher, deadline):
+                time.sleep(_LOOK_EVERY_S)
+        except NotReady as error:
+            raise NotReady(
+                f"{error} Everything else keeps running; `bidkit down` stops it."
+            ) from error
 
     def _settled(self, now: SystemStatus, watcher: Watcher, deadline: float) -> bool:
         watcher.status(now)
@@ -149,7 +162,8 @@ class ProcessBackend:
             return True
         for service in now.services:
             for replica in service.replicas:
-                if replica.restarts >= HOPELESS_RESTARTS or time.monotonic() > deadline:
+                hopeless = replica.restarts >= HOPELESS_RESTARTS or time.monotonic() > deadline
+                if hopeless and not replica.ready:
                     last = logs.tail(self._home.log(replica.name), 1)
                     said = f' Its log ends with "{last[0]}".' if last else ""
                     raise NotReady(
@@ -159,17 +173,25 @@ class ProcessBackend:
         return False
 
     def _refuse_change(self, options: Options) -> None:
-        now = self._control.status()
-        asked = (
-            (options.api_port, now.api_url, ":{}"),
-            (options.broadcast_port, now.websocket_url, ":{}"),
+        now, settings = self._control.status(), self._control.environment()
+        compared = (
+            ("--api-port", options.api_port, urlsplit(now.api_url).port),
+            ("--broadcast-port", options.broadcast_port, urlsplit(now.websocket_url).port),
+            ("--bid-strategy", options.bid_strategy, settings["BID_STRATEGY"]),
+            *(
+                (f"--set {name}", value, settings.get(name, "not set"))
+                for name, value in options.settings.items()
+            ),
         )
-        differs = any(want and not has.endswith(form.format(want)) for want, has, form in asked)
-        strategy = self._control.environment()["BID_STRATEGY"]
-        if differs or options.settings or options.bid_strategy not in {None, strategy}:
+        differs = [
+            f"{option} is {has}, not {wanted}"
+            for option, wanted, has in compared
+            if wanted is not None and wanted != has
+        ]
+        if differs:
             raise BadArgument(
-                "the system is already running with other options; `bidkit down` stops it, "
-                "its data stays."
+                f"the system is already running with other options: {', '.join(differs)}. "
+                "`bidkit down` stops it, its data stays."
             )
 
     def _stop(self, say: Say) -> bool:

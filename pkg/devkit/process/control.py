@@ -87,6 +87,11 @@ class ControlServer:
             reply(Reply(error=str(error), code=error.exit_code))
         except msgspec.DecodeError as error:
             reply(Reply(error=f"not understood: {error}", code=BidkitError.exit_code))
+        except Exception as error:
+            # A closed connection would read as a system that was stopped.
+            said = f"bidkit's supervisor failed at that: {error!r}."
+            reply(Reply(error=said, code=BidkitError.exit_code))
+            raise
         finally:
             with contextlib.suppress(ConnectionError):
                 await writer.drain()

@@ -86,6 +86,9 @@ class Fleet:
 
     async def restart(self, *, say: Say) -> None:
         with self._operation("restarted"):
+            if not self._replicas:
+                say(f"{self.service} has 0 replicas; there is nothing to restart")
+                return
             for number in sorted(self._replicas):
                 new = self._add()
                 say(f"{self._name(new)} starts in place of {self._name(number)}")

@@ -6,11 +6,11 @@ that kept it from starting.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import msgspec
@@ -46,10 +46,11 @@ async def serve(
             raise AlreadyRunning("the system is already running.")
         left = await asyncio.to_thread(end_leftovers, home.processes)
         forget_supervisor(home)
-        supervisor = Supervisor(home, options, event=_logged(home, event))
+        say = _logged(home, event)
+        supervisor = Supervisor(home, options, event=say)
         await supervisor.prepare()
         if left:
-            event(f"ended what an earlier run had left: {', '.join(left)}")
+            say(f"ended what an earlier run had left: {', '.join(left)}")
         async with ControlServer(supervisor, home, pid=os.getpid()), _signals(supervisor):
             running = asyncio.create_task(supervisor.run())
             starting = asyncio.ensure_future(started(supervisor))
@@ -64,14 +65,24 @@ async def serve(
                 starting.result()
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _signals(supervisor: Supervisor) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, supervisor.stop)
+
+    def hang_up() -> None:
+        # A closing terminal says so more than once, by its shell and by the kernel: no hurry.
+        if not supervisor.stopping:
+            supervisor.stop()
+
+    handlers = {
+        signal.SIGINT: supervisor.stop,
+        signal.SIGTERM: supervisor.stop,
+        signal.SIGHUP: hang_up,
+    }
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
     yield
-    for number in numbers:
+    for number in handlers:
         loop.remove_signal_handler(number)
 
 
@@ -79,7 +90,9 @@ def _logged(home: Home, event: Say) -> Say:
     def say(line: str) -> None:
         with home.log("supervisor").open("a", encoding="utf-8") as log:
             log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} {line}\n")
-        event(line)
+        # Whoever looked on may be gone, with the terminal or the pipe; the system goes on.
+        with contextlib.suppress(OSError):
+            event(line)
 
     return say
 

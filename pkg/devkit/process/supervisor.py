@@ -1,7 +1,6 @@
 """Owns everything that runs: stores, services, their sockets and the desired state."""
 
 import asyncio
-import socket
 from collections.abc import Mapping
 
 import msgspec
@@ -13,11 +12,13 @@ from pkg.devkit.process.child import Hurry
 from pkg.devkit.process.fleet import Fleet
 from pkg.devkit.process.home import Home, load, save
 from pkg.devkit.process.logs import keep_small, set_aside
+from pkg.devkit.process.ports import Ports
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.records import Records
 from pkg.devkit.process.replica import Patience, Replica
 from pkg.devkit.process.servers import NatsServer, RedisServer, Server
 from pkg.devkit.process.workloads import StoreWorkload, Workload
+from pkg.devkit.service_settings import check_together
 from pkg.devkit.system import Desired, ServiceStatus, SystemStatus
 
 PREFERRED_PORTS = {REDIS: 16379, NATS: 14222, POSTGRES: 15432}
@@ -36,6 +37,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._event = event
         self._desired = _with(load(home.desired, Desired) or Desired(), options)
+        self._ports = Ports()
         self._records = Records(home.processes)
         self._servers: dict[str, Server] = {}
         self._stores: dict[str, Replica] = {}
@@ -73,10 +75,17 @@ class Supervisor:
     async def prepare(self) -> None:
         """Everything that can be refused, before anything is started.
 
-        Raises PortTaken, MissingServer or UnusableData, having started nothing.
+        Raises BadArgument, PortTaken, MissingServer or UnusableData, having started nothing and
+        remembered nothing.
         """
+        if self._desired.api_port == self._desired.broadcast_port:
+            raise BadArgument(
+                f"{API} and {BROADCAST} cannot both serve on port {self._desired.api_port}; choose "
+                "with --api-port and --broadcast-port."
+            )
         set_aside(self._home)
         self._servers = self._define_servers()
+        check_together(self.environment)
         ports = {API: self._desired.api_port, BROADCAST: self._desired.broadcast_port}
         for service in SERVICES:
             self._fleets[service] = Fleet(
@@ -118,12 +127,13 @@ class Supervisor:
 
     def stop(self) -> None:
         """Asked again, it hurries."""
-        if self._stop.is_set():
-            self._event("hurrying: what has not ended within a second is killed")
+        again = self._stop.is_set()
+        self._stop.set()
+        if again:
             self._hurry.asked.set()
+            self._event("hurrying: what has not ended within a second is killed")
         else:
             self._event("stopping everything, in order")
-        self._stop.set()
 
     @property
     def stopping(self) -> bool:
@@ -149,12 +159,14 @@ class Supervisor:
 
     def _define_servers(self) -> dict[str, Server]:
         kept = {**PREFERRED_PORTS, **self._desired.store_ports}
-        ports = {name: _free_port(kept[name]) for name in STORES}
+        ports = {name: self._ports.free(kept[name]) for name in STORES}
         self._desired = msgspec.structs.replace(self._desired, store_ports=ports)
         data = self._home.data
         return {
             REDIS: RedisServer(data=data / REDIS, port=ports[REDIS]),
-            NATS: NatsServer(data=data / NATS, port=ports[NATS], monitoring_port=_free_port(18222)),
+            NATS: NatsServer(
+                data=data / NATS, port=ports[NATS], monitoring_port=self._ports.free(18222)
+            ),
             POSTGRES: PostgresServer(data=data / POSTGRES, port=ports[POSTGRES]),
         }
 
@@ -216,14 +228,3 @@ def _store_status(name: str, store: Replica | None, port: int) -> ServiceStatus:
         port=port,
         replicas=replicas,
     )
-
-
-def _free_port(preferred: int) -> int:
-    for port in (preferred, 0):
-        try:
-            with socket.create_server(("127.0.0.1", port)) as free:
-                number: int = free.getsockname()[1]
-                return number
-        except OSError:
-            continue
-    raise BidkitError("no port is free on 127.0.0.1.")

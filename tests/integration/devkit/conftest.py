@@ -110,6 +110,9 @@ def bidkit(backend: str, tmp_path: Path) -> Iterator[Bidkit]:
 def running(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bidkit]:
     """A system that the tests of a module share; each leaves it whole."""
     kit = Bidkit(tmp_path_factory.mktemp("running") / "home", backend=backend)
-    kit.started()
-    yield kit
-    assert kit("down", "--volumes").code == 0
+    try:
+        kit.started()
+        yield kit
+    finally:
+        down = kit("down", "--volumes")
+    assert down.code == 0

@@ -170,7 +170,52 @@ def test_a_second_up_says_that_it_runs(running: Bidkit) -> None:
 def test_a_second_up_with_other_options_changes_nothing(running: Bidkit) -> None:
     again = running.up("--bid-strategy", "optimistic")
 
-    assert (again.code, "already running with other options" in again.err) == (2, True)
+    assert again.code == 2
+    assert "with other options: --bid-strategy is lua, not optimistic. " in again.err
+
+
+def test_a_second_up_with_the_same_options_is_content(running: Bidkit) -> None:
+    again = running.up("--bid-strategy", "lua", "--set", "LOG_FORMAT=text")
+
+    assert (again.code, again.err) == (0, "")
+
+
+def test_a_store_has_no_settings_and_a_service_its_own(running: Bidkit) -> None:
+    redis, broadcast = running("describe", "redis").out, running("describe", "broadcast").out
+
+    assert "setting" not in redis
+    assert "setting   REDIS_URL=" in broadcast
+    assert "POSTGRES_URL" not in broadcast
+
+
+def test_without_replicas_a_bid_and_a_restart_say_so(running: Bidkit) -> None:
+    running("scale", "api=0")
+
+    bid, restart = running("bid", "lamp", "1", "--user", "ann"), running("restart", "api")
+
+    assert running("scale", "api=1").code == 0
+    assert (bid.code, "api-gateway has 0 replicas" in bid.err) == (1, True)
+    assert "`./bidkit scale api-gateway=1`" in bid.err
+    assert (restart.code, "there is nothing to restart" in restart.out) == (0, True)
+
+
+def test_a_negative_amount_is_refused_in_the_words_of_the_api(running: Bidkit) -> None:
+    ran = running("bid", "lamp", "-5", "--user", "ann")
+
+    assert (ran.code, "(400, " in ran.err) == (1, True)
+
+
+@pytest.mark.parametrize("verb", ["audit", "restore"])
+def test_an_unknown_option_is_answered_with_our_own_usage(running: Bidkit, verb: str) -> None:
+    ran = running(verb, "--nosuch")
+
+    assert (ran.code, f"Usage: bidkit {verb} [OPTIONS]" in ran.err) == (2, True)
+
+
+def test_restore_finds_nothing_to_do(running: Bidkit) -> None:
+    ran = running("restore", "--dry-run", "--json")
+
+    assert json.loads(ran.out)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +227,8 @@ def test_a_second_up_with_other_options_changes_nothing(running: Bidkit) -> None
         (("restart", "lamp"), "there is no service 'lamp'"),
         (("bid", "lamp", "many", "--user", "ann"), "'many' is no amount"),
         (("up", "--set", "conflate=5"), "'conflate=5' is no setting"),
+        (("up", "--set", "CONFLATE=5"), "no service reads a setting CONFLATE; did you mean"),
+        (("watch", "my vase"), "'my vase' is no item id; one has 1 to 128 of A-Z a-z 0-9"),
     ],
 )
 def test_what_makes_no_sense_is_said_in_a_sentence(

@@ -30,7 +30,7 @@ class SecondLife:
 @pytest.fixture(scope="module")
 def second_life(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondLife]:
     kit = Bidkit(tmp_path_factory.mktemp("second-life") / "home", backend=backend)
-    kit.started("--bid-strategy", "optimistic", "--set", "LOG_LEVEL=debug")
+    kit.started("--bid-strategy", "optimistic", "--set", "LOG_LEVEL=debug", "--set=CONFLATE_MS=50")
     kit("scale", "broadcast=2")
     kit("bid", "lamp", "99.99", "--user", "ann")
     processes = kit.processes()
@@ -60,7 +60,8 @@ def test_replicas_and_options_are_remembered(second_life: SecondLife) -> None:
 
     assert second_life.bidkit.get("broadcast-service")["ready"] == 2
     assert "LOG_LEVEL=debug" in about
-    assert "BID_STRATEGY=optimistic" in about
+    assert "CONFLATE_MS=50" in about
+    assert "BID_STRATEGY=optimistic" in second_life.bidkit("describe", "api").out
 
 
 def test_down_with_volumes_deletes_bids_and_options_and_frees_the_ports(bidkit: Bidkit) -> None:
@@ -123,12 +124,53 @@ def test_a_missing_server_is_said_with_what_to_install(bidkit: Bidkit) -> None:
     assert len(ran.stderr.splitlines()) == 1
 
 
-def test_a_service_that_never_gets_ready_is_named_with_its_last_words(bidkit: Bidkit) -> None:
-    ran = bidkit.up("--set", "LOG_LEVEL=shout")
+def test_a_service_that_never_gets_ready_is_named_and_the_rest_goes_on(bidkit: Bidkit) -> None:
+    # Nobody listens on port 1. What takes a minute and a half otherwise takes ten seconds here.
+    impatient = (
+        "from pkg.devkit.process import backend\n"
+        "backend.READY_WITHIN_S = 10.0\n"
+        "from pkg.devkit.cli import main\n"
+        "main()\n"
+    )
+    ports = (f"--api-port={bidkit.api_port}", f"--broadcast-port={bidkit.broadcast_port}")
+    elsewhere = "--set=POSTGRES_URL=postgresql://nobody@127.0.0.1:1/nothing"
+    ran = subprocess.run(
+        [bidkit.command()[0], "-P", "-c", impatient, "up", "-d", elsewhere, *ports],
+        env=bidkit.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
-    assert ran.code == 8
-    assert "does not get ready: ended by itself with code 2" in ran.err
-    assert "LOG_LEVEL" in ran.err
+    assert ran.returncode == 8
+    assert "archival-worker-1 does not get ready" in ran.stderr
+    assert "Everything else keeps running; `bidkit down` stops it." in ran.stderr
+    assert bidkit.get("api-gateway")["ready"] == 1
+
+
+def test_a_value_that_makes_no_sense_is_refused_and_not_remembered(bidkit: Bidkit) -> None:
+    bad = bidkit.up("--set", "CONFLATE_MS=abc")
+    nothing_runs = bidkit("get")
+    good = bidkit.up()
+
+    assert (bad.code, nothing_runs.code, good.code) == (2, 3, 0), good.err
+    assert "CONFLATE_MS: 'abc' is no whole number from 1 to 60000." in bad.err
+
+
+def test_settings_that_do_not_go_together_are_refused_and_not_remembered(bidkit: Bidkit) -> None:
+    bad = bidkit.up("--set", "REDIS_ADDR=127.0.0.1:6379")
+
+    assert bad.code == 2
+    assert "api-gateway would not start: set either REDIS_URL or REDIS_ADDR" in bad.err
+    assert not (bidkit.home / "desired.json").exists()
+
+
+def test_two_services_on_one_port_are_refused_for_that(bidkit: Bidkit) -> None:
+    ran = bidkit.up(f"--api-port={bidkit.broadcast_port}")
+
+    assert ran.code == 2
+    assert f"cannot both serve on port {bidkit.broadcast_port}" in ran.err
 
 
 def test_without_a_system_verbs_say_so_and_down_is_content(bidkit: Bidkit) -> None:
@@ -138,6 +180,10 @@ def test_without_a_system_verbs_say_so_and_down_is_content(bidkit: Bidkit) -> No
     sentence = "bidkit: nothing is running; `bidkit up` starts the system.\n"
     assert asked == [Ran(3, "", sentence)] * 3
     assert down == Ran(0, "Nothing was running.\n", "")
+    assert bidkit("down", "--volumes").out.splitlines() == [
+        "Nothing was running.",
+        "There was no data to delete.",
+    ]
 
 
 def test_after_a_killed_supervisor_up_ends_what_is_left_and_goes_on(bidkit: Bidkit) -> None:

@@ -1,10 +1,20 @@
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from pkg.devkit.errors import BadArgument
 from pkg.devkit.junit import Skip, Tally
-from pkg.devkit.testing import ENGINES, Environment, Result, TestRun
+from pkg.devkit.testing import (
+    ENGINES,
+    ENVIRONMENTS,
+    NOTHING_SELECTED,
+    Environment,
+    Result,
+    TestRun,
+    chosen,
+)
 
 
 def concluded(*results: Result, required: frozenset[str] = frozenset()) -> tuple[int, list[str]]:
@@ -69,4 +79,42 @@ def test_environments_are_those_of_tox() -> None:
     tox = (Path(__file__).parents[3] / "tox.ini").read_text()
     ours: list[Environment] = list(TestRun(results=Path(), required=frozenset()).environments)
 
-    assert f"env_list = {', '.join(one.name for one in ours)}" in tox
+    assert f"env_list = {', '.join(one.name for one in ours)}\n" in tox
+
+
+def named(*arguments: str) -> list[tuple[str, list[str]]]:
+    return [(one.name, theirs) for one, theirs in chosen(ENVIRONMENTS, arguments)]
+
+
+def test_without_arguments_every_environment_runs_what_tox_says() -> None:
+    assert named() == [(one.name, []) for one in ENVIRONMENTS]
+
+
+def test_arguments_go_to_the_environments_that_run_pytest() -> None:
+    assert named("-k", "money") == [
+        ("unit", ["-k", "money", "tests/unit"]),
+        ("integration", ["-k", "money", "tests/integration"]),
+        ("faults", ["-k", "money", "tests/integration/faults"]),
+    ]
+
+
+def test_a_path_stands_in_for_all_tests_of_the_environment_it_lies_in() -> None:
+    money, proxy = "tests/unit/test_money.py::test_cents", "tests/integration/faults/test_proxy.py"
+
+    assert named("-x", money) == [("unit", ["-x", money])]
+    assert named(money, "-x", proxy) == [("unit", [money, "-x"]), ("faults", ["-x", proxy])]
+
+
+def test_a_path_in_no_environment_is_refused() -> None:
+    run = TestRun(results=Path("unused"), required=frozenset())
+
+    with pytest.raises(BadArgument, match="tests/nosuch is in none of tests/unit"):
+        run.run(Console(file=io.StringIO()), everything=False, arguments=["tests/nosuch"])
+
+
+def test_nothing_selected_is_no_failure() -> None:
+    nothing = Result("integration", NOTHING_SELECTED, "no tests ran", Tally())
+
+    code, lines = concluded(Result("unit", "passed", "", Tally(passed=3)), nothing)
+
+    assert (code, lines[-1]) == (0, "==== 3 passed in 1.00s ====")

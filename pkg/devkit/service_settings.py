@@ -1,0 +1,76 @@
+"""What the services read from their environment, as their own settings classes tell."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pkg.api.settings import ApiSettings
+from pkg.archival.settings import ArchivalSettings
+from pkg.broadcast.settings import BroadcastSettings
+from pkg.devkit.errors import BadArgument
+from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.runtime.settings import SettingsError, load
+
+READ_BY: Mapping[str, type[Any]] = {
+    API: ApiSettings,
+    BROADCAST: BroadcastSettings,
+    ARCHIVAL: ArchivalSettings,
+}
+GIVEN_BY_OPTION = {
+    "SERVER_ADDR": "use --api-port and --broadcast-port",
+    "ADMIN_ADDR": "bidkit gives each replica its own, which `bidkit describe` shows",
+}
+HIDDEN = "(secret)"
+
+
+def check(name: str, value: str) -> None:
+    """Raises BadArgument unless a service reads the setting, and understands the value.
+
+    An empty value counts as not set, as it does for the services.
+    """
+    known = {known: field for service in READ_BY for known, field in _fields(service).items()}
+    if name in GIVEN_BY_OPTION:
+        raise BadArgument(f"{name} cannot be set; {GIVEN_BY_OPTION[name]}.")
+    if name not in known:
+        close = difflib.get_close_matches(name, known.keys() - GIVEN_BY_OPTION.keys())
+        hint = f"did you mean {' or '.join(close)}?" if close else "docs/operations.md lists them."
+        raise BadArgument(f"no service reads a setting {name}; {hint}")
+    if value and known[name].name.upper() == name:  # else it is the name of a secret's file
+        try:
+            known[name].metadata["parse"](value)
+        except ValueError as error:
+            raise BadArgument(f"{name}: {error}.") from error
+
+
+def check_together(environment: Mapping[str, str]) -> None:
+    """Raises BadArgument when a service would not start with these, of which it reads its own."""
+    for service, settings in READ_BY.items():
+        try:
+            load(settings, environment)
+        except SettingsError as error:
+            raise BadArgument(
+                f"{service} would not start: {error}. `--set NAME=` takes a setting back."
+            ) from error
+
+
+def read_by(service: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Those of the environment that the service reads, secrets hidden; a store reads none."""
+    fields = _fields(service) if service in READ_BY else {}
+    return {
+        name: HIDDEN if _is_secret(name, fields[name]) else value
+        for name, value in environment.items()
+        if name in fields
+    }
+
+
+def _fields(service: str) -> dict[str, dataclasses.Field[Any]]:
+    """By the variables' names; a secret has a second one, for a file."""
+    fields = {field.name.upper(): field for field in dataclasses.fields(READ_BY[service])}
+    files = {f"{name}_FILE": field for name, field in fields.items() if field.metadata["secret"]}
+    return fields | files
+
+
+def _is_secret(name: str, field: dataclasses.Field[Any]) -> bool:
+    """The URLs are of bidkit's own stores, which have no passwords."""
+    return bool(field.metadata["secret"]) and not name.endswith(("_FILE", "_URL"))

@@ -1,0 +1,118 @@
+"""A foreground `up` whose terminal is closed, or whose reader has seen enough."""
+
+import asyncio
+import fcntl
+import json
+import os
+import pty
+import subprocess
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from tests.integration.devkit.conftest import Bidkit
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def test_a_closed_terminal_stops_everything_in_order(bidkit: Bidkit) -> None:
+    with in_a_terminal(bidkit, controlling=True) as (foreground, terminal):
+        await until(lambda: all_ready(bidkit), within_s=60)
+        processes = bidkit.processes()
+
+        hang_up(terminal)
+
+        await until(lambda: foreground.poll() is not None, within_s=30)
+    assert foreground.returncode == 0
+    assert alive(processes) == []
+    said = (bidkit.home / "logs" / "supervisor.log").read_text()
+    assert "stopping everything, in order" in said
+    assert "hurrying" not in said
+
+
+async def test_down_stops_a_system_whose_terminal_is_gone(bidkit: Bidkit) -> None:
+    with in_a_terminal(bidkit, controlling=False) as (foreground, terminal):
+        await until(lambda: all_ready(bidkit), within_s=60)
+        processes = bidkit.processes()
+        hang_up(terminal)
+
+        ran = bidkit("down")
+
+        await until(lambda: foreground.poll() is not None, within_s=5)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines()[-1] == "Everything is stopped."
+    assert alive(processes) == []
+
+
+def test_a_reader_that_has_seen_enough_stops_everything_in_order(bidkit: Bidkit) -> None:
+    ports = (f"--api-port={bidkit.api_port}", f"--broadcast-port={bidkit.broadcast_port}")
+    with subprocess.Popen(
+        bidkit.command("up", *ports),
+        env=bidkit.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as foreground:
+        assert foreground.stdout is not None
+        assert foreground.stderr is not None
+        foreground.stdout.readline()
+        processes = bidkit.processes()
+
+        foreground.stdout.close()
+
+        foreground.wait(timeout=60)
+        assert foreground.stderr.read() == b""
+    assert foreground.returncode == 0
+    assert alive(processes) == []
+    assert bidkit("get").code == 3
+
+
+@contextmanager
+def in_a_terminal(
+    bidkit: Bidkit, *, controlling: bool
+) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """With a controlling one, its end is a SIGHUP; with the other, only writing to it fails."""
+    master, slave = pty.openpty()
+
+    def take_terminal() -> None:
+        if controlling:
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+    ports = (f"--api-port={bidkit.api_port}", f"--broadcast-port={bidkit.broadcast_port}")
+    foreground = subprocess.Popen(
+        bidkit.command("up", *ports),
+        env={**bidkit.environment, "TERM": "xterm"},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=take_terminal,  # noqa: PLW1509 - one system call
+    )
+    os.close(slave)
+    asyncio.get_running_loop().add_reader(master, os.read, master, 65536)
+    try:
+        yield foreground, master
+    finally:
+        if foreground.poll() is None:
+            foreground.kill()
+        foreground.wait()
+
+
+def hang_up(terminal: int) -> None:
+    asyncio.get_running_loop().remove_reader(terminal)
+    os.close(terminal)
+
+
+def all_ready(bidkit: Bidkit) -> bool:
+    ran = bidkit("get", "-o", "json")
+    if ran.code:
+        return False
+    return all(one["ready"] == one["desired"] for one in json.loads(ran.out)["services"])
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Less those that ended and that nobody has asked about yet."""
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
