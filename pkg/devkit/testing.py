@@ -129,7 +129,7 @@ class TestRun:
             for environment, theirs in chosen(self.environments, arguments)
             if everything
             or not (environment.needs or environment.takes_long)
-            or set(theirs) & set(filter(_is_path, arguments))
+            or any(_is_path(text) and text in theirs for text in arguments)
         ]
         return self.conclude(results, console, seconds=time.monotonic() - began)
 
