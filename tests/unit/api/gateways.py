@@ -72,7 +72,9 @@ class RunningGateway:
 
 
 @asynccontextmanager
-async def running_gateway(*, strategy_override: bool = True) -> AsyncIterator[RunningGateway]:
+async def running_gateway(
+    *, strategy_override: bool = True, connections_max: int = 1000
+) -> AsyncIterator[RunningGateway]:
     ledger = MemoryLedger()
     optimistic = MemoryLedger(items=ledger.items)
     readiness = Readiness("api-gateway")
@@ -87,7 +89,7 @@ async def running_gateway(*, strategy_override: bool = True) -> AsyncIterator[Ru
         metrics=metrics,
         readiness=readiness,
         registry=registry_of(metrics),
-        connections_max=1000,
+        connections_max=connections_max,
     )
     server = gateway.server()
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)

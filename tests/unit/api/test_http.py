@@ -346,3 +346,38 @@ async def test_a_client_that_never_reads_delays_nobody_and_is_bounded(
 
     assert client.writer.transport.get_write_buffer_size() > 0 or sent >= 4000
     client.writer.transport.abort()
+
+
+async def test_body_that_trickles_is_408_and_ends_the_connection(
+    client: RawClient, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pkg.api.gateway.BODY_TIMEOUT_S", 0.2)
+    await client.send(bid_request(ANN_200)[:-1])
+
+    reply = await client.reply()
+
+    assert (reply.status, reply.code) == (408, "body_too_slow")
+    assert reply.headers["connection"] == "close"
+    await client.send(b"}")  # comes too late, and spares the server its wait for the rest
+    assert await client.ended()
+    assert not gateway.ledger.placed
+
+
+async def test_connections_beyond_the_maximum_are_cut_and_counted() -> None:
+    async with (
+        running_gateway(connections_max=2) as gateway,
+        raw_client(gateway.port) as first,
+        raw_client(gateway.port) as second,
+    ):
+        assert (await first.ask(request("/health"))).status == 200
+        assert (await second.ask(request("/health"))).status == 200
+
+        async with raw_client(gateway.port) as third:
+            assert await third.ended()
+
+        assert gateway.metrics.connections() == (2, 1)
+        assert (await first.ask(bid_request(ANN_200))).status == 201
+        await second.close()
+        await until(lambda: gateway.metrics.connections()[0] == 1, within_s=5)
+        async with raw_client(gateway.port) as fourth:
+            assert (await fourth.ask(request("/health"))).status == 200

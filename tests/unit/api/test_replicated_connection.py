@@ -134,3 +134,20 @@ async def test_a_refused_command_is_told_as_refused(redis: FakeRedis) -> None:
 
     assert isinstance(error, hiredis.ReplyError)
     connection.close()
+
+
+async def test_reply_that_is_held_when_the_connection_ends_is_unknown(redis: FakeRedis) -> None:
+    """It was written here; whether any replica has it, nobody will say."""
+    assert isinstance(redis.answer, Replicated)
+    redis.answer.replicas = None
+    connection = await connect(redis)
+    held = [
+        connection.submit(pack("ECHO", "a")),
+        connection.submit_all(pack("ECHO", "b"), pack("FAIL")),
+    ]
+    await until(lambda: len(redis.received) == 4, within_s=5)
+
+    redis.drop()
+
+    errors = [type(await failure(each)) for each in held]
+    assert errors == [OutcomeUnknown] * 2

@@ -165,3 +165,13 @@ def test_a_body_full_of_digits_costs_no_time(text: str) -> None:
 def test_sixty_thousand_zeros_after_the_point_are_fine() -> None:
     assert cents_from_json(b"1." + b"0" * 60_000) == 100
     assert cents_from_json(b"1" + b"0" * 60_000 + b"e-60000") == 100
+
+
+def test_exponents_written_with_thousands_of_zeros_are_read_by_their_value() -> None:
+    """``int`` refuses a number of so many digits, whatever it comes to."""
+    zeros = b"0" * 6_000
+
+    assert cents_from_json(b"1e" + zeros + b"1") == 1_000
+    assert cents_from_json(b"1E+" + zeros + b"2") == 10_000
+    assert cents_from_json(b"150e-" + zeros + b"1") == 1_500
+    assert cents_from_json(b"7e" + zeros) == 700
