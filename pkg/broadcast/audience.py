@@ -70,7 +70,12 @@ class Audience:
     async def _open(self, channel: Channel) -> None:
         """Subscribe first, then read: what happens in between is both read and received."""
         if not channel.opened.done():
-            await self._feeds.of(channel.partition).attach()
+            feed = self._feeds.of(channel.partition)
+            if await feed.attach():
+                # What came before was missed by those who were here already.
+                for other in feed.channels.values():
+                    if other is not channel:
+                        self._desk.reads.ask(other)
             self._desk.reads.ask(channel)
             # Shielded: one who gives up must not take the others' answer with it.
             await asyncio.shield(channel.opened)

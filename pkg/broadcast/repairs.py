@@ -111,20 +111,21 @@ class Repairs:
                 for channel in channels:
                     pipeline.hmget(item_key(channel.partition, channel.item_id), FIELDS)
                 answers = await pipeline.execute(raise_on_error=False)
+            self._is_up()
+            readings = [
+                (channel, self._standing(channel, answer), before)
+                for channel, answer, before in zip(channels, answers, asked_at, strict=True)
+            ]
+            trusted = True
+            if any(
+                found and (before is None or found.contradicts(before))
+                for _, found, before in readings
+            ):
+                trusted = await self._is_open()
         except (RedisError, OSError):
             for channel in channels:
                 channel.unreadable()
             raise
-        self._is_up()
-        readings = [
-            (channel, self._standing(channel, answer), before)
-            for channel, answer, before in zip(channels, answers, asked_at, strict=True)
-        ]
-        trusted = True
-        if any(
-            found and (before is None or found.contradicts(before)) for _, found, before in readings
-        ):
-            trusted = await self._is_open()
         for channel, found, before in readings:
             # Nobody is greeted with what a Redis that forgot still holds of an item.
             if found is None or (before is None and not trusted):

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from pkg.auction.ids import MAX_ID_LENGTH, is_identifier
+from pkg.broadcast import frames
 from pkg.broadcast.audience import Audience, AudienceFullError, ItemUnreadableError
 from pkg.broadcast.settings import BroadcastSettings
 from pkg.broadcast.viewer import Mode, Viewer, ViewerSocket
@@ -40,10 +41,10 @@ async def watch(request: web.Request) -> web.StreamResponse:
     mode = _mode(request)
     _expect_handshake(request)
     settings = request.app[SETTINGS]
-    if request.app[READINESS].draining:
-        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "draining", "This server is going away")
+    _refuse_while_draining(request)
     try:
         async with request.app[AUDIENCE].channel(item_id) as channel:
+            _refuse_while_draining(request)  # it may have begun while the item was read
             connection = ViewerSocket(ping_s=settings.ping_s)
             await connection.prepare(request)
             transport = request.transport
@@ -52,6 +53,8 @@ async def watch(request: web.Request) -> web.StreamResponse:
             viewer = Viewer(request, transport, mode, buffer_bytes=settings.viewer_buffer_bytes)
             connection.viewer = viewer
             channel.join(viewer)
+            if request.app[READINESS].draining:
+                viewer.close(frames.GOING_AWAY)
             try:
                 async for _ in connection:
                     """What viewers say is not listened to."""
@@ -66,6 +69,11 @@ async def watch(request: web.Request) -> web.StreamResponse:
         raise Refusal(
             HTTPStatus.SERVICE_UNAVAILABLE, "redis_unavailable", "The item cannot be read now"
         ) from None
+
+
+def _refuse_while_draining(request: web.Request) -> None:
+    if request.app[READINESS].draining:
+        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "draining", "This server is going away")
 
 
 async def stats(request: web.Request) -> web.Response:

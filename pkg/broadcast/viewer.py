@@ -74,13 +74,18 @@ class Viewer:
         self._cut = asyncio.get_running_loop().call_later(CLOSE_GRACE_S, self._abort)
 
     def gone(self) -> None:
+        """Nobody reads from it any more. What it does not read itself is not kept for ever either:
+        it counts as nobody's, so nothing else would bound it.
+        """
         self.open = False
-        if self._cut is not None:
-            self._cut.cancel()
+        if self.drained:
+            if self._cut is not None:
+                self._cut.cancel()
+        elif self._cut is None:
+            self._cut = asyncio.get_running_loop().call_later(CLOSE_GRACE_S, self._abort)
 
     def _abort(self) -> None:
-        if self._request.transport is not None:  # it is until the connection is lost
-            self.transport.abort()
+        self.transport.abort()
 
 
 class ViewerSocket(web.WebSocketResponse):

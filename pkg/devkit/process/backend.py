@@ -178,15 +178,17 @@ class ProcessBackend:
             ("--api-port", options.api_port, urlsplit(now.api_url).port),
             ("--broadcast-port", options.broadcast_port, urlsplit(now.websocket_url).port),
             ("--bid-strategy", options.bid_strategy, settings["BID_STRATEGY"]),
-            *(
-                (f"--set {name}", value, settings.get(name, "not set"))
-                for name, value in options.settings.items()
-            ),
         )
         differs = [
             f"{option} is {has}, not {wanted}"
             for option, wanted, has in compared
             if wanted is not None and wanted != has
+        ]
+        # Not their values: they may be secrets.
+        differs += [
+            f"--set {name} differs"
+            for name, value in options.settings.items()
+            if value != settings.get(name)
         ]
         if differs:
             raise BadArgument(

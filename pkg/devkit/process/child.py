@@ -48,15 +48,22 @@ class Child:
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
             )
-        records.add(
-            record_of(
-                name,
-                process.pid,
-                stop_signal=launch.stop_signal,
-                stop_within_s=launch.stop_within_s,
+        child = cls(process, launch, records, hurry)
+        try:
+            records.add(
+                record_of(
+                    name,
+                    process.pid,
+                    stop_signal=launch.stop_signal,
+                    stop_within_s=launch.stop_within_s,
+                )
             )
-        )
-        return cls(process, launch, records, hurry)
+        except OSError:
+            # A process that nobody wrote down would outlive its supervisor and share its port.
+            child._send(signal.SIGKILL)
+            await child.exit
+            raise
+        return child
 
     @property
     def pid(self) -> int:
@@ -94,7 +101,8 @@ class Child:
 
     async def _reap(self) -> int:
         code = await self._process.wait()
-        self._records.remove(self._process.pid)
+        with contextlib.suppress(OSError):  # a full disk: a record too many harms nobody
+            self._records.remove(self._process.pid)
         return code
 
 

@@ -114,8 +114,13 @@ class Fleet:
         return number
 
     async def _remove(self, number: int) -> None:
-        await self._replicas[number].stop()
-        del self._replicas[number]
+        """Twice at once is fine: a shutdown does not wait for a rolling restart to end."""
+        replica = self._replicas.get(number)
+        if replica is None:
+            return
+        await replica.stop()
+        if self._replicas.get(number) is replica:
+            del self._replicas[number]
 
     def _name(self, number: int) -> str:
         return f"{self.service}-{number}"

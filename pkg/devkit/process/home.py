@@ -85,5 +85,6 @@ def save(file: Path, state: object) -> None:
     """Whole or not at all: a reader, or a crash, never sees half of it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     writing = file.with_name(f".{file.name}.{os.getpid()}")
+    writing.touch(mode=0o600)  # settings may hold secrets
     writing.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
     writing.replace(file)

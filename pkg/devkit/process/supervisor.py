@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -196,7 +197,8 @@ class Supervisor:
         while True:
             for replica in self._everything():
                 replica.sample()
-            await asyncio.to_thread(keep_small, self._home)
+            with suppress(OSError):  # a full disk ends no server; it is tried again
+                await asyncio.to_thread(keep_small, self._home)
             await asyncio.sleep(SAMPLE_EVERY_S)
 
     def _everything(self) -> tuple[Replica, ...]:

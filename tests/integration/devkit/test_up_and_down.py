@@ -8,6 +8,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import pytest
@@ -253,3 +254,27 @@ def test_two_starts_at_once_make_one_system(bidkit: Bidkit) -> None:
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Less those that ended and that nobody has asked about yet."""
     return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+async def test_down_in_the_middle_of_a_rolling_restart_stops_everything_in_order(
+    backend: str, tmp_path: Path
+) -> None:
+    kit = Bidkit(tmp_path / "home", backend=backend)
+    kit.started()
+    processes = kit.processes()
+    old = kit.pids("api-gateway")
+    restarting = await asyncio.create_subprocess_exec(
+        *kit.command("restart", "api"),
+        env=kit.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        # Once a new one runs beside the old one, the old one drains.
+        await until(lambda: kit.pids("api-gateway") - old, within_s=20)
+        down = await asyncio.to_thread(kit, "down", "--volumes")
+    finally:
+        await asyncio.wait_for(restarting.wait(), timeout=30)
+
+    assert (down.code, alive(processes)) == (0, [])
+    assert (kit.home / "supervisor.stderr").read_text() == ""

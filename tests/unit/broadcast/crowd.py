@@ -16,6 +16,7 @@ class Pipe:
         self.written = bytearray()
         self.stuck = 0
         self.closing = False
+        self.aborted = False
 
     def write(self, data: bytes) -> None:
         assert not self.closing, "written to after it was closed"
@@ -32,6 +33,9 @@ class Pipe:
 
     def close(self) -> None:
         self.closing = True
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def messages(self) -> list[dict[str, Any]]:
         data, at, messages = bytes(self.written), 0, []

@@ -3,6 +3,7 @@ import pytest
 from pkg.broadcast import frames
 from pkg.broadcast.viewer import ViewerSocket
 from tests.unit.broadcast.crowd import sit
+from tests.waiting import until
 
 
 async def test_nothing_is_sent_any_more_once_aiohttp_sends_a_close_frame() -> None:
@@ -26,3 +27,25 @@ async def test_closing_twice_sends_one_close_frame() -> None:
     viewer.gone()
 
     assert pipe.written == frames.close(1001)
+
+
+async def test_what_a_viewer_that_is_gone_never_reads_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pkg.broadcast.viewer.CLOSE_GRACE_S", 0.01)
+    viewer, pipe = sit()
+    pipe.stuck = 60_000
+
+    viewer.gone()
+
+    await until(lambda: pipe.aborted, within_s=1)
+
+
+async def test_a_viewer_that_read_everything_is_not_cut_off_when_it_goes() -> None:
+    viewer, _ = sit()
+
+    viewer.close(frames.GOING_AWAY)
+    viewer.gone()
+
+    assert viewer._cut is not None
+    assert viewer._cut.cancelled()
