@@ -1,5 +1,7 @@
 """The relay's side of JetStream: what it holds last of a partition, and the fenced publish."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from nats.errors import Error as NatsError
@@ -14,6 +16,8 @@ from pkg.runtime.nats_link import NatsLink
 from pkg.runtime.stream import ensure_stream
 
 PUBLISH_TIMEOUT_S = 5.0
+ROOM_MARK = 0.75
+"""Share of STREAM_MAX_BYTES past which archived messages are removed before their time."""
 NATS_ERRORS = (NatsError, OSError, TimeoutError)
 
 log = logs.get("relay")
@@ -21,6 +25,14 @@ log = logs.get("relay")
 
 class StreamUnavailableError(Exception):
     """NATS is away or refused. Whether a publish was stored is not known: read what stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How full the stream is, and how many messages were removed to make room."""
+
+    used_bytes: int
+    purged: int = 0
 
 
 class EventStream(Protocol):
@@ -38,6 +50,12 @@ class EventStream(Protocol):
 
     async def all_taken(self) -> bool:
         """Whether the archive's consumer has nothing to come and nothing unacknowledged."""
+        ...
+
+    async def make_room(self, partitions: Sequence[str]) -> Room:
+        """Removes the older half of what the archive has, once the stream is filled to
+        ``ROOM_MARK``; never the last message of a partition, which says where to go on.
+        """
         ...
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
@@ -88,6 +106,34 @@ class JetStreamEvents:
         except NATS_ERRORS as error:
             raise StreamUnavailableError(str(error)) from error
         return not info.num_pending and not info.num_ack_pending
+
+    async def make_room(self, partitions: Sequence[str]) -> Room:
+        jetstream = self._link.jetstream
+        try:
+            before = await jetstream.stream_info(STREAM)
+            limit = before.config.max_bytes or 0
+            if limit <= 0 or before.state.bytes < limit * ROOM_MARK:
+                return Room(before.state.bytes)
+            # Acknowledged means committed, so below this sequence PostgreSQL has everything.
+            consumer = await jetstream.consumer_info(STREAM, ARCHIVE_CONSUMER)
+            archived_to = consumer.ack_floor.stream_seq if consumer.ack_floor else 0
+            first = before.state.first_seq
+            if archived_to < first:
+                return Room(before.state.bytes)
+            below = first + (archived_to - first) // 2 + 1
+            for partition in partitions:
+                last, _ = await self.last(partition)
+                await jetstream.purge_stream(
+                    STREAM, seq=min(below, last), subject=events_subject(partition)
+                )
+            after = await jetstream.stream_info(STREAM)
+        except NotFoundError:
+            return Room(0)  # no archive, or no stream yet
+        except (APIError, *NATS_ERRORS) as error:
+            raise StreamUnavailableError(str(error)) from error
+        purged = max(0, before.state.messages - after.state.messages)
+        log.info("archived messages left the stream", messages=purged, bytes=after.state.bytes)
+        return Room(after.state.bytes, purged)
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
         try:

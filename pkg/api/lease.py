@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from pkg.auction.keys import RELAY_LEASE
 from pkg.runtime import logs
@@ -26,9 +26,15 @@ log = logs.get("relay")
 class Lease:
     """Held or not, by this process' clock: the time of asking counts, not that of the answer."""
 
+    holder = ""
+    """What this process is called in Redis."""
+
+    refused = False
+    """Whether Redis answered the last try with an error, as it does when memory is full."""
+
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._holder = f"{socket.gethostname()}-{secrets.token_hex(6)}"
+        self.holder = f"{socket.gethostname()}-{secrets.token_hex(6)}"
         self._until = 0.0
         self._changed = asyncio.Event()
         self._aside_until = 0.0
@@ -63,7 +69,12 @@ class Lease:
                 # Redis away: the lease runs out, and the hot connection tells of the outage.
                 with suppress(RedisError, OSError):
                     if time.monotonic() >= self._aside_until:
-                        await self._try()
+                        try:
+                            await self._try()
+                        except ResponseError:
+                            self.refused = True
+                            raise
+                        self.refused = False
                 self._wake.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(RENEW_EVERY_S):
@@ -77,17 +88,17 @@ class Lease:
         was_held = self.held
         asked = time.monotonic()
         ttl_ms = int(TTL_S * 1000)
-        if await self._renew(keys=[RELAY_LEASE], args=[self._holder, ttl_ms]):
+        if await self._renew(keys=[RELAY_LEASE], args=[self.holder, ttl_ms]):
             self._until = asked + TTL_S
             if not was_held:
-                log.info("relaying", holder=self._holder)
+                log.debug("lease taken", holder=self.holder)
             self._changed.set()
         elif was_held:
             self._until = 0.0
-            log.warning("the lease went to another process", holder=self._holder)
+            log.warning("the lease went to another process", holder=self.holder)
 
     async def _let_go(self) -> None:
         try:
-            await self._release(keys=[RELAY_LEASE], args=[self._holder])
+            await self._release(keys=[RELAY_LEASE], args=[self.holder])
         except (RedisError, OSError) as error:
             log.warning("lease not released; it ends by itself", ttl_s=TTL_S, why=str(error))

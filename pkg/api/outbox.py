@@ -101,12 +101,16 @@ class Outbox:
         )
 
     async def archived(self, partition: str, through: OutboxId) -> None:
-        """Records that the archive has all up to ``through``, and removes those entries."""
-        await _ask_all(
+        """Removes the entries up to ``through``, which the archive has, and records that.
+
+        In this order: a Redis whose memory is full refuses to record, and takes it once there is
+        room again.
+        """
+        await _ask(
             self._asking,
-            pack("HSET", meta_key(partition), ARCHIVED_TO, str(through)),
             pack("XTRIM", outbox_key(partition), "MINID", str(through.next())),
         )
+        await _ask(self._asking, pack("HSET", meta_key(partition), ARCHIVED_TO, str(through)))
 
     async def retire(self, partition: str, through: OutboxId, *, unarchived_from: OutboxId) -> None:
         """Removes entries that JetStream holds and the archive does not, and records which."""

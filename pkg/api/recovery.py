@@ -24,7 +24,14 @@ from pkg.auction.subjects import STREAM
 from pkg.runtime import logs
 from pkg.runtime.nats_link import NatsLink
 from pkg.runtime.putting_back import PuttingBack
-from pkg.runtime.redis_meta import RUN_ID, is_opened_on, open_partitions, server_run_id
+from pkg.runtime.redis_meta import (
+    RUN_ID,
+    NotOpenError,
+    is_opened_on,
+    open_partitions,
+    require_primary,
+    server_run_id,
+)
 from pkg.runtime.stream_tail import begins_behind
 
 _NATS_ERRORS = (StreamUnavailableError, nats.errors.Error, OSError, TimeoutError)
@@ -40,6 +47,7 @@ class RecoveryCounts:
     put_back: int = 0
     refused: int = 0
     without_stream: int = 0
+    without_archive: int = 0
     waiting_for_restore: bool = False
 
 
@@ -65,8 +73,9 @@ class Recovery:
         hearing_s: float,
         counts: RecoveryCounts,
     ) -> None:
-        """``wait_s`` is how long NATS is waited for, ``hearing_s`` how long is listened for the
-        archive's watermarks, which are told each second.
+        """``wait_s`` is how long NATS is waited for, and for the archive where Redis is empty;
+        ``hearing_s`` how long is listened otherwise for the archive's watermarks, which are told
+        each second. 0: the archive is not waited for at all.
         """
         self._redis = redis
         self._link = link
@@ -77,21 +86,30 @@ class Recovery:
         self._hearing_s = hearing_s
         self._counts = counts
         self._closed: _Closed | None = None
+        self._unheard = False
+        self._barriers: dict[str, int] = {}
+        """Stream sequences of the barriers since Redis was found closed: one is enough."""
 
     def forget(self) -> None:
         """Another process has the lease: what was seen here says nothing any more."""
         self._closed = None
+        self._unheard = False
+        self._barriers.clear()
         self._counts.waiting_for_restore = False
 
-    async def ensure_open(self, archived: Mapping[str, OutboxId]) -> bool:
+    async def ensure_open(
+        self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
+    ) -> bool:
         """Opens Redis when it is not; whether something was put right.
 
-        ``archived`` is what the archive announced so far, by partition.
+        ``archived`` is what the archive announced so far, by partition; ``met`` the highest ids
+        that this process knows were given out.
 
         Raises:
             RedisRecovering: not now; ask again. RedisUnavailable: Redis is away.
         """
         try:
+            await require_primary(self._redis)
             run_id = await server_run_id(self._redis)
             recorded = [await self._redis.hget(meta_key(name), RUN_ID) for name in self._names]
             if len(set(recorded)) == 1 and is_opened_on(run_id, recorded[0]):
@@ -99,39 +117,58 @@ class Recovery:
                 return False
             if self._closed is None or self._closed.run_id != run_id:
                 self._closed = _Closed(run_id, asyncio.get_running_loop().time())
+                self._barriers.clear()  # this server may have heard of bids behind them
                 log.warning("Redis is not the one we were open on", run_id=run_id)
+            if not all(recorded) and any(mark > BEGINNING for mark in archived.values()):
+                self._want_restore("Redis is empty and the archive is not")
             try:
-                self._hear(archived)
+                self._hear(archived, emptied=not all(recorded))
                 if all(recorded):
                     await self._put_back_tails(archived)
                 else:
-                    await self._refuse_forgotten(archived)
+                    await self._refuse_forgotten()
             except _NATS_ERRORS as error:
                 self._without_stream(error)
+            for name, behind in (met or {}).items():
+                # Opened without the stream, ids could fall behind those it has: never relayed.
+                await PuttingBack(self._redis).move_outbox(name, behind)
             await open_partitions(self._redis, self._partitions, run_id)
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, NotOpenError) as error:
             raise RedisUnavailable from error
         self._counts.recoveries += 1
         self.forget()
         log.info("Redis is open for bids", run_id=run_id)
         return True
 
-    def _hear(self, archived: Mapping[str, OutboxId]) -> None:
-        """Raises RedisRecovering until the archive was heard, or had the time to be."""
+    def _hear(self, archived: Mapping[str, OutboxId], *, emptied: bool) -> None:
+        """Raises RedisRecovering until the archive was heard, or had the time to be.
+
+        It gets more time where Redis is empty: the archive may be the only store that is not.
+        """
         if not self._link.connected:
             raise nats.errors.ConnectionClosedError
+        if archived or not self._hearing_s:
+            return
         now = asyncio.get_running_loop().time()
-        if not archived and now - max(self._since, self._link.up_since) < self._hearing_s:
+        patience_s = max(self._hearing_s, self._wait_s) if emptied else self._hearing_s
+        if now - max(self._since, self._link.up_since) < patience_s:
             raise RedisRecovering
+        if emptied and not self._unheard:
+            self._unheard = True
+            self._counts.without_archive += 1
+            log.error("an empty Redis is opened, and whether the archive is empty is not known")
 
     async def _put_back_tails(self, archived: Mapping[str, OutboxId]) -> None:
         putting_back = PuttingBack(self._redis)
         await self._stream.prepare()
+        await self._stream.make_room(self._names)  # for the barriers
         for name in self._names:
             end = await self._outbox_end(name)
             heard = archived.get(name, BEGINNING)
             stream_end = await self._bar_the_way(name)
-            if heard > max(end, stream_end) or await begins_behind(self._link.jetstream, name, end):
+            if heard > max(end, stream_end) or await begins_behind(
+                self._link.jetstream, name, end, archived_to=heard
+            ):
                 # What lies between is in the archive alone, or nowhere.
                 self._want_restore("Redis is older than what the stream holds", partition=name)
             tally = await putting_back.stream_tail(self._link.jetstream, name, end)
@@ -149,19 +186,20 @@ class Recovery:
     async def _bar_the_way(self, partition: str) -> OutboxId:
         """An empty batch, so that no relay that read the outbox before Redis lost its tail can
         still publish: its fence names another message now. Returns the outbox id that the stream
-        ends with; the batch takes the next one, as no batch may end where it begins.
+        ends with. The batch ends there too: the next id may be that of an entry that Redis kept
+        and that is still to be relayed.
         """
         sequence, last = await self._stream.last(partition)
-        if last == BEGINNING:
+        if last == BEGINNING or self._barriers.get(partition) == sequence:
             return last
-        barrier = encode_batch(partition, prev=last, last=last.next(), events=[])
-        await self._stream.publish(partition, barrier, expected=sequence)
-        return last.next()
+        barrier = encode_batch(partition, prev=last, last=last, events=[])
+        self._barriers[partition] = await self._stream.publish(
+            partition, barrier, expected=sequence
+        )
+        return last
 
-    async def _refuse_forgotten(self, archived: Mapping[str, OutboxId]) -> None:
+    async def _refuse_forgotten(self) -> None:
         """An empty Redis is new where no other store ever knew of a bid; else it wants restore."""
-        if any(mark > BEGINNING for mark in archived.values()):
-            self._want_restore("Redis is empty and the archive is not")
         try:
             state = (await self._link.jetstream.stream_info(STREAM)).state
         except nats.js.errors.NotFoundError:

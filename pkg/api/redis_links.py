@@ -16,6 +16,7 @@ from pkg.runtime.redis_meta import (
     UnfitRedisError,
     record_partitions,
     require_open,
+    require_primary,
 )
 
 RELAY_QUEUE_MAX = 1_000
@@ -45,7 +46,10 @@ def bid_link(
         await load_script(connection)
 
     async def check(connection: RedisConnection) -> None:
-        """Emptied in place, Redis ends no connection: who only reads cached prices must be told."""
+        """Emptied in place or made a replica, Redis ends no connection: who only reads cached
+        prices must be told.
+        """
+        await require_primary(_Executor(connection))
         names = partition_names(settings.partitions)
         recorded = await connection.submit_all(
             *(pack("HGET", meta_key(name), RUN_ID) for name in names)
@@ -89,7 +93,11 @@ async def require_room(redis: Executes, settings: ApiSettings) -> None:
 def relay_link(settings: RelaySettings, name: str, *, patience_s: float = 0.0) -> RedisLink:
     """A link for the relay; ``patience_s`` is how long its reads may block."""
 
+    async def check(connection: RedisConnection) -> None:
+        await require_primary(_Executor(connection))
+
     async def prepare(connection: RedisConnection) -> None:
+        await check(connection)
         await record_partitions(_Executor(connection), settings.partitions)
 
     return RedisLink(
@@ -98,5 +106,6 @@ def relay_link(settings: RelaySettings, name: str, *, patience_s: float = 0.0) -
         timeout_s=settings.redis_timeout_s + patience_s,
         queue_max=RELAY_QUEUE_MAX,
         prepare=prepare,
+        check=check,
         new_prices=lambda: SeenPrices(0, PriceCounts()),
     )

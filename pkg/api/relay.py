@@ -7,6 +7,7 @@ that was paused cannot put an event in twice or out of order: its publish is ref
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pkg.api.errors import ApiError
@@ -18,6 +19,7 @@ from pkg.api.relay_metrics import RelayMetrics
 from pkg.api.trimming import retirement
 from pkg.auction.events import MAX_BATCH_BYTES, encode_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.auction.subjects import NO_PARTITION
 from pkg.runtime import logs
 
 BLOCK_MS = 1000  # well below REDIS_TIMEOUT_S, which the read's connection adds it to
@@ -82,6 +84,8 @@ class Relay:
         """The archive announced its watermark; entries up to it are removed at the next turn."""
         lane = self._lanes.get(partition)
         if lane is None:
+            if partition == NO_PARTITION:
+                self._heard[partition] = BEGINNING
             return
         self._heard[partition] = through
         if through > lane.archived:
@@ -93,15 +97,19 @@ class Relay:
         backoff_s = FIRST_BACKOFF_S
         failing = False
         failing_since = 0.0
+        relaying = False
         while True:
             try:
                 if not self._lease.held:
-                    self._in_step = False
+                    self._in_step = relaying = False
                     self._recovery.forget()
-                    await self._lease.wait_held()
+                    await self._wait_for_lease()
                 relayed = await self._turn()
             except (StreamUnavailableError, ApiError) as error:
                 self._in_step = False
+                with suppress(ApiError):
+                    # A full stream takes nothing; what the archive has may go all the same.
+                    await self._remove_archived()
                 self._metrics.failures += 1
                 failing_since = failing_since or asyncio.get_running_loop().time()
                 if isinstance(error, StreamUnavailableError):
@@ -112,12 +120,24 @@ class Relay:
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, BACKOFF_CAP_S)
                 continue
-            if failing:
-                log.info("relaying again")
-            failing = False
+            if not relaying or failing:
+                log.info("relaying again" if failing else "relaying", holder=self._lease.holder)
+            relaying, failing = True, False
             failing_since = 0.0
             backoff_s = FIRST_BACKOFF_S
             await self._linger(relayed)
+
+    async def _wait_for_lease(self) -> None:
+        """A Redis whose memory is full gives no lease: whoever waits for one makes room. What the
+        archive has may be removed by anybody, at any time.
+        """
+        while not self._lease.held:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TTL_S):
+                    await self._lease.wait_held()
+            if self._lease.refused:
+                with suppress(ApiError):
+                    await self._remove_archived()
 
     async def _let_others_try(self, failing_since: float) -> None:
         """A process that cannot reach NATS keeps no other from relaying."""
@@ -127,10 +147,8 @@ class Relay:
     async def _turn(self) -> int:
         now = asyncio.get_running_loop().time()
         if not self._in_step or now - self._open_at > OPEN_EVERY_S:
-            if await self._recovery.ensure_open(self._heard):
+            if await self._recovery.ensure_open(self._heard, met=self._met()):
                 self._in_step = False
-                for lane in self._lanes.values():
-                    lane.trimmed = BEGINNING
             self._open_at = now
         if not self._in_step or now - self._checked_at > CHECK_EVERY_S:
             await self._get_in_step()
@@ -142,13 +160,26 @@ class Relay:
         # back with less, and have given the sequence that our fence names to another message.
         if entries and self._lease.held and self._in_step:
             await self._publish_all(entries)
-        await self._trim()
+        await self._remove_archived()
+        if now - self._retired_at > RETIRE_EVERY_S:
+            await self._make_room()
+            await self._retire()
+            self._retired_at = asyncio.get_running_loop().time()
         return sum(len(rows) for rows in entries.values())
+
+    def _met(self) -> dict[str, OutboxId]:
+        """The highest outbox id of each partition that this process knows was given out."""
+        return {
+            partition: max(lane.position, self._heard.get(partition, BEGINNING))
+            for partition, lane in self._lanes.items()
+        }
 
     async def _get_in_step(self) -> None:
         await self._stream.prepare()
+        await self._make_room()
         for partition, lane in self._lanes.items():
             lane.sequence, lane.position = await self._stream.last(partition)
+            lane.trimmed = BEGINNING  # what was removed may be back: Redis may have forgotten
         self._in_step = True
         self._checked_at = asyncio.get_running_loop().time()
         if not self._in_step_since:
@@ -175,15 +206,17 @@ class Relay:
             lane.position = last
             self._metrics.relayed(len(batch), oldest_ms=batch[0].id.ms)
 
-    async def _trim(self) -> None:
+    async def _make_room(self) -> None:
+        room = await self._stream.make_room(tuple(self._lanes))
+        self._metrics.stream_bytes = room.used_bytes
+        self._metrics.purged += room.purged
+
+    async def _remove_archived(self) -> None:
         for partition, lane in self._lanes.items():
             if lane.archived > lane.trimmed:
                 through = lane.archived
                 await self._outbox.archived(partition, through)
                 lane.trimmed = through
-        if asyncio.get_running_loop().time() - self._retired_at > RETIRE_EVERY_S:
-            await self._retire()
-            self._retired_at = asyncio.get_running_loop().time()
 
     async def _retire(self) -> None:
         for partition, lane in self._lanes.items():
@@ -199,8 +232,10 @@ class Relay:
                 log.warning("the archive stands still; publishing again", partition=partition)
                 continue
             may_go = retirement(standing, relayed=relayed, retention_s=self._retention_s)
+            if may_go is None or await self._stream.all_taken():
+                continue  # JetStream has nothing more for the archive, and the archive lacks it
             # Out of step, NATS came back since it was asked, and may hold less than it said.
-            if may_go is not None and self._in_step:
+            if self._in_step:
                 await self._outbox.retire(
                     partition, may_go.through, unarchived_from=may_go.unarchived_from
                 )

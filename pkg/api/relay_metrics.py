@@ -24,6 +24,8 @@ class RelayMetrics:
     events: int = 0
     failures: int = 0
     resends: int = 0
+    stream_bytes: int = 0
+    purged: int = 0
     batch_events: Buckets = field(default_factory=lambda: Buckets(SIZE_BOUNDS))
     lag_seconds: Buckets = field(default_factory=Buckets)
     depth: dict[str, float] = field(default_factory=dict)
@@ -63,9 +65,15 @@ class RelayMetrics:
             "Times a partition was published again because the archive stood still",
             self.resends,
         )
+        yield gauge("bid_stream_bytes", "Bytes that the stream holds", float(self.stream_bytes))
+        yield counter(
+            "bid_stream_purged_total",
+            "Archived messages removed from the stream before their time, to make room",
+            self.purged,
+        )
         yield counter(
             "bid_recoveries_total",
-            "Times Redis was opened after a restart",
+            "Times Redis was opened: the first time, and after each restart",
             self.recovery.recoveries,
         )
         yield counter(
@@ -83,9 +91,14 @@ class RelayMetrics:
             "Times Redis was opened although NATS was away (alarm: bids may conflict)",
             self.recovery.without_stream,
         )
+        yield counter(
+            "bid_openings_without_archive_total",
+            "Times an empty Redis was opened with no word from the archive (alarm)",
+            self.recovery.without_archive,
+        )
         yield gauge(
             "bid_restore_needed",
-            "1 while Redis is empty and another store is not (alarm: run restore)",
+            "1 while Redis lacks what the stream cannot give back (alarm: run restore)",
             float(self.recovery.waiting_for_restore),
         )
         yield self.batch_events.family("bid_relay_batch_events", "Events a message")

@@ -6,7 +6,12 @@
 -- Reply    1 held by the asker now, 0 held by another
 
 local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then
+if holder == ARGV[1] then
+  -- Not SET: that is refused while memory is full, and only who holds the lease makes room.
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return 1
+end
+if holder then
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

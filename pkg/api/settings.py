@@ -44,7 +44,8 @@ class RelaySettings(LogSettings, ServingSettings, RedisSettings, NatsSettings):
     archive_hearing_s: float = setting(
         seconds(0, 60),
         default=1.5,
-        what="seconds an empty Redis listens for an archive that is not empty, before it opens",
+        what="seconds the archive is listened for before Redis opens; RECOVERY_WAIT_S for an empty "
+        "Redis; 0: not at all",
     )
 
 
@@ -84,6 +85,11 @@ class ApiSettings(RelaySettings):
     )
     price_cache_items: int = setting(
         whole(0, 10_000_000), default=10_000, what="items whose last seen price may refuse a bid"
+    )
+    witnessed_bids: int = setting(
+        whole(0, 1_000_000),
+        default=20_000,
+        what="accepted bids that a process remembers, to name those that Redis forgot",
     )
     relay_enabled: bool = setting(
         flag, default=True, what="whether this process may relay (false where a relay runs alone)"

@@ -8,8 +8,8 @@ from pkg.archival.commit import Standing
 from pkg.archival.statements import statement
 from pkg.archival.store import Connection
 from pkg.auction.events import encode_watermark
-from pkg.auction.outbox import OutboxId
-from pkg.auction.subjects import archived_subject
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.auction.subjects import NO_PARTITION, archived_subject
 from pkg.runtime.nats_link import NatsLink
 
 EVERY_S = 1.0
@@ -26,6 +26,7 @@ class Announcer:
     def __init__(self, link: NatsLink) -> None:
         self._link = link
         self.standings: dict[str, Standing] = {}
+        self._loaded = False
 
     async def load(self, connection: Connection) -> None:
         """Takes what PostgreSQL says: after a restore it may be less than was told before."""
@@ -33,6 +34,7 @@ class Announcer:
             row["partition"]: Standing(OutboxId(row["last_ms"], row["last_n"]), row["islands"])
             for row in await connection.fetch(_READ_WATERMARKS)
         }
+        self._loaded = True
 
     async def moved(self, standings: dict[str, Standing]) -> None:
         self.standings |= standings
@@ -40,7 +42,9 @@ class Announcer:
 
     async def run(self) -> None:
         while True:
-            await self._tell(self.standings)
+            if self._loaded:
+                # An empty Redis is opened once it is known whether the archive is empty too.
+                await self._tell(self.standings or {NO_PARTITION: Standing(BEGINNING, islands=0)})
             await asyncio.sleep(EVERY_S)
 
     async def _tell(self, standings: dict[str, Standing]) -> None:

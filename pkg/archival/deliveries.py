@@ -115,8 +115,9 @@ class Deliveries:
         """Stops the flow, and gives back what nobody took."""
         try:
             if self._subscription is not None and self._link.connected:
-                await self._subscription.unsubscribe()
-                await self._link.client.flush(timeout=2)
+                # Not unsubscribe: what is on its way by now would be dropped, and come again only
+                # after the ack wait.
+                await self._subscription.drain()  # type: ignore[no-untyped-call]
                 await self.give_back(self._arrived)
                 self._arrived.clear()
                 await self._link.client.flush(timeout=2)

@@ -3,6 +3,8 @@
 STREAM = "BID_EVENTS"
 EVENT_SUBJECTS = "bid.events.*"
 ARCHIVE_CONSUMER = "archival-worker"
+NO_PARTITION = "none"
+"""In place of a partition, an archive that holds nothing of any announces itself."""
 
 
 def events_subject(partition: str) -> str:

@@ -9,6 +9,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError
 
 from pkg.auction.item import partition_names
 from pkg.auction.keys import meta_key
@@ -52,6 +53,9 @@ def redis_client(target: str, *, timeout_s: float, name: str) -> Redis:
 class _NoticesClosed(AbstractConnection):
     """On a connection that was reset since its last use, uvloop raises RuntimeError where asyncio
     says nothing. redis-py passes that on, and a task that knows Redis' errors would die of it.
+
+    A server that became a replica keeps its connections: what it refuses ends this one, and the
+    next is made to whoever the address names by then.
     """
 
     async def send_packed_command(
@@ -63,6 +67,13 @@ class _NoticesClosed(AbstractConnection):
             await super().send_packed_command(command, check_health)
         except RuntimeError as error:
             raise RedisConnectionError(f"the connection was lost: {error}") from error
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py's
+        try:
+            return await super().read_response(*args, **options)
+        except ReadOnlyError:
+            await self.disconnect(nowait=True)
+            raise
 
 
 class _PlainConnection(_NoticesClosed, Connection):
@@ -92,13 +103,30 @@ async def record_partitions(redis: Executes, partitions: int) -> None:
     """
     for partition in partition_names(partitions):
         key = meta_key(partition)
-        await redis.execute_command("HSETNX", key, PARTITIONS, str(partitions))
         recorded = await redis.execute_command("HGET", key, PARTITIONS)
+        if recorded is None:  # else nothing is written: a Redis whose memory is full would refuse
+            await redis.execute_command("HSETNX", key, PARTITIONS, str(partitions))
+            recorded = await redis.execute_command("HGET", key, PARTITIONS)
         if int(recorded or 0) != partitions:
             raise PartitionsDifferError(
                 f"this Redis was filled with PARTITIONS={int(recorded or 0)}, "
                 f"this process is set to {partitions}"
             )
+
+
+async def require_primary(redis: Executes) -> None:
+    """A fail-over may make the server a replica without ending its connections.
+
+    Raises:
+        NotOpenError: it is one. A client's connections are ended, so that its next ones go to
+            whoever the address names by then.
+    """
+    role = (await redis.execute_command("ROLE"))[0]
+    if role in {b"master", "master"}:
+        return
+    if isinstance(redis, Redis):
+        await redis.connection_pool.disconnect()
+    raise NotOpenError("the server is a replica")
 
 
 async def server_run_id(redis: Executes) -> str:
@@ -125,6 +153,7 @@ async def require_open(redis: Executes, partitions: int) -> str:
         NotOpenError: it restarted, failed over or was emptied, and was not recovered yet.
         redis.exceptions.RedisError: Redis is away.
     """
+    await require_primary(redis)
     run_id = await server_run_id(redis)
     openings: set[bytes] = set()
     for partition in partition_names(partitions):

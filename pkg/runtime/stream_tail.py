@@ -43,9 +43,18 @@ async def batches_after(
         yield batch
 
 
-async def begins_behind(jetstream: JetStreamContext, partition: str, after: OutboxId) -> bool:
-    """Whether something is missing between ``after`` and what ``batches_after`` gives."""
+async def begins_behind(
+    jetstream: JetStreamContext, partition: str, after: OutboxId, *, archived_to: OutboxId
+) -> bool:
+    """Whether something is missing, or may be, between ``after`` and what ``batches_after`` gives.
+
+    A batch from the outbox's oldest entry says nothing of what was there before it. Such a one
+    begins the stream of a new system, and also the one that was lost and published again: then
+    what the archive has beyond ``after`` may be in the archive alone.
+    """
     async for batch in batches_after(jetstream, partition, after):
+        if OutboxId.parse(batch.prev) == BEGINNING:
+            return archived_to > after > BEGINNING
         return OutboxId.parse(batch.prev) > after
     return False
 

@@ -120,7 +120,7 @@ async def _bar_the_way(jetstream: JetStreamContext, partition: str, *, behind: O
         try:
             await jetstream.publish(
                 events_subject(partition),
-                encode_batch(partition, prev=end, last=end.next(), events=[]),
+                encode_batch(partition, prev=end, last=end, events=[]),
                 headers={Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(sequence)},
             )
         except BadRequestError:

@@ -1,14 +1,14 @@
 """The relay on real Redis and NATS: order, chain, fence, outages, lease, trimming."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from redis.asyncio import Redis
 
-from pkg.api.event_stream import EventStream, StreamUnavailableError
+from pkg.api.event_stream import EventStream, Room, StreamUnavailableError
 from pkg.api.lease import Lease
 from pkg.api.outbox import Outbox
 from pkg.api.recovery import Recovery, RecoveryCounts
@@ -60,8 +60,10 @@ class OpenRedis(Recovery):
 
     def forget(self) -> None: ...
 
-    async def ensure_open(self, archived: Mapping[str, OutboxId]) -> bool:
-        del archived
+    async def ensure_open(
+        self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
+    ) -> bool:
+        del archived, met
         return False
 
 
@@ -86,6 +88,9 @@ class Interrupted:
 
     async def all_taken(self) -> bool:
         return await self.stream.all_taken()
+
+    async def make_room(self, partitions: Sequence[str]) -> Room:
+        return await self.stream.make_room(partitions)
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
         if not self.gate.is_set():

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkg.api.errors import RedisUnavailable
-from pkg.api.event_stream import StreamUnavailableError
+from pkg.api.event_stream import Room, StreamUnavailableError
 from pkg.api.lease import Lease
 from pkg.api.outbox import Entry, Outbox, OutboxStanding
 from pkg.api.recovery import Recovery, RecoveryCounts
@@ -93,6 +93,10 @@ class MemoryStream:
     async def all_taken(self) -> bool:
         return True
 
+    async def make_room(self, partitions: Sequence[str]) -> Room:
+        del partitions
+        return Room(0)
+
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
         await asyncio.sleep(random.uniform(0, self.delay_s))
         failure = self.failures.pop(0) if self.failures else ""
@@ -144,8 +148,10 @@ class OpenRedis(Recovery):
 
     def forget(self) -> None: ...
 
-    async def ensure_open(self, archived: Mapping[str, OutboxId]) -> bool:
-        del archived
+    async def ensure_open(
+        self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
+    ) -> bool:
+        del archived, met
         return False
 
 

@@ -190,7 +190,10 @@ class ModelRecovery(Recovery):
 
     def forget(self) -> None: ...
 
-    async def ensure_open(self, _: Mapping[str, OutboxId]) -> bool:
+    async def ensure_open(
+        self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
+    ) -> bool:
+        del archived, met
         if self._of.open:
             return False
         return bool(

@@ -1,10 +1,11 @@
 """JetStream: one stream of several subjects, its fence, and the archive's durable consumer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from pkg.api.event_stream import StreamUnavailableError
+from pkg.api.event_stream import Room, StreamUnavailableError
 from pkg.auction.events import decode_batch, decode_event
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.runtime.stream import MAX_AGE_S
@@ -170,6 +171,10 @@ class ModelStream:
                 failure=StreamUnavailableError,
             )
         )
+
+    async def make_room(self, partitions: Sequence[str]) -> Room:
+        del partitions
+        return Room(0)
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
         said = decode_batch(batch)

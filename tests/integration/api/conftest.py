@@ -1,0 +1,19 @@
+"""Fixtures that tests of the gateway share."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.integration.api.parts import event_stream, settings_for
+from tests.integration.api.recovering import House
+from tests.integration.providers import Stores
+
+
+@pytest.fixture
+async def house(stores: Stores) -> AsyncIterator[House]:
+    async with (
+        event_stream(settings_for(stores)) as (stream, nats),
+        Redis.from_url(stores.redis_url) as redis,
+    ):
+        yield House(redis, stream, nats)
