@@ -8,7 +8,7 @@ from pkg.api.errors import ApiError, Unavailable
 from pkg.auction.bid import Accepted, Bid, Outcome
 from pkg.auction.item import ItemState
 from pkg.auction.money import text_from_cents
-from pkg.runtime.health import Page
+from pkg.runtime.readiness import Page
 
 RETRY_AFTER_S = 1
 

@@ -20,15 +20,16 @@ from pkg.api.redis_links import bid_link, relay_link
 from pkg.api.relay import BLOCK_MS, Relay
 from pkg.api.relay_metrics import RelayMetrics
 from pkg.api.settings import ApiSettings, RelaySettings
+from pkg.api.witness import Witness
 from pkg.auction.bid import Strategy
 from pkg.auction.events import UndecodableError, decode_watermark
 from pkg.auction.subjects import archived_subject
 from pkg.runtime import logs
 from pkg.runtime.background import Background
-from pkg.runtime.health import Readiness
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.process import EXIT_FAILED, EXIT_OK
+from pkg.runtime.readiness import Readiness
 from pkg.runtime.redis_meta import redis_client
 from pkg.runtime.serving import Listener, admin, bind, serve_until
 from pkg.runtime.stream import stream_config
@@ -134,6 +135,19 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
         links = [hot, *(each.link for each in rounds)]
         readiness.watch("redis", lambda: next(filter(None, (link.probe() for link in links)), None))
         readiness.watch("background", background.probe)
+        witness = Witness(
+            await stack.enter_async_context(
+                redis_client(
+                    settings.redis_target, timeout_s=settings.redis_timeout_s, name="witness"
+                )
+            ),
+            partitions=settings.partitions,
+            most=settings.witnessed_bids,
+        )
+        metrics.witness = lambda: (witness.forgotten, witness.untold)
+        telling = await stack.enter_async_context(Background(stop))
+        telling.start(witness.run(), name="witness")
+        background.adopt(telling)
         registry = registry_of(metrics)
         if settings.relay_enabled:
             nats = await stack.enter_async_context(nats_link(settings, name=GATEWAY))
@@ -158,6 +172,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
             readiness=readiness,
             registry=registry,
             connections_max=settings.max_connections,
+            witness=witness,
         )
         await stack.enter_async_context(admin(settings, readiness, registry))
         await serve_until(stop, Listener(listening, gateway.server(), readiness), settings)

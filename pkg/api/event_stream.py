@@ -27,6 +27,10 @@ class StreamUnavailableError(Exception):
     """NATS is away or refused. Whether a publish was stored is not known: read what stands."""
 
 
+class FencedError(StreamUnavailableError):
+    """Somebody else published since. Nothing was stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """How full the stream is, and how many messages were removed to make room."""
@@ -144,8 +148,11 @@ class JetStreamEvents:
                 headers={Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(expected)},
             )
         except (APIError, *NATS_ERRORS) as error:
+            if isinstance(error, APIError) and error.err_code == _WRONG_LAST_SEQUENCE:
+                raise FencedError(str(error)) from error
             raise StreamUnavailableError(str(error)) from error
         return stored.seq
 
 
 _STREAM_NOT_FOUND = 10059
+_WRONG_LAST_SEQUENCE = 10071

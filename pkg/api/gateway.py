@@ -30,9 +30,11 @@ from pkg.api.errors import (
 from pkg.api.http_server import GatewayServer
 from pkg.api.ledger import Items, Ledger
 from pkg.api.metrics import GatewayMetrics
+from pkg.api.witness import Witness
 from pkg.auction.bid import Accepted, Strategy
-from pkg.runtime import health, logs
-from pkg.runtime.health import Page, Readiness
+from pkg.runtime import logs
+from pkg.runtime import readiness as pages
+from pkg.runtime.readiness import Page, Readiness
 
 _ITEMS = "/api/v1/items/"
 _STRATEGY_HEADER = "X-Bid-Strategy"
@@ -78,6 +80,7 @@ class Gateway:
         readiness: Readiness,
         registry: CollectorRegistry,
         connections_max: int,
+        witness: Witness | None = None,
     ) -> None:
         self._ledgers = ledgers
         self._ledger = ledgers[strategy]
@@ -86,10 +89,11 @@ class Gateway:
         self._metrics = metrics
         self._readiness = readiness
         self._connections_max = connections_max
+        self._witness = witness
         self._pages: dict[str, Callable[[], Page]] = {
-            "/health": lambda: health.health_page(readiness),
-            "/ready": lambda: health.ready_page(readiness),
-            "/metrics": lambda: health.metrics_page(registry),
+            "/health": lambda: pages.health_page(readiness),
+            "/ready": lambda: pages.ready_page(readiness),
+            "/metrics": lambda: pages.metrics_page(registry),
         }
 
     def server(self) -> web.Server:
@@ -182,6 +186,8 @@ class Gateway:
         ledger = self._chosen_ledger(request)
         outcome = await ledger.place(bid)
         accepted = isinstance(outcome, Accepted)
+        if isinstance(outcome, Accepted) and self._witness is not None:
+            self._witness.saw(bid, outcome.seq)
         self._metrics.count_bid(time.perf_counter() - started, accepted=accepted)
         return answers.outcome_page(bid, outcome)
 

@@ -20,6 +20,8 @@ class GatewayMetrics:
     connects: Callable[[], int]
     connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
     """HTTP connections now, and those cut at MAX_CONNECTIONS so far."""
+    witness: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    """Bids that Redis forgot, and bids that its list of witnessed ones had no room for."""
 
     accepted: int = 0
     refused: int = 0
@@ -76,6 +78,17 @@ class GatewayMetrics:
         yield gauge("bid_connections", "HTTP connections now", now)
         yield counter(
             "bid_connections_refused_total", "HTTP connections cut at MAX_CONNECTIONS", refused
+        )
+        forgotten, untold = self.witness()
+        yield counter(
+            "bid_forgotten_bids_total",
+            "Accepted bids that Redis lacked when it came back, at least (alarm: run audit)",
+            forgotten,
+        )
+        yield counter(
+            "bid_witnessed_dropped_total",
+            "Remembered bids for which a partition's list in Redis had no room",
+            untold,
         )
         yield counter(
             "bid_redis_connects_total", "Connections to Redis made for bids", self.connects()

@@ -103,14 +103,16 @@ class Outbox:
     async def archived(self, partition: str, through: OutboxId) -> None:
         """Removes the entries up to ``through``, which the archive has, and records that.
 
-        In this order: a Redis whose memory is full refuses to record, and takes it once there is
-        room again.
+        A Redis whose memory is full refuses to record; the next watermark will be.
         """
-        await _ask(
+        replies = await _submit(
             self._asking,
             pack("XTRIM", outbox_key(partition), "MINID", str(through.next())),
+            pack("HSET", meta_key(partition), ARCHIVED_TO, str(through)),
         )
-        await _ask(self._asking, pack("HSET", meta_key(partition), ARCHIVED_TO, str(through)))
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("OOM"):
+                raise RedisUnavailable from reply
 
     async def retire(self, partition: str, through: OutboxId, *, unarchived_from: OutboxId) -> None:
         """Removes entries that JetStream holds and the archive does not, and records which."""
@@ -136,12 +138,16 @@ async def _ask(link: RedisLink, command: bytes) -> Reply:
         raise RedisUnavailable from error
 
 
-async def _ask_all(link: RedisLink, *commands: bytes) -> list[Reply]:
-    """All on one connection, in order."""
+async def _submit(link: RedisLink, *commands: bytes) -> list[Reply]:
+    """All on one connection, in order; what Redis refused is among the replies."""
     try:
-        replies = await link.current().submit_all(*commands)
+        return await link.current().submit_all(*commands)
     except OutcomeUnknown as error:
         raise RedisUnavailable from error
+
+
+async def _ask_all(link: RedisLink, *commands: bytes) -> list[Reply]:
+    replies = await _submit(link, *commands)
     for reply in replies:
         if isinstance(reply, hiredis.ReplyError):
             raise RedisUnavailable from reply

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pkg.api.errors import ApiError
-from pkg.api.event_stream import EventStream, StreamUnavailableError
+from pkg.api.event_stream import EventStream, FencedError, StreamUnavailableError
 from pkg.api.lease import TTL_S, Lease
 from pkg.api.outbox import Entry, Outbox, OutboxStanding
 from pkg.api.recovery import Recovery
@@ -111,6 +111,7 @@ class Relay:
                     # A full stream takes nothing; what the archive has may go all the same.
                     await self._remove_archived()
                 self._metrics.failures += 1
+                self._metrics.fenced += isinstance(error, FencedError)
                 failing_since = failing_since or asyncio.get_running_loop().time()
                 if isinstance(error, StreamUnavailableError):
                     await self._let_others_try(failing_since)

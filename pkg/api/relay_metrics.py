@@ -23,6 +23,7 @@ class RelayMetrics:
     recovery: RecoveryCounts = field(default_factory=RecoveryCounts)
     events: int = 0
     failures: int = 0
+    fenced: int = 0
     resends: int = 0
     stream_bytes: int = 0
     purged: int = 0
@@ -59,6 +60,11 @@ class RelayMetrics:
             "bid_relay_failures_total",
             "Turns that ended in an error of Redis or NATS",
             self.failures,
+        )
+        yield counter(
+            "bid_relay_fenced_total",
+            "Publishes that were refused because another relay had published",
+            self.fenced,
         )
         yield counter(
             "bid_relay_resends_total",

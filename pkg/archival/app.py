@@ -13,10 +13,10 @@ from pkg.archival.settings import ArchivalSettings
 from pkg.archival.store import Connection, Store
 from pkg.archival.worker import Worker
 from pkg.runtime import logs
-from pkg.runtime.health import Readiness
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.process import EXIT_FAILED, EXIT_OK
+from pkg.runtime.readiness import Readiness
 from pkg.runtime.serving import admin
 from pkg.runtime.stream import ensure_stream, stream_config
 
@@ -54,7 +54,7 @@ async def _work(settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink)
         )
 
     store = Store(
-        settings.postgres_url,
+        settings.postgres_target,
         statement_timeout_s=settings.statement_timeout_s,
         prepare=prepare,
         stop=stop,

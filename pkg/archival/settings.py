@@ -1,6 +1,7 @@
 """Settings of the worker, of the audit and of restore."""
 
 from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
 
 from pkg.runtime.settings import (
     Address,
@@ -9,6 +10,7 @@ from pkg.runtime.settings import (
     RedisSettings,
     ServingSettings,
     address,
+    plain_text,
     seconds,
     setting,
     url,
@@ -27,6 +29,28 @@ class PostgresSettings:
         secret=True,
         what="postgresql:// URL; sslmode=require for TLS",
     )
+    postgres_password: str = setting(
+        plain_text,
+        default="",
+        secret=True,
+        what="password, where POSTGRES_URL names a user and no password",
+    )
+
+    @property
+    def postgres_target(self) -> str:
+        """The URL to connect to. A password given apart may hold any character."""
+        if not self.postgres_password:
+            return self.postgres_url
+        user, at, place = self.postgres_url.partition("://")[2].partition("@")
+        password = quote(self.postgres_password, safe="")
+        return f"postgresql://{user}:{password}{at}{place}"
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.postgres_url)
+        if self.postgres_password and (parts.password is not None or not parts.username):
+            raise ValueError(
+                "POSTGRES_PASSWORD goes with a POSTGRES_URL that names a user and no password"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,12 +18,12 @@ from pkg.broadcast.position import Patience
 from pkg.broadcast.repairs import Repairs
 from pkg.broadcast.rounds import Rounds
 from pkg.broadcast.settings import BroadcastSettings
-from pkg.runtime import health
+from pkg.runtime import readiness as pages
 from pkg.runtime.background import Background
-from pkg.runtime.health import Readiness
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import nats_link
 from pkg.runtime.process import EXIT_FAILED, EXIT_OK
+from pkg.runtime.readiness import Readiness
 from pkg.runtime.redis_meta import redis_client
 from pkg.runtime.serving import Listener, admin, bind, serve_until
 from pkg.runtime.stream import ensure_stream, stream_config
@@ -88,7 +88,7 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
         app[routes.AUDIENCE] = audience
         app[routes.READINESS] = readiness
         app[routes.SETTINGS] = settings
-        app.add_routes([*routes.ROUTES, *health.routes(readiness, registry)])
+        app.add_routes([*routes.ROUTES, *pages.routes(readiness, registry)])
         app.on_response_prepare.append(routes.close_while_draining)
         server = await stack.enter_async_context(_running(app))
         await serve_until(

@@ -13,7 +13,7 @@ from pkg.broadcast import frames
 from pkg.broadcast.audience import Audience, AudienceFullError, ItemUnreadableError
 from pkg.broadcast.settings import BroadcastSettings
 from pkg.broadcast.viewer import Mode, Viewer, ViewerSocket
-from pkg.runtime.health import Page, Readiness
+from pkg.runtime.readiness import Page, Readiness
 
 RETRY_AFTER_S = 1
 _KEY_BYTES = 16

@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from pkg.runtime import health, logs
-from pkg.runtime.health import Readiness
+from pkg.runtime import logs
+from pkg.runtime import readiness as pages
+from pkg.runtime.readiness import Readiness
 from pkg.runtime.settings import Address, ServingSettings
 
 BACKLOG = 4096
@@ -73,8 +74,12 @@ class Listener:
         await self.accept()
         log.info("accepting", port=self.port, ready=self._readiness.ready)
 
-    def stop_accepting(self) -> None:
+    def announce_end(self) -> None:
+        """Not ready any more, while connections are still accepted."""
         self._readiness.draining = True
+
+    def stop_accepting(self) -> None:
+        self.announce_end()
         if self._accepting is not None:
             self._accepting.close()
         self._socket.close()
@@ -105,7 +110,7 @@ async def admin(
         yield
         return
     app = web.Application()
-    app.add_routes(health.routes(readiness, registry))
+    app.add_routes(pages.routes(readiness, registry))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -122,7 +127,12 @@ async def serve_until(
     *,
     before_drain: Callable[[], None] | None = None,
 ) -> None:
-    """Accepts until ``stop`` is set, then drains. ``before_drain`` runs once accepting ended."""
+    """Accepts until ``stop`` is set, then drains. ``before_drain`` runs once accepting ended.
+
+    Replicas behind one socket leave the queue of connections to each other, so accepting ends at
+    once. A load balancer goes on sending until it has asked for ``/ready`` again: it gets answers
+    for ``deregister_s``, each with ``Connection: close``.
+    """
     accepting = asyncio.create_task(listener.accept_when_ready(grace_s=settings.start_grace_s))
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -134,6 +144,8 @@ async def serve_until(
         accepting.cancel()
         stopped.cancel()
     log.info("draining")
+    listener.announce_end()
+    await asyncio.sleep(settings.deregister_s)
     listener.stop_accepting()
     if before_drain is not None:
         before_drain()

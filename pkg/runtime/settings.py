@@ -197,6 +197,12 @@ class ServingSettings:
     start_grace_s: float = setting(
         seconds(0, 60), default=5.0, what="seconds after which an unready replica accepts anyway"
     )
+    deregister_s: float = setting(
+        seconds(0, 120),
+        default=0.0,
+        what="seconds after SIGTERM for which connections are still accepted, /ready being 503: as "
+        "long as a load balancer takes to notice",
+    )
     drain_s: float = setting(
         seconds(0, 60), default=2.0, what="seconds for which idle connections are still served"
     )

@@ -1,6 +1,6 @@
 """What the audit reads of PostgreSQL. Nothing is written."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypedDict
 
@@ -17,6 +17,7 @@ PAGE = 500
 _ITEMS = statement("audit_items")
 _IDS = statement("audit_ids")
 _DEAD_LETTERS = statement("audit_dead_letters")
+_KNOWN = statement("audit_known")
 _WATERMARKS = statement("read_watermarks")
 
 
@@ -78,6 +79,11 @@ class ArchiveSide:
         """The newest, oldest of them first."""
         rows = await self._connection.fetch(_DEAD_LETTERS, limit)
         return [ListedLetter(**dict(row)) for row in reversed(rows)]  # type: ignore[typeddict-item]
+
+    async def known(self, event_ids: Sequence[str]) -> set[str]:
+        """Those that are archived or dead letters."""
+        rows = await self._connection.fetch(_KNOWN, event_ids)
+        return {row["event_id"] for row in rows}
 
     async def watermarks(self) -> dict[str, OutboxId]:
         rows = await self._connection.fetch(_WATERMARKS)

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from redis.asyncio import Redis
 
 from pkg.auction.item import FIELDS, ItemState, partition_names, partition_of
-from pkg.auction.keys import item_key, meta_key, outbox_key
+from pkg.auction.keys import item_key, meta_key, outbox_key, witnessed_key
 from pkg.auction.outbox import OutboxId
+from pkg.auction.witnessed import Witnessed
 from pkg.runtime.redis_meta import PARTITIONS, PartitionsDifferError
 
 PAGE = 500
@@ -61,6 +62,15 @@ class AuctionSide:
             item_id: ItemState.from_redis(values) if any(values) else None
             for item_id, values in zip(ids, replies, strict=True)
         }
+
+    async def witnessed(self) -> dict[str, Witnessed]:
+        """Accepted bids that gateways remembered when Redis came back, by event_id."""
+        found = {}
+        for name in self.names:
+            async for event, text in self._redis.hscan_iter(witnessed_key(name), count=_COUNT_PAGE):
+                bid = Witnessed.parse(_text(event), _text(text))
+                found[bid.event_id] = bid
+        return found
 
     async def outbox_ends(self) -> dict[str, OutboxId]:
         """The last entry of each outbox that has any."""

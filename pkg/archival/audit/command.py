@@ -82,16 +82,18 @@ async def compare(
     redis = redis_client(settings.redis_target, timeout_s=settings.redis_timeout_s, name="audit")
     async with (
         aclosing(redis),
-        aclosing(await ArchiveSide.connect(settings.postgres_url)) as archive,
+        aclosing(await ArchiveSide.connect(settings.postgres_target)) as archive,
     ):
         auction = AuctionSide(redis, partitions=settings.partitions)
         await auction.check_partitions()
         await archive.check_schema()
         walk = Walk(auction, archive, tell=tell)
         await walk.wait_for_outboxes(findings, wait_s=options.wait_s)
+        settle_s = min(SETTLE_S, max(options.wait_s, 1.0))
+        await walk.every_witnessed(findings, settle_s=settle_s)
         await walk.every_item(
             findings,
-            settle_s=min(SETTLE_S, max(options.wait_s, 1.0)),
+            settle_s=settle_s,
             show=verdicts.append if verdicts is not None else None,
         )
     return findings

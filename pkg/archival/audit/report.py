@@ -11,6 +11,7 @@ from pkg.auction.money import text_from_cents
 MOST_ROWS = 200
 
 _ITEM_HEADS = ("ITEM", "SEQ", "ARCHIVED", "DEAD", "PRICE", "PROBLEM")
+_LOST_HEADS = ("LOST", "SEQ", "USER", "AMOUNT", "EVENT")
 _LETTER_HEADS = ("LETTER", "REASON", "ITEM", "SEQ", "EVENT", "ERROR")
 
 
@@ -44,6 +45,12 @@ def as_table(findings: Findings, *, every_item: Sequence[Verdict] | None = None)
     ]
     if letters:
         parts.append(_aligned(_LETTER_HEADS, _cut(letters)))
+    lost = [
+        (each.item_id, str(each.seq), each.user_id, text_from_cents(each.cents), each.event_id)
+        for each in findings.lost
+    ]
+    if lost:
+        parts.append(_aligned(_LOST_HEADS, _cut(lost)))
     parts.append(_totals(findings))
     return "\n\n".join(parts)
 
@@ -65,6 +72,16 @@ def as_json(findings: Findings) -> str:
         "dead_letters": [
             {**letter, "created_at": letter["created_at"].isoformat()}
             for letter in findings.dead_letters
+        ],
+        "lost": [
+            {
+                "item_id": each.item_id,
+                "seq": each.seq,
+                "user_id": each.user_id,
+                "amount": text_from_cents(each.cents),
+                "event_id": each.event_id,
+            }
+            for each in findings.lost
         ],
     }
     return json.dumps(body, indent=2)
@@ -104,6 +121,11 @@ def _totals(findings: Findings) -> str:
         f"{findings.items} items, {findings.accepted} events accepted, "
         f"{findings.archived} bids archived, {findings.dead_letters_in_all} dead letters."
     )
+    if findings.lost:
+        lines.append(
+            f"{len(findings.lost)} accepted bids are lost: Redis forgot them before they reached "
+            "the stream. Only the gateways that accepted them remember."
+        )
     wrong = len(findings.failing) + len(findings.only_in_postgres) + len(findings.astray)
     lines.append(
         "Every accepted bid is accounted for." if findings.ok else f"Wrong: {wrong} of the items."

@@ -9,10 +9,12 @@ from pkg.archival.audit.auction_side import AuctionSide
 from pkg.archival.audit.verdict import Verdict, judge
 from pkg.auction.item import ItemState
 from pkg.auction.outbox import BEGINNING
+from pkg.auction.witnessed import Witnessed
 
 POLL_S = 0.25
 SETTLE_S = 5.0  # for a single item's events, after the outboxes were waited for
 MOST_LETTERS = 1000
+_KNOWN_PAGE = 1000
 
 
 @dataclass(slots=True)
@@ -30,10 +32,12 @@ class Findings:
     astray: list[str] = field(default_factory=list)
     """Items that lie in another partition of Redis than their ids say."""
     dead_letters: list[ListedLetter] = field(default_factory=list)
+    lost: list[Witnessed] = field(default_factory=list)
+    """Bids that a gateway accepted and that no store holds."""
 
     @property
     def ok(self) -> bool:
-        return not (self.failing or self.only_in_postgres or self.astray)
+        return not (self.failing or self.only_in_postgres or self.astray or self.lost)
 
 
 class Walk:
@@ -44,11 +48,13 @@ class Walk:
         self._auction = auction
         self._archive = archive
         self._tell = tell
+        self._witnessed: dict[str, Witnessed] = {}
 
     async def wait_for_outboxes(self, findings: Findings, *, wait_s: float) -> None:
         """Until every event accepted before the audit began is archived, or the time is over."""
         loop = asyncio.get_running_loop()
         began = loop.time()
+        self._witnessed = await self._auction.witnessed()  # first: they are older than the ends
         ends = await self._auction.outbox_ends()
         while True:
             marks = await self._archive.watermarks()
@@ -68,6 +74,25 @@ class Walk:
             findings.not_archived += await self._auction.entries_after(
                 name, marks.get(name, BEGINNING)
             )
+
+    async def every_witnessed(self, findings: Findings, *, settle_s: float = SETTLE_S) -> None:
+        """Names the bids that gateways accepted and the archive lacks; to be asked when the
+        outboxes were waited for. One on its way gets ``settle_s`` to arrive.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + settle_s
+        lacking = list(self._witnessed)
+        while True:
+            pages = [lacking[at : at + _KNOWN_PAGE] for at in range(0, len(lacking), _KNOWN_PAGE)]
+            known = {each for page in pages for each in await self._archive.known(page)}
+            lacking = [each for each in lacking if each not in known]
+            if not lacking or loop.time() >= deadline:
+                break
+            self._tell(f"{len(lacking)} bids that gateways remember not archived yet")
+            await asyncio.sleep(POLL_S)
+        findings.lost = sorted(
+            (self._witnessed[each] for each in lacking), key=lambda bid: (bid.item_id, bid.seq)
+        )
 
     async def every_item(
         self,

@@ -90,7 +90,7 @@ class _Restore:
         redis: Redis,
         jetstream: JetStreamContext,
     ) -> None:
-        self._postgres_url = settings.postgres_url
+        self._postgres_url = settings.postgres_target
         self._options = options
         self._redis = redis
         self._side = RedisSide(redis, partitions=settings.partitions)

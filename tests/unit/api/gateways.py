@@ -13,8 +13,8 @@ from pkg.api.optimistic import RoundCounts
 from pkg.api.prices import PriceCounts
 from pkg.auction.bid import Accepted, Bid, Outcome, Strategy, TooLow
 from pkg.auction.item import ItemState
-from pkg.runtime.health import Readiness
 from pkg.runtime.metrics import registry_of
+from pkg.runtime.readiness import Readiness
 
 
 @dataclass

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from pkg.runtime.health import metrics_page
 from pkg.runtime.metrics import Buckets, counter, gauge, labelled_counter, registry_of
+from pkg.runtime.readiness import metrics_page
 
 BOUNDS = (0.5, 1.0, 2.5, 10.0)
 

@@ -1,7 +1,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from pkg.runtime.health import Readiness, health_page, ready_page
+from pkg.runtime.readiness import Readiness, health_page, ready_page
 
 
 def test_health_looks_at_no_dependency() -> None:
