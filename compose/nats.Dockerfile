@@ -1,0 +1,6 @@
+# NATS with a store that an unprivileged user may write to: a volume takes its owner from the image.
+ARG NATS_IMAGE=nats:2-alpine
+FROM ${NATS_IMAGE}
+RUN mkdir -p /data && chown 10001:10001 /data
+USER 10001:10001
+VOLUME /data
