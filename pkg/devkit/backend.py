@@ -3,8 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
+from urllib.parse import urlsplit
 
-from pkg.devkit.system import SystemStatus
+import msgspec
+
+from pkg.devkit.errors import BadArgument
+from pkg.devkit.names import EDGE
+from pkg.devkit.system import Desired, SystemStatus
 
 Say = Callable[[str], None]
 """Takes one line of progress, as soon as it is true."""
@@ -16,8 +21,22 @@ class Options:
 
     api_port: int | None = None
     broadcast_port: int | None = None
+    edge_port: int | None = None
     bid_strategy: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+
+    def applied_to(self, desired: Desired) -> Desired:
+        asked = {
+            "api_port": self.api_port,
+            "broadcast_port": self.broadcast_port,
+            "edge_port": self.edge_port,
+            "bid_strategy": self.bid_strategy,
+        }
+        return msgspec.structs.replace(
+            desired,
+            **{name: value for name, value in asked.items() if value is not None},
+            settings={**desired.settings, **self.settings},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +85,30 @@ class Backend(Protocol):
 
     def restore(self, arguments: tuple[str, ...]) -> int:
         """The exit code of restore; it asks at this process's terminal."""
+
+
+def refuse_change(options: Options, now: SystemStatus, settings: Mapping[str, str]) -> None:
+    """Raises BadArgument unless the running system is what the options ask for."""
+    ports = {one.service: one.port for one in now.services}
+    compared = (
+        ("--api-port", options.api_port, urlsplit(now.api_url).port),
+        ("--broadcast-port", options.broadcast_port, urlsplit(now.websocket_url).port),
+        ("--edge-port", options.edge_port, ports.get(EDGE)),
+        ("--bid-strategy", options.bid_strategy, settings["BID_STRATEGY"]),
+    )
+    differs = [
+        f"{option} is {has}, not {wanted}"
+        for option, wanted, has in compared
+        if wanted is not None and wanted != has
+    ]
+    # Not their values: they may be secrets.
+    differs += [
+        f"--set {name} differs"
+        for name, value in options.settings.items()
+        if value != settings.get(name)
+    ]
+    if differs:
+        raise BadArgument(
+            f"the system is already running with other options: {', '.join(differs)}. "
+            "`bidkit down` stops it, its data stays."
+        )

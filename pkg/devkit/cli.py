@@ -15,10 +15,10 @@ from typer.core import TyperCommand
 
 from pkg.devkit import bidding, views
 from pkg.devkit.backend import Backend, Options
+from pkg.devkit.choice import BackendName, Choice
 from pkg.devkit.errors import BadArgument, BidkitError, BidRefused
 from pkg.devkit.faults.command import app as fault
-from pkg.devkit.names import API, BROADCAST, SERVICES, STORES, named, scaling
-from pkg.devkit.process.backend import ProcessBackend
+from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES, STORES, named, scaling
 from pkg.devkit.process.home import Home
 from pkg.devkit.progress import Progress
 from pkg.devkit.settings import PROJECT, DevkitSettings
@@ -37,10 +37,6 @@ app = typer.Typer(
 )
 
 
-class BackendName(StrEnum):
-    PROCESS = "process"
-
-
 class Strategy(StrEnum):
     LUA = "lua"
     OPTIMISTIC = "optimistic"
@@ -54,6 +50,9 @@ class Output(StrEnum):
 app.add_typer(fault, name="fault")
 
 ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help=", ".join(SERVICES))]
+OnOption = Annotated[
+    BackendName | None, typer.Option(help="The backend, when it is not the one that runs.")
+]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="For people or programs.")]
 
 
@@ -61,10 +60,18 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="For people
 def up(
     *,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave it running.")] = False,
-    on: Annotated[BackendName, typer.Option(help="What to run it on.")] = BackendName.PROCESS,
+    on: Annotated[
+        BackendName | None,
+        typer.Option(
+            envvar="BIDKIT_ON", help="Containers where a Docker engine answers, else processes."
+        ),
+    ] = None,
     api_port: Annotated[int | None, typer.Option(min=1, max=65535, help="8080 at first.")] = None,
     broadcast_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="8081 at first.")
+    ] = None,
+    edge_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="8000 at first; compose only.")
     ] = None,
     bid_strategy: Annotated[Strategy | None, typer.Option(help="lua at first.")] = None,
     settings: Annotated[
@@ -79,21 +86,29 @@ def up(
     options = Options(
         api_port=api_port,
         broadcast_port=broadcast_port,
+        edge_port=edge_port,
         bid_strategy=bid_strategy.value if bid_strategy else None,
         settings=dict(_setting(text) for text in settings or ()),
     )
+    backend, why = _choice().for_up(on)
+    if edge_port and backend.name == BackendName.PROCESS:
+        raise BadArgument("on processes there is no edge; leave --edge-port out.")
+    if why:
+        views.write(why)
     farewell = "./bidkit down stops it." if detach else "Ctrl-C stops it."
     with Progress(views.console(), farewell=farewell) as watcher:
-        _backend(on).up(options, detach=detach, watcher=watcher)
+        backend.up(options, detach=detach, watcher=watcher)
 
 
 @app.command()
 def down(
-    *, volumes: Annotated[bool, typer.Option("--volumes", help="Delete all data too.")] = False
+    *,
+    volumes: Annotated[bool, typer.Option("--volumes", help="Delete all data too.")] = False,
+    on: OnOption = None,
 ) -> None:
     """Stop everything, in order; the data stays unless told otherwise."""
     console = views.console()
-    _backend().down(volumes=volumes, say=lambda line: views.plain(console, line))
+    _choice().of_verb(on).down(volumes=volumes, say=lambda line: views.plain(console, line))
 
 
 @app.command()
@@ -130,7 +145,7 @@ def logs(
     last: Annotated[int, typer.Option("-n", min=0, help="Lines of each replica.")] = 50,
 ) -> None:
     """What the replicas of a service, or all of them, have said."""
-    services = (named(service),) if service else (*SERVICES, *STORES)
+    services = (named(service),) if service else (*SERVICES, *STORES, EDGE)
     for line in _backend().logs(services, last=last, follow=follow):
         views.write(f"{line.replica} | {line.text}")
 
@@ -300,11 +315,12 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _backend(on: BackendName = BackendName.PROCESS) -> Backend:
-    home = Home(DevkitSettings.read().home)
-    match on:
-        case BackendName.PROCESS:
-            return ProcessBackend(home)
+def _choice() -> Choice:
+    return Choice(Home(DevkitSettings.read().home))
+
+
+def _backend() -> Backend:
+    return _choice().of_verb()
 
 
 def _serving(service: str) -> SystemStatus:

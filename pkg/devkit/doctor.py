@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pkg.devkit.backend import Backend
+from pkg.devkit.compose import engine, images
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.process.wheels import Programs
 from pkg.devkit.system import DEFAULT_API_PORT, DEFAULT_BROADCAST_PORT
@@ -34,7 +35,7 @@ def examine(backend: Backend) -> list[Finding]:
         _program("nats-server", programs.nats_server),
         _program("postgres", lambda: programs.postgres_bin() / "postgres"),
         *_running(backend),
-        docker(),
+        *_containers(),
         _optional("terraform", "the Terraform tests"),
     ]
 
@@ -47,6 +48,23 @@ def docker() -> Finding:
     well = asked.returncode == 0 and bool(asked.stdout.strip())
     says = f"engine {asked.stdout.strip()}" if well else "no engine answers"
     return Finding("docker", well=well, says=says, needed=False)
+
+
+def _containers() -> list[Finding]:
+    found = docker()
+    if not found.well:
+        return [found]
+    try:
+        version = engine.compose_version(within_s=_ASK_WITHIN_S)
+        missing = engine.missing_images(images.needed(), within_s=_ASK_WITHIN_S)
+    except BidkitError as error:
+        return [found, Finding("docker compose", well=False, says=str(error), needed=False)]
+    says = f"lacks {', '.join(missing)}; `bidkit up` fetches them" if missing else "all are here"
+    return [
+        found,
+        Finding("docker compose", well=True, says=version, needed=False),
+        Finding("images", well=not missing, says=says, needed=False),
+    ]
 
 
 def terraform() -> Finding:

@@ -6,7 +6,7 @@ BidkitError            1  something failed; the message says what
 ├─ NotRunning          3  there is no running system to ask
 ├─ BidRefused          4  a rule of the auction refused the bid
 ├─ PortTaken           5  a port the system was asked to serve on is in use
-├─ MissingServer       6  a server's program is not on this machine
+├─ MissingServer       6  a server's program, or a Docker engine, is not on this machine
 ├─ UnusableData        7  a data directory cannot be used as it is
 └─ NotReady            8  something did not get ready in the time it was given
 
@@ -67,6 +67,6 @@ class NotReady(BidkitError):
 def error_of(exit_code: int, message: str) -> BidkitError:
     """The error another process of bidkit ended with."""
     for kind in BidkitError.__subclasses__():
-        if kind.exit_code == exit_code:
+        if vars(kind).get("exit_code") == exit_code:  # its own, none that it inherited
             return kind(message)
     return BidkitError(message)

@@ -12,6 +12,9 @@ NATS = "nats"
 POSTGRES = "postgres"
 STORES = (REDIS, NATS, POSTGRES)
 
+EDGE = "edge"
+"""The load balancer, of which backends that share a listening socket have none."""
+
 ALIASES = {"api": API, "broadcast": BROADCAST, "archival": ARCHIVAL}
 MODULES = {API: "pkg.api", BROADCAST: "pkg.broadcast", ARCHIVAL: "pkg.archival"}
 
@@ -19,10 +22,10 @@ MOST_REPLICAS = 32
 
 
 def named(text: str) -> str:
-    """The service or store that `text` names, by its name or an alias."""
+    """The service, store or edge that `text` names, by its name or an alias."""
     name = ALIASES.get(text, text)
-    if name not in (*SERVICES, *STORES):
-        known = ", ".join((*SERVICES, *STORES))
+    if name not in (*SERVICES, *STORES, EDGE):
+        known = ", ".join((*SERVICES, *STORES, EDGE))
         raise BadArgument(f"there is no service {text!r}; there are {known}.")
     return name
 
@@ -33,6 +36,8 @@ def scaling(text: str) -> tuple[str, int]:
     name = named(service)
     if not equals:
         raise BadArgument(f"{text!r} lacks a number of replicas; write {name}=2.")
+    if name == EDGE:
+        raise BadArgument(f"there is one {EDGE} and it cannot be scaled; it can be restarted.")
     if name in STORES:
         raise BadArgument(f"{name} is a store and cannot be scaled; it can be restarted.")
     if not number.isascii() or not number.isdigit() or int(number) > MOST_REPLICAS:

@@ -2,10 +2,12 @@
 
 import msgspec
 
+from pkg.devkit.errors import BadArgument
 from pkg.devkit.names import SERVICES
 
 DEFAULT_API_PORT = 8080
 DEFAULT_BROADCAST_PORT = 8081
+DEFAULT_EDGE_PORT = 8000
 DEFAULT_STRATEGY = "lua"
 
 
@@ -18,6 +20,9 @@ class Desired(msgspec.Struct, frozen=True):
 
     api_port: int = DEFAULT_API_PORT
     broadcast_port: int = DEFAULT_BROADCAST_PORT
+    edge_port: int = DEFAULT_EDGE_PORT
+    """Of the load balancer, where the backend has one."""
+
     bid_strategy: str = DEFAULT_STRATEGY
     replicas: dict[str, int] = msgspec.field(default_factory=_one_each)
     settings: dict[str, str] = msgspec.field(default_factory=dict)
@@ -30,11 +35,12 @@ class Desired(msgspec.Struct, frozen=True):
 class ReplicaStatus(msgspec.Struct, frozen=True):
     name: str
     phase: str
-    """starting, ready, unready, stopping or waiting (to be started again)."""
+    """starting, ready, unready, stopping, waiting (to be started again) or stopped (by hand)."""
 
     ready: bool
     restarts: int
     pid: int | None = None
+    host: str = "127.0.0.1"
     port: int | None = None
     """Of a service: where this very replica answers for its health. Of a store: its port."""
 
@@ -45,12 +51,13 @@ class ReplicaStatus(msgspec.Struct, frozen=True):
     """What keeps it from being ready, or how it last ended."""
 
     log: str | None = None
+    """A file, or the command that shows it."""
 
 
 class ServiceStatus(msgspec.Struct, frozen=True):
     service: str
     kind: str
-    """service or store."""
+    """service, store or edge."""
 
     ready: int
     desired: int
@@ -70,4 +77,8 @@ class SystemStatus(msgspec.Struct, frozen=True):
         return all(one.ready >= one.desired for one in self.services)
 
     def of(self, service: str) -> ServiceStatus:
-        return next(one for one in self.services if one.service == service)
+        """Raises BadArgument for a part that this backend does without."""
+        for one in self.services:
+            if one.service == service:
+                return one
+        raise BadArgument(f"on {self.backend} there is no {service}.")

@@ -89,7 +89,9 @@ def _replica(replica: ReplicaStatus, service: ServiceStatus) -> Table:
     if replica.why:
         about.add_row("  because", replica.why)
     if service.kind == "service":
-        about.add_row("  health", f"http://127.0.0.1:{replica.port}/ready (and /health, /metrics)")
+        about.add_row(
+            "  health", f"http://{replica.host}:{replica.port}/ready (and /health, /metrics)"
+        )
     about.add_row("  process", f"{pid}, up {age}, restarted {replica.restarts} times")
     about.add_row("  uses", f"{cpu} of a core, {memory}")
     about.add_row("  log", replica.log or _DASH)

@@ -17,11 +17,22 @@ class Letter(msgspec.Struct, frozen=True):
     error: str
 
 
+class LostBid(msgspec.Struct, frozen=True):
+    item_id: str
+    event_id: str
+    amount: str
+
+    @property
+    def cents(self) -> int:
+        return int(self.amount.replace(".", ""))
+
+
 class Findings(msgspec.Struct, frozen=True):
     failing: list[FailingItem]
     only_in_postgres: list[str]
     dead_letters: list[Letter]
     dead_letters_in_all: int
+    lost: list[LostBid]
 
     @property
     def items(self) -> set[str]:
@@ -41,5 +52,5 @@ class Findings(msgspec.Struct, frozen=True):
         return (
             f"{len(self.failing)} items fail ({'; '.join(first) or 'none'}), "
             f"{len(self.only_in_postgres)} are only in PostgreSQL, "
-            f"{self.dead_letters_in_all} dead letters"
+            f"{self.dead_letters_in_all} dead letters, {len(self.lost)} lost bids are named"
         )

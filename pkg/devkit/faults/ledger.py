@@ -16,10 +16,7 @@ class Kept(NamedTuple):
 
 
 DOCUMENTED_503 = frozenset(
-    {
-        *("redis_unavailable", "redis_recovering", "busy", "outbox_full", "outcome_unknown"),
-        *("not_replicated",),
-    }
+    {"redis_unavailable", "redis_recovering", "busy", "outbox_full", "outcome_unknown"}
 )
 
 

@@ -7,6 +7,9 @@ import msgspec
 
 from pkg.devkit.faults.scene import Scene
 
+UNKNOWN = "outcome_unknown"
+REDIS_AWAY = frozenset({"redis_unavailable", "redis_recovering", UNKNOWN})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -22,6 +25,9 @@ class Row:
     archivers: int = 1
     clock_off_s: float = 0.0
     """Of one gateway."""
+    may_fail: frozenset[str] = frozenset()
+    """What the fault may cost bidders: codes of 503, and `no connection`. Any other fails the row.
+    """
     may_lose: bool = False
     """A store forgot what no other store held: loss and conflicts are counted, not forbidden, and
     the audit has to tell of a conflict."""

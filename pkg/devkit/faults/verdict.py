@@ -4,7 +4,7 @@ from pkg.devkit.faults.archive import Comparison, compare
 from pkg.devkit.faults.bidders import STRATEGIES
 from pkg.devkit.faults.findings import Findings
 from pkg.devkit.faults.ledger import Ledger
-from pkg.devkit.faults.row import Result, Row
+from pkg.devkit.faults.row import UNKNOWN, Result, Row
 from pkg.devkit.faults.scene import Scene
 from pkg.devkit.faults.viewers import Seen
 
@@ -15,7 +15,7 @@ _SHOWN = 5
 async def judge(row: Row, scene: Scene, result: Result) -> None:
     """To be asked when the load has ended and the outboxes had their time to drain."""
     seen = scene.viewers.seen()
-    result.problems += [*_answers(scene.ledger), *_viewers(seen)]
+    result.problems += [*_answers(scene.ledger), *_costs(row, scene.ledger), *_viewers(seen)]
     result.problems += [
         f"{replica.name} logged a traceback: a failure that nobody foresaw"
         for replica in scene.services.all
@@ -57,6 +57,15 @@ def _answers(ledger: Ledger) -> list[str]:
     return [f"an answer against the contract: {defect}" for defect in defects[:_SHOWN]]
 
 
+def _costs(row: Row, ledger: Ledger) -> list[str]:
+    costs = {**ledger.failed, **({UNKNOWN: len(ledger.unknown)} if ledger.unknown else {})}
+    return [
+        f"{count} bids failed with {code}, which this fault must not cost"
+        for code, count in sorted(costs.items())
+        if code not in row.may_fail
+    ]
+
+
 def _viewers(seen: Seen) -> list[str]:
     problems = []
     if seen.unrepaired:
@@ -72,9 +81,24 @@ def _allowed_loss(scene: Scene, result: Result, comparison: Comparison, findings
     """Counted; and what any store could know of, the audit has to name."""
     if comparison.lost:
         scene.note(
-            f"{len(comparison.lost)} accepted bids were lost: no store held them any more. Only "
-            "their bidders know, so the audit cannot name them."
+            f"{len(comparison.lost)} accepted bids were lost: no store held them any more. "
+            f"The audit named {len(findings.lost)}."
         )
+        if not result.audit:
+            result.problems.append("the audit is content although accepted bids are lost")
+    named, lost = {each.event_id for each in findings.lost}, set(comparison.lost)
+    if unnamed_bids := lost - named:
+        shown = ", ".join(sorted(unnamed_bids)[:_SHOWN])
+        result.problems.append(f"the audit does not name {len(unnamed_bids)} lost bids: {shown}")
+    # A gateway may have sent a 201 that never reached its bidder.
+    unheard = {
+        each.event_id
+        for each in findings.lost
+        if (each.item_id, each.cents) in scene.ledger.unknown
+    }
+    if kept := named - lost - unheard:
+        shown = ", ".join(sorted(kept)[:_SHOWN])
+        result.problems.append(f"the audit names {len(kept)} bids that are not lost: {shown}")
     if result.audit:
         scene.note(f"The audit ends with 1: {findings.summary}.")
     if not comparison.conflicts:

@@ -7,12 +7,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 import msgspec
 
-from pkg.devkit.backend import LogLine, Options, Say, Watcher
-from pkg.devkit.errors import BadArgument, BidkitError, NotReady, NotRunning, error_of
+from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
+from pkg.devkit.errors import BidkitError, NotReady, NotRunning, error_of
 from pkg.devkit.names import ARCHIVAL
 from pkg.devkit.process import logs
 from pkg.devkit.process.control import Control, forget_supervisor
@@ -23,11 +22,11 @@ from pkg.devkit.process.serve import AlreadyRunning, Failure, serve
 from pkg.devkit.process.servers import delete_tree
 from pkg.devkit.process.supervisor import Supervisor
 from pkg.devkit.process.workloads import service_command, service_environment
+from pkg.devkit.readiness import is_settled
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.system import SystemStatus
 
 READY_WITHIN_S = 90.0
-HOPELESS_RESTARTS = 3
 STOPPED_WITHIN_S = 90.0
 _LOOK_EVERY_S = 0.05
 
@@ -47,8 +46,8 @@ class ProcessBackend:
                 asyncio.run(self._foreground(options, watcher))
                 return
         except AlreadyRunning:
-            self._refuse_change(options)
             now = self._control.status()
+            refuse_change(options, now, self._control.environment())
             if now.ready:
                 watcher.already(now)
                 return
@@ -156,45 +155,14 @@ class ProcessBackend:
             ) from error
 
     def _settled(self, now: SystemStatus, watcher: Watcher, deadline: float) -> bool:
-        watcher.status(now)
-        if now.ready:
-            watcher.ready(now)
-            return True
-        for service in now.services:
-            for replica in service.replicas:
-                hopeless = replica.restarts >= HOPELESS_RESTARTS or time.monotonic() > deadline
-                if hopeless and not replica.ready:
-                    last = logs.tail(self._home.log(replica.name), 1)
-                    said = f' Its log ends with "{last[0]}".' if last else ""
-                    raise NotReady(
-                        f"{replica.name} does not get ready: {replica.why or replica.phase}.{said} "
-                        f"`bidkit logs {service.service}` shows the rest."
-                    )
-        return False
+        if not is_settled(now, watcher, deadline=deadline, last_words=self._last_words):
+            return False
+        watcher.ready(now)
+        return True
 
-    def _refuse_change(self, options: Options) -> None:
-        now, settings = self._control.status(), self._control.environment()
-        compared = (
-            ("--api-port", options.api_port, urlsplit(now.api_url).port),
-            ("--broadcast-port", options.broadcast_port, urlsplit(now.websocket_url).port),
-            ("--bid-strategy", options.bid_strategy, settings["BID_STRATEGY"]),
-        )
-        differs = [
-            f"{option} is {has}, not {wanted}"
-            for option, wanted, has in compared
-            if wanted is not None and wanted != has
-        ]
-        # Not their values: they may be secrets.
-        differs += [
-            f"--set {name} differs"
-            for name, value in options.settings.items()
-            if value != settings.get(name)
-        ]
-        if differs:
-            raise BadArgument(
-                f"the system is already running with other options: {', '.join(differs)}. "
-                "`bidkit down` stops it, its data stays."
-            )
+    def _last_words(self, replica: str) -> str | None:
+        last = logs.tail(self._home.log(replica), 1)
+        return last[0] if last else None
 
     def _stop(self, say: Say) -> bool:
         with self._home.lock() as ours:

@@ -153,4 +153,5 @@ def listen(service: str, port: int) -> socket.socket:
 _PORT_OPTIONS = {
     "api-gateway": "--api-port 18080",
     "broadcast-service": "--broadcast-port 18081",
+    "edge": "--edge-port 18000",
 }

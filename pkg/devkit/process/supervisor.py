@@ -37,7 +37,7 @@ class Supervisor:
         self._hurry = Hurry(asyncio.Event())
         self._stop = asyncio.Event()
         self._event = event
-        self._desired = _with(load(home.desired, Desired) or Desired(), options)
+        self._desired = options.applied_to(load(home.desired, Desired) or Desired())
         self._ports = Ports()
         self._records = Records(home.processes)
         self._servers: dict[str, Server] = {}
@@ -204,19 +204,6 @@ class Supervisor:
     def _everything(self) -> tuple[Replica, ...]:
         ours = (replica for fleet in self._fleets.values() for replica in fleet.replicas)
         return (*ours, *self._stores.values())
-
-
-def _with(desired: Desired, options: Options) -> Desired:
-    asked = {
-        "api_port": options.api_port,
-        "broadcast_port": options.broadcast_port,
-        "bid_strategy": options.bid_strategy,
-    }
-    return msgspec.structs.replace(
-        desired,
-        **{name: value for name, value in asked.items() if value is not None},
-        settings={**desired.settings, **options.settings},
-    )
 
 
 def _store_status(name: str, store: Replica | None, port: int) -> ServiceStatus:

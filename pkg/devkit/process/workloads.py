@@ -71,11 +71,12 @@ class ServiceWorkload:
         self._listener = listener
         self._settings = settings
         self._admin = socket.create_server(("127.0.0.1", 0), backlog=64)
+        # A closed socket has no name, and somebody may ask for the status just then.
+        self._port: int = self._admin.getsockname()[1]
 
     @property
     def port(self) -> int:
-        port: int = self._admin.getsockname()[1]
-        return port
+        return self._port
 
     def launch(self) -> Launch:
         addresses = {"ADMIN_ADDR": f"fd:{self._admin.fileno()}"}

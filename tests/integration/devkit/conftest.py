@@ -12,12 +12,15 @@ from typing import Any
 import psutil
 import pytest
 
+from pkg.devkit.compose.place import Place
 from tests.integration.providers import free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
 
-BACKENDS = ("process",)
-"""What is promised of one backend is promised of all."""
+BACKENDS = tuple(os.environ.get("TEST_BACKENDS", "process").split(","))
+"""What is promised of one backend is promised of all; the tests of `backends` run on these."""
+
+_BUILT_WITHIN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Ran:
 class Bidkit:
     def __init__(self, home: Path, *, backend: str) -> None:
         self.home = home
-        self.api_port, self.broadcast_port = free_ports(2)
+        self.api_port, self.broadcast_port, self.edge_port = free_ports(3)
         self.backend = backend
 
     def __call__(self, *arguments: str, within_s: float = 60.0) -> Ran:
@@ -52,11 +55,23 @@ class Bidkit:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(ROOT), "BIDKIT_HOME": str(self.home)}
+        return {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "BIDKIT_HOME": str(self.home),
+            "BIDKIT_ON": self.backend,
+        }
+
+    @property
+    def ports(self) -> list[str]:
+        """Of its own, so that systems can be tested beside each other."""
+        ports = [f"--api-port={self.api_port}", f"--broadcast-port={self.broadcast_port}"]
+        edge = [f"--edge-port={self.edge_port}"] if self.backend == "compose" else []
+        return [*ports, *edge]
 
     def up(self, *arguments: str) -> Ran:
-        ports = (f"--api-port={self.api_port}", f"--broadcast-port={self.broadcast_port}")
-        return self("up", "-d", f"--on={self.backend}", *ports, *arguments)
+        # The first one on compose builds the images.
+        return self("up", "-d", *self.ports, *arguments, within_s=_BUILT_WITHIN_S)
 
     def started(self, *arguments: str) -> None:
         ran = self.up(*arguments)
@@ -72,9 +87,12 @@ class Bidkit:
         return {replica["pid"] for replica in self.get(service)["replicas"]}
 
     def processes(self) -> list[psutil.Process]:
-        """All of them: what runs, what they started, and the supervisor."""
-        recorded = json.loads((self.home / "processes.json").read_text())
-        pids = [one["pid"] for one in recorded] + [self.supervisor]
+        """All of them: what runs, what they started, and the supervisor if there is one."""
+        ran = self("get", "-o", "json")
+        services = json.loads(ran.out)["services"] if ran.code == 0 else []
+        pids = [one["pid"] for service in services for one in service["replicas"] if one["pid"]]
+        if self.backend == "process":
+            pids.append(self.supervisor)
         parents = [psutil.Process(pid) for pid in pids]
         return [*parents, *(child for one in parents for child in one.children(recursive=True))]
 
@@ -87,9 +105,36 @@ class Bidkit:
     def api_url(self) -> str:
         return f"http://127.0.0.1:{self.api_port}"
 
+    @property
+    def project(self) -> str:
+        """What compose calls the system of this home."""
+        return Place(self.home).project
+
     def logs(self) -> str:
+        if self.backend == "compose":
+            return self("logs", "-n", "20").out
         logs = sorted((self.home / "logs").glob("*.log"))
         return "\n".join(f"=== {log.name} ===\n{log.read_text()[-2000:]}" for log in logs)
+
+    def inspect(self, service: str) -> list[dict[str, Any]]:
+        """The containers of a service, as Docker describes them."""
+        ids = docker(
+            *("ps", "-aq", "--filter", f"label=com.docker.compose.project={self.project}"),
+            *("--filter", f"label=com.docker.compose.service={service}"),
+        ).split()
+        found: list[dict[str, Any]] = json.loads(docker("inspect", *ids)) if ids else []
+        return found
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.run(
+        ("docker", *arguments), capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Less those that ended and that nobody has asked about yet."""
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.fixture(scope="module", params=BACKENDS)

@@ -12,6 +12,7 @@ from pkg.devkit.names import named, scaling
         ("archival", "archival-worker"),
         ("api-gateway", "api-gateway"),
         ("redis", "redis"),
+        ("edge", "edge"),
     ],
 )
 def test_a_service_answers_to_its_name_and_its_alias(text: str, name: str) -> None:
@@ -37,3 +38,8 @@ def test_a_number_of_replicas_that_makes_no_sense_is_refused(text: str) -> None:
 def test_a_store_cannot_be_scaled() -> None:
     with pytest.raises(BadArgument, match="redis is a store and cannot be scaled"):
         scaling("redis=2")
+
+
+def test_there_is_one_edge() -> None:
+    with pytest.raises(BadArgument, match="there is one edge and it cannot be scaled"):
+        scaling("edge=2")

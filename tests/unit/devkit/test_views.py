@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from pkg.devkit import views
+from pkg.devkit.errors import BadArgument
 from pkg.devkit.system import ReplicaStatus, ServiceStatus, SystemStatus
 
 
@@ -92,3 +93,8 @@ def test_json_has_what_the_table_has() -> None:
 )
 def test_durations_show_their_two_largest_units(seconds: float, text: str) -> None:
     assert views.duration(seconds) == text
+
+
+def test_a_part_that_a_backend_does_without_is_said_to_be_missing() -> None:
+    with pytest.raises(BadArgument, match="on process there is no edge"):
+        system(service(replica("api-gateway-1"), desired=1)).of("edge")

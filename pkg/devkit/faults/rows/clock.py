@@ -1,5 +1,8 @@
 """Faults of time."""
 
+import time
+import uuid
+
 from pkg.devkit.faults.row import Row
 from pkg.devkit.faults.scene import Scene
 
@@ -8,6 +11,15 @@ HOUR_S = 3600.0
 
 async def _off(scene: Scene) -> None:
     await scene.hold(10, short_s=3)
+    soon_ms = (time.time() + HOUR_S / 2) * 1000
+    ahead = sum(_made_at_ms(event_id) > soon_ms for event_id in scene.ledger.accepted)
+    scene.note(f"{ahead} accepted bids were made half an hour ahead or more.")
+    scene.require(ahead, "no gateway's clock was ahead")
+
+
+def _made_at_ms(event_id: str) -> int:
+    """By the gateway's clock: the first 48 bits of a UUIDv7 (RFC 9562)."""
+    return uuid.UUID(event_id).int >> 80
 
 
 ROWS = (

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from pkg.devkit.faults.row import Row
+from pkg.devkit.faults.row import REDIS_AWAY, Row
 from pkg.devkit.faults.scene import Scene
 
 
@@ -32,5 +32,6 @@ ROWS = (
         name="redis-and-relay-killed",
         expects="Bids get 503 until Redis is back and another gateway has taken the lease.",
         fault=_redis_and_relay,
+        may_fail=REDIS_AWAY | {"no connection"},
     ),
 )

@@ -10,10 +10,9 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
 import pytest
 
-from tests.integration.devkit.conftest import Bidkit
+from tests.integration.devkit.conftest import Bidkit, alive
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
@@ -29,9 +28,10 @@ async def test_a_closed_terminal_stops_everything_in_order(bidkit: Bidkit) -> No
         await until(lambda: foreground.poll() is not None, within_s=30)
     assert foreground.returncode == 0
     assert alive(processes) == []
-    said = (bidkit.home / "logs" / "supervisor.log").read_text()
-    assert "stopping everything, in order" in said
-    assert "hurrying" not in said
+    if bidkit.backend == "process":
+        said = (bidkit.home / "logs" / "supervisor.log").read_text()
+        assert "stopping everything, in order" in said
+        assert "hurrying" not in said
 
 
 async def test_down_stops_a_system_whose_terminal_is_gone(bidkit: Bidkit) -> None:
@@ -49,9 +49,8 @@ async def test_down_stops_a_system_whose_terminal_is_gone(bidkit: Bidkit) -> Non
 
 
 def test_a_reader_that_has_seen_enough_stops_everything_in_order(bidkit: Bidkit) -> None:
-    ports = (f"--api-port={bidkit.api_port}", f"--broadcast-port={bidkit.broadcast_port}")
     with subprocess.Popen(
-        bidkit.command("up", *ports),
+        bidkit.command("up", *bidkit.ports),
         env=bidkit.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -81,9 +80,8 @@ def in_a_terminal(
         if controlling:
             fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
-    ports = (f"--api-port={bidkit.api_port}", f"--broadcast-port={bidkit.broadcast_port}")
     foreground = subprocess.Popen(
-        bidkit.command("up", *ports),
+        bidkit.command("up", *bidkit.ports),
         env={**bidkit.environment, "TERM": "xterm"},
         stdin=slave,
         stdout=slave,
@@ -111,8 +109,3 @@ def all_ready(bidkit: Bidkit) -> bool:
     if ran.code:
         return False
     return all(one["ready"] == one["desired"] for one in json.loads(ran.out)["services"])
-
-
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Less those that ended and that nobody has asked about yet."""
-    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

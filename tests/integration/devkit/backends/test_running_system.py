@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Awaitable
 
 import aiohttp
 import pytest
@@ -15,13 +16,15 @@ from tests.waiting import until
 pytestmark = pytest.mark.timeout(180)
 
 SERVICES = ["api-gateway", "broadcast-service", "archival-worker", "redis", "nats", "postgres"]
+PARTS = {"process": SERVICES, "compose": [*SERVICES, "edge"]}
+LOGS = {"process": "api-gateway-1.log", "compose": "-api-gateway-1"}
 
 
 def test_get_shows_everything_for_programs(running: Bidkit) -> None:
     ran = running("get", "-o", "json")
 
     status = json.loads(ran.out)
-    assert [one["service"] for one in status["services"]] == SERVICES
+    assert [one["service"] for one in status["services"]] == PARTS[running.backend]
     assert all(one["ready"] == one["desired"] >= 1 for one in status["services"])
     (api,) = (one for one in status["services"] if one["service"] == "api-gateway")
     assert api["port"] == running.api_port
@@ -36,7 +39,7 @@ def test_get_shows_everything_for_people(running: Bidkit) -> None:
 
     head, *rows = (line.split() for line in ran.out.splitlines())
     assert head == ["SERVICE", "READY", "RESTARTS", "PORT", "PID", "CPU", "MEMORY", "AGE"]
-    assert [row[:2] for row in rows] == [[name, "1/1"] for name in SERVICES]
+    assert [row[:2] for row in rows] == [[name, "1/1"] for name in PARTS[running.backend]]
 
 
 def test_describe_says_where_to_look(running: Bidkit) -> None:
@@ -45,7 +48,7 @@ def test_describe_says_where_to_look(running: Bidkit) -> None:
     assert f"port      {running.api_port}" in ran.out
     assert "/ready (and /health, /metrics)" in ran.out
     assert "setting   BID_STRATEGY=lua" in ran.out
-    assert "api-gateway-1.log" in ran.out
+    assert LOGS[running.backend] in ran.out
 
 
 def test_a_bid_is_accepted_seen_and_archived(running: Bidkit) -> None:
@@ -92,14 +95,43 @@ def test_logs_name_the_replica(running: Bidkit) -> None:
     assert all(line.startswith("redis | ") for line in lines)
 
 
+async def test_followed_logs_go_on_with_a_new_replica(running: Bidkit) -> None:
+    following = await asyncio.create_subprocess_exec(
+        *running.command("logs", "api", "-f", "-n", "1"),
+        env=running.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert following.stdout is not None
+    old = {replica["name"] for replica in running.get("api-gateway")["replicas"]}
+    first = await asyncio.wait_for(following.stdout.readline(), timeout=10)
+    await asyncio.to_thread(running, "scale", "api=2")
+    new = {replica["name"] for replica in running.get("api-gateway")["replicas"]} - old
+
+    async def speaker() -> str:
+        assert following.stdout is not None
+        return (await following.stdout.readline()).decode().partition(" | ")[0]
+
+    await until(lambda: _is_among(speaker(), new), within_s=20)
+    following.send_signal(signal.SIGINT)
+    _, complaints = await following.communicate()
+    assert first.decode().partition(" | ")[0] in old
+    assert (following.returncode, complaints) == (130, b"")
+    running("scale", "api=1")
+
+
+async def _is_among(speaker: Awaitable[str], names: set[str]) -> bool:
+    return await speaker in names
+
+
 def test_services_scale_up_and_down(running: Bidkit) -> None:
-    up = running("scale", "api-gateway=2", "broadcast=2")
+    up = running("scale", "api-gateway=3", "broadcast=2")
     grown = running.get("api-gateway")
     down = running("scale", "api=1", "broadcast=1")
     shrunk = running.get("api-gateway")
 
     assert (up.code, down.code) == (0, 0)
-    assert (grown["ready"], grown["desired"], shrunk["ready"], shrunk["desired"]) == (2, 2, 1, 1)
+    assert (grown["ready"], grown["desired"], shrunk["ready"], shrunk["desired"]) == (3, 3, 1, 1)
 
 
 async def test_what_crashes_is_started_again_and_counted(running: Bidkit) -> None:
@@ -113,15 +145,16 @@ async def test_what_crashes_is_started_again_and_counted(running: Bidkit) -> Non
     await until(lambda: running.get("archival-worker")["ready"] == 1, within_s=15)
 
 
-async def test_a_rolling_restart_of_two_replicas_fails_no_request(running: Bidkit) -> None:
-    running("scale", "api=2")
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_a_rolling_restart_fails_no_request(running: Bidkit, replicas: int) -> None:
+    running("scale", f"api={replicas}")
     before = running.pids("api-gateway")
     answered, failures, done = 0, list[str](), asyncio.Event()
 
     async def client(user: str) -> None:
         # Bids, for the client library repeats by itself what is idempotent.
         nonlocal answered
-        url = f"{running.api_url}/api/v1/items/{user}/bid"
+        url = f"{running.api_url}/api/v1/items/{user}-{replicas}/bid"
         async with aiohttp.ClientSession() as session:
             while not done.is_set():
                 answered += 1
@@ -144,7 +177,7 @@ async def test_a_rolling_restart_of_two_replicas_fails_no_request(running: Bidki
 
     assert (ran.code, failures) == (0, [])
     after = running.pids("api-gateway")
-    assert len(after) == 2
+    assert len(after) == replicas
     assert not before & after
     running("scale", "api=1")
 
@@ -184,7 +217,7 @@ def test_a_store_has_no_settings_and_a_service_its_own(running: Bidkit) -> None:
     redis, broadcast = running("describe", "redis").out, running("describe", "broadcast").out
 
     assert "setting" not in redis
-    assert "setting   REDIS_URL=" in broadcast
+    assert "setting   NATS_URL=" in broadcast
     assert "POSTGRES_URL" not in broadcast
 
 
@@ -239,3 +272,13 @@ def test_what_makes_no_sense_is_said_in_a_sentence(
     assert ran.code == 2
     assert sentence in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+def test_the_other_backend_is_refused_while_this_one_runs(running: Bidkit) -> None:
+    (other,) = {"process", "compose"} - {running.backend}
+
+    ran = running("up", "-d", f"--on={other}")
+
+    assert ran.code == 1
+    assert f"the system of this home runs on {running.backend}, not {other}" in ran.err
+    assert running.get("api-gateway")["ready"] == 1

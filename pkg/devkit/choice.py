@@ -1,0 +1,96 @@
+"""Which backend a verb means: the one that runs this home's system, else the one chosen for it."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+
+from pkg.devkit.backend import Backend
+from pkg.devkit.compose import engine
+from pkg.devkit.compose.availability import obstacle
+from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.project import COMPOSE_FILE
+from pkg.devkit.errors import BidkitError
+from pkg.devkit.process.backend import ProcessBackend
+from pkg.devkit.process.home import Home
+
+
+class BackendName(StrEnum):
+    PROCESS = "process"
+    COMPOSE = "compose"
+
+
+class Choice:
+    """Of a home, which remembers in its file `backend` what it was last run on."""
+
+    def __init__(self, home: Home, *, compose_file: Path = COMPOSE_FILE) -> None:
+        self._home = home
+        self._compose_file = compose_file
+        self._file = home.folder / "backend"
+        self._place = Place(home.folder)
+
+    def named(self, name: BackendName) -> Backend:
+        match name:
+            case BackendName.PROCESS:
+                return ProcessBackend(self._home)
+            case BackendName.COMPOSE:
+                return ComposeBackend(self._home)
+
+    def of_verb(self, asked: BackendName | None = None) -> Backend:
+        """For what is done to a system that is there, or was."""
+        return self.named(asked or self._marked() or self._last or BackendName.PROCESS)
+
+    def for_up(self, asked: BackendName | None) -> tuple[Backend, str | None]:
+        """The backend, and why when nobody asked for it.
+
+        Raises BidkitError when the home's system runs on another one.
+        """
+        running = self._running()
+        if running:
+            if asked not in {None, running}:
+                raise BidkitError(
+                    f"the system of this home runs on {running}, not {asked}; "
+                    "`bidkit down` stops it, its data stays there."
+                )
+            return self.named(running), None
+        if asked:
+            return self._chosen(asked), None
+        hindered = obstacle(self._compose_file)
+        name = BackendName.PROCESS if hindered else BackendName.COMPOSE
+        reason = f"as {hindered}" if hindered else "as a Docker engine answers"
+        if self._last not in {None, name}:
+            reason += f"; it last ran on {self._last}, where its data stays"
+        return self._chosen(name), f"Running on {name}, {reason}."
+
+    def _chosen(self, name: BackendName) -> Backend:
+        self._home.folder.mkdir(parents=True, exist_ok=True)
+        writing = self._file.with_name(f".backend.{os.getpid()}")
+        writing.write_text(f"{name}\n")
+        writing.replace(self._file)
+        return self.named(name)
+
+    @property
+    def _last(self) -> BackendName | None:
+        try:
+            return BackendName(self._file.read_text().strip())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _marked(self) -> BackendName | None:
+        if self._place.running.exists():
+            return BackendName.COMPOSE
+        return BackendName.PROCESS if self._home.supervisor.exists() else None
+
+    def _running(self) -> BackendName | None:
+        """What really runs: a marker may outlive its system, such as when an engine was lost."""
+        if self._home.folder.exists():
+            with self._home.lock() as free:
+                if not free:
+                    return BackendName.PROCESS
+        if self._place.running.exists():
+            try:
+                if engine.containers(self._place.project):
+                    return BackendName.COMPOSE
+            except BidkitError:
+                return None
+        return None

@@ -1,0 +1,42 @@
+"""Whether compose can run the system here, found out quickly."""
+
+import subprocess
+from pathlib import Path
+
+from pkg.devkit.compose import engine, images
+from pkg.devkit.compose.project import COMPOSE_FILE
+from pkg.devkit.errors import BidkitError
+
+LOOK_WITHIN_S = 2.0
+
+
+def obstacle(compose_file: Path = COMPOSE_FILE) -> str | None:
+    """What keeps compose from running the system; None when nothing does."""
+    if not compose_file.exists():
+        return f"this checkout has no {compose_file.name}"
+    try:
+        engine.engine_version(within_s=LOOK_WITHIN_S)
+    except BidkitError:
+        return "no Docker engine answers"
+    try:
+        engine.compose_version(within_s=LOOK_WITHIN_S)
+        missing = engine.missing_images(images.needed(), within_s=LOOK_WITHIN_S)
+    except engine.NoEngine:
+        return "docker has no compose plugin"
+    # One stands for all: they come from one registry.
+    if missing and not _in_reach(missing[0]):
+        return f"there is no image {missing[0]} here and no registry in reach that has it"
+    return None
+
+
+def _in_reach(image: str) -> bool:
+    try:
+        asked = subprocess.run(
+            ("docker", "manifest", "inspect", image),
+            capture_output=True,
+            timeout=LOOK_WITHIN_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.returncode == 0

@@ -1,0 +1,299 @@
+"""The compose backend: what bidkit's verbs come to with containers.
+
+There is no supervisor: Docker restarts what ends, compose knows what belongs to the system, and
+each verb looks for itself. A lock in the home keeps them out of each other's way.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+import msgspec
+
+from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
+from pkg.devkit.compose import engine, logs
+from pkg.devkit.compose.changes import changes
+from pkg.devkit.compose.container import Container
+from pkg.devkit.compose.fleet import Fleet
+from pkg.devkit.compose.interrupt import Interrupt, interrupts
+from pkg.devkit.compose.oneoff import run_once
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.project import ComposeFailed
+from pkg.devkit.compose.stack import LOOK_EVERY_S, Stack, during
+from pkg.devkit.compose.status import system_of
+from pkg.devkit.compose.usage import usage
+from pkg.devkit.errors import BidkitError, NotReady, NotRunning
+from pkg.devkit.names import ARCHIVAL
+from pkg.devkit.process.home import Home
+from pkg.devkit.readiness import is_settled
+from pkg.devkit.system import SystemStatus
+
+READY_WITHIN_S = 120.0
+STARTED_WITHIN_S = 1200.0
+"""What another `up` may take, which may have to fetch and build images."""
+
+_WATCH_EVERY_S = 1.0
+_TRY_AGAIN_AFTER_S = 1.0
+_IS_OURS, _WAS_RUNNING, _WAS_READY = "ours", "running", "ready"
+
+
+class ComposeBackend:
+    name: ClassVar[str] = "compose"
+
+    def __init__(self, home: Home) -> None:
+        self._place = Place(home.folder)
+        self._process_home = home
+        self._stack = Stack(self._place)
+        self._ours = False
+        """Whether this very process started what runs."""
+
+    def up(self, options: Options, *, detach: bool, watcher: Watcher) -> None:
+        engine.engine_version()
+        engine.compose_version()
+        if detach:
+            if self._come_up(options, watcher) is not _WAS_READY:
+                self._see_ready(watcher)
+            return
+        with interrupts() as interrupt:
+            self._foreground(options, watcher, interrupt)
+
+    def down(self, *, volumes: bool, say: Say) -> None:
+        was_running = self._stop(say)
+        say("Everything is stopped." if was_running else "Nothing was running.")
+        if volumes:
+            with self._locked():
+                if self._place.running.exists():
+                    raise BidkitError(
+                        "somebody has just started the system again; nothing deleted."
+                    )
+                some = self._stack.has_data()
+                if some:
+                    self._stack.project.down(volumes=True)
+                self._stack.forget()
+            say("All data is deleted." if some else "There was no data to delete.")
+
+    def status(self) -> SystemStatus:
+        found = self._running()
+        used = usage({one.id: one.pid for one in found if one.pid})
+        return system_of(found, self._stack.desired, used)
+
+    def settings(self) -> dict[str, str]:
+        self._running()
+        return self._stack.settings()
+
+    def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
+        self._running()
+        with self._operation():
+            desired = self._stack.desired
+            wanted = {**desired.replicas, **replicas}
+            self._stack.remember(msgspec.structs.replace(desired, replicas=wanted))
+            for service, number in replicas.items():
+                self._fleet(service).scale(number, say=say)
+
+    def restart(self, service: str, *, say: Say) -> None:
+        self._running()
+        with self._operation():
+            self._fleet(service).restart(say=say)
+
+    def logs(self, services: tuple[str, ...], *, last: int, follow: bool) -> Iterator[LogLine]:
+        self._running()
+        return logs.read(self._stack.project, services, last=last, follow=follow)
+
+    def audit(self, arguments: tuple[str, ...]) -> int:
+        return self._run_archival("audit", arguments)
+
+    def restore(self, arguments: tuple[str, ...]) -> int:
+        return self._run_archival("restore", arguments)
+
+    def _run_archival(self, command: str, arguments: tuple[str, ...]) -> int:
+        self._running()
+        return run_once(self._stack.project, ARCHIVAL, command, *arguments)
+
+    def _come_up(self, options: Options, watcher: Watcher) -> str:
+        """How it was found; unless it was ready, it is not yet seen to be."""
+        busy = "another bidkit is still starting or stopping the system."
+        with self._locked(within_s=STARTED_WITHIN_S, busy=busy):
+            if self._is_up():
+                now = self._look()
+                refuse_change(options, now, self._stack.settings())
+                if now.ready:
+                    watcher.already(now)
+                    return _WAS_READY
+                watcher.event("the system is already running, but not ready")
+                # What was stopped by hand is missing until somebody asks for it.
+                self._start(watcher)
+                return _WAS_RUNNING
+            self._refuse_others()
+            self._end_leftovers(watcher)
+            self._stack.prepare(options, say=watcher.event)
+            self._ours = True
+            self._start(watcher)
+            return _IS_OURS
+
+    def _start(self, watcher: Watcher) -> None:
+        """Compose gives up on what depends on a store that is not healthy at its first checks."""
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            try:
+                # A store that keeps ending raises NotReady long before compose gives up.
+                self._stack.start(lambda: self._settled(watcher, deadline=math.inf))
+            except ComposeFailed as error:
+                if not (error.is_impatient and engine.containers(self._place.project)):
+                    raise
+                if time.monotonic() > deadline:
+                    watcher.event(str(error))  # the containers themselves tell more
+                    return
+                time.sleep(_TRY_AGAIN_AFTER_S)
+            else:
+                return
+
+    def _foreground(self, options: Options, watcher: Watcher, interrupt: Interrupt) -> None:
+        try:
+            found = self._come_up(options, watcher)
+            if found is not _WAS_READY:
+                self._see_ready(watcher, interrupt, keep=found is _WAS_RUNNING)
+            if found is _IS_OURS:
+                self._tell_changes(watcher, interrupt)
+        except BidkitError:
+            if not interrupt.stop.is_set():
+                raise
+        finally:
+            if self._ours:
+                self._stop_and_say(watcher, interrupt)
+
+    def _stop_and_say(self, watcher: Watcher, interrupt: Interrupt) -> None:
+        def say(line: str) -> None:
+            # Whoever looked on may be gone, with the terminal or the pipe.
+            with contextlib.suppress(OSError):
+                watcher.event(line)
+
+        if self._place.running.exists():
+            say("stopping everything, in order")
+        # Else another bidkit is at it; this waits for its lock.
+        self._stop(say, interrupt)
+        say("Everything is stopped.")
+
+    def _see_ready(
+        self, watcher: Watcher, interrupt: Interrupt | None = None, *, keep: bool = True
+    ) -> None:
+        """`keep` tells whether the system goes on when it does not get ready."""
+        deadline = time.monotonic() + READY_WITHIN_S
+        try:
+            while not (now := self._settled(watcher, deadline=deadline)):
+                if interrupt and interrupt.stop.wait(LOOK_EVERY_S):
+                    return
+                time.sleep(LOOK_EVERY_S)
+        except NotReady as error:
+            if not keep:
+                raise
+            raise NotReady(
+                f"{error} Everything else keeps running; `bidkit down` stops it."
+            ) from error
+        watcher.ready(now)
+
+    def _settled(self, watcher: Watcher, *, deadline: float) -> SystemStatus | None:
+        now = self._look()
+        settled = is_settled(now, watcher, deadline=deadline, last_words=self._last_words)
+        return now if settled else None
+
+    def _tell_changes(self, watcher: Watcher, interrupt: Interrupt) -> None:
+        """Until somebody stops the system."""
+        before = engine.containers(self._place.project)
+        while not interrupt.stop.wait(_WATCH_EVERY_S) and self._place.running.exists():
+            now = engine.containers(self._place.project)
+            for line in changes(before, now):
+                watcher.event(line)
+            before = now
+
+    def _stop(self, say: Say, interrupt: Interrupt | None = None) -> bool:
+        """Whether there was anything to stop."""
+        self._place.running.unlink(missing_ok=True)
+        if not self._place.folder.exists() and not engine.containers(self._place.project):
+            return False
+        with self._locked():
+            left = {one.id: one for one in engine.containers(self._place.project)}
+            if not left and not engine.networks(self._place.project):
+                return False
+            shown = {one.replica for one in left.values() if one.alive}
+            hurried = False
+
+            def look() -> None:
+                nonlocal shown, hurried
+                if interrupt and interrupt.hurry.is_set() and not hurried:
+                    hurried = True
+                    say("hurrying: what has not ended yet is killed")
+                    self._stack.project.kill()
+                found = engine.containers(self._place.project)
+                alive = {one.replica for one in found if one.alive}
+                for name in sorted(shown - alive):
+                    say(f"{name} is stopped")
+                shown = alive
+
+            def take_down() -> None:
+                during(lambda: self._stack.project.down(volumes=False), look)
+
+            try:
+                take_down()
+            except ComposeFailed:
+                # A second Ctrl-C at the terminal goes to compose too, which gives up.
+                if not (interrupt and interrupt.stop.is_set()):
+                    raise
+                take_down()
+            look()
+            return bool(left)
+
+    def _running(self) -> list[Container]:
+        """Raises NotRunning."""
+        found = engine.containers(self._place.project) if self._place.running.exists() else []
+        if not found:
+            raise NotRunning("nothing is running; `bidkit up` starts the system.")
+        return found
+
+    def _is_up(self) -> bool:
+        return self._place.running.exists() and bool(engine.containers(self._place.project))
+
+    def _look(self) -> SystemStatus:
+        return system_of(engine.containers(self._place.project), self._stack.desired, {})
+
+    def _last_words(self, replica: str) -> str | None:
+        for one in engine.containers(self._place.project):
+            if one.replica == replica:
+                lines = engine.tail(one.id, 1)
+                return lines[0] if lines else None
+        return None
+
+    def _refuse_others(self) -> None:
+        """Raises BidkitError when this home's system runs on processes."""
+        with self._process_home.lock() as free:
+            if not free:
+                raise BidkitError(
+                    "the system of this home runs on processes; `bidkit down` stops it."
+                )
+
+    def _end_leftovers(self, watcher: Watcher) -> None:
+        """Containers that no `up` of this home vouches for."""
+        found = engine.containers(self._place.project)
+        if not found:
+            return
+        if not self._place.secrets.exists():
+            raise BidkitError(
+                f"containers of a compose project {self._place.project} that bidkit did not start "
+                f"are there; `docker compose -p {self._place.project} down` takes them away."
+            )
+        during(lambda: self._stack.project.down(volumes=False), lambda: None)
+        names = ", ".join(one.replica for one in found)
+        watcher.event(f"ended what an earlier run had left: {names}")
+
+    def _fleet(self, service: str) -> Fleet:
+        return Fleet(service, project=self._stack.project, place=self._place)
+
+    def _operation(self) -> contextlib.AbstractContextManager[None]:
+        busy = "a service is being scaled or restarted; try again when that is done."
+        return self._place.lock("operation", within_s=0, busy=busy)
+
+    def _locked(
+        self, *, within_s: float = 120.0, busy: str = "another bidkit is still busy here."
+    ) -> contextlib.AbstractContextManager[None]:
+        return self._place.lock(within_s=within_s, busy=busy)

@@ -1,0 +1,105 @@
+"""Services scaled, and replaced one replica after the other; stores and the edge restarted."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from pkg.devkit.backend import Say
+from pkg.devkit.compose import engine
+from pkg.devkit.compose.container import Container
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.project import Project
+from pkg.devkit.errors import BidkitError, NotReady
+from pkg.devkit.names import SERVICES
+
+READY_WITHIN_S = 90.0
+STEP_WITHIN_S = 120.0
+EDGE_NOTICES_WITHIN_S = 3.0
+"""A new replica takes requests when the edge has found its name and checked it, which the edge's
+own configuration bounds at about two seconds. The old one has to stay until then."""
+
+_LOOK_EVERY_S = 0.25
+
+
+class Fleet:
+    """The containers of one service, or of a store or the edge, of which there is one."""
+
+    def __init__(self, service: str, *, project: Project, place: Place) -> None:
+        self.service = service
+        self._project = project
+        self._place = place
+
+    def containers(self) -> list[Container]:
+        found = engine.containers(self._project.name)
+        return [one for one in found if one.service == self.service]
+
+    def scale(self, replicas: int, *, say: Say) -> None:
+        self._step(lambda: self._project.up({self.service: replicas}))
+        self._await(lambda found: len(found) == replicas and all(one.ready for one in found))
+        say(f"{self.service} has {replicas} ready")
+
+    def restart(self, *, say: Say) -> None:
+        if self.service not in SERVICES:
+            say(f"{self.service} stops and starts again")
+            self._step(lambda: self._project.restart(self.service))
+            self._await(lambda found: any(one.ready for one in found))
+            say(f"{self.service} is ready")
+            return
+        old = self.containers()
+        if not old:
+            say(f"{self.service} has 0 replicas; there is nothing to restart")
+            return
+        for one in old:
+            self._replace(one, among=len(old), say=say)
+        say(f"{self.service} is restarted")
+
+    def _replace(self, old: Container, *, among: int, say: Say) -> None:
+        before = {one.id for one in self.containers()}
+        self._step(lambda: self._project.up({self.service: among + 1}))
+        new = [one for one in self.containers() if one.id not in before]
+        for one in new:
+            say(f"{one.replica} starts in place of {old.replica}")
+        ours = {one.id for one in new}
+        try:
+            self._await(lambda found: _are_ready(found, ours))
+        except BidkitError:
+            for one in new:
+                self._step(lambda one=one: self._project.remove(one.id))  # type: ignore[misc]
+            raise
+        if old.ready:
+            time.sleep(EDGE_NOTICES_WITHIN_S)
+        for one in new:
+            say(f"{one.replica} is ready; {old.replica} drains")
+        self._step(lambda: self._project.remove(old.id))
+
+    def _await(self, fact: Callable[[list[Container]], bool]) -> None:
+        """Raises NotReady with what stands in the way."""
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not fact(found := self.containers()):
+            self._still_wanted()
+            if time.monotonic() > deadline:
+                waiting = [one for one in found if not one.ready]
+                why = ", ".join(f"{one.replica}: {one.why or one.phase}" for one in waiting)
+                raise NotReady(
+                    f"{self.service} has not come to what was asked in {READY_WITHIN_S:g} s"
+                    f" ({why or f'{len(found)} containers'})."
+                )
+            time.sleep(_LOOK_EVERY_S)
+
+    def _step(self, work: Callable[[], None]) -> None:
+        """Nothing is started in a system that somebody stops."""
+        with self._place.lock(within_s=STEP_WITHIN_S, busy="another bidkit is still busy here."):
+            self._still_wanted()
+            work()
+
+    def _still_wanted(self) -> None:
+        if not self._place.running.exists():
+            raise BidkitError("the system was stopped meanwhile.")
+
+
+def _are_ready(found: list[Container], ids: set[str]) -> bool:
+    return bool(ids) and ids <= {one.id for one in found if one.ready}
+
+
+def scale_all(fleets: Mapping[Fleet, int], *, say: Say) -> None:
+    for fleet, replicas in fleets.items():
+        fleet.scale(replicas, say=say)

@@ -1,0 +1,120 @@
+"""The images the system needs: the stores' and the base are fetched, the services' are built."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pkg.devkit.backend import Say
+from pkg.devkit.compose import engine
+from pkg.devkit.compose.place import held
+from pkg.devkit.compose.project import ComposeFailed, Project
+from pkg.devkit.errors import BidkitError
+from pkg.devkit.process.home import load, save
+from pkg.devkit.settings import PROJECT
+
+BUILT_WITHIN_S = 900.0
+BUILT = PROJECT / ".bidkit" / "images.json"
+"""What this checkout's images were built of, whichever home asked for them."""
+
+PYTHON_IMAGE = "python:3.11-slim"
+SERVER_IMAGES = {
+    "REDIS_IMAGE": "redis:7-alpine",
+    "NATS_IMAGE": "nats:2-alpine",
+    "POSTGRES_IMAGE": "postgres:15-alpine",
+    "HAPROXY_IMAGE": "haproxy:2.6-alpine",
+}
+"""As in compose.yaml, which a test compares."""
+
+SOURCES = (
+    "compose/Dockerfile",
+    "compose/nats.Dockerfile",
+    ".dockerignore",
+    "requirements/runtime.txt",
+    "pkg/auction",
+    "pkg/runtime",
+    "pkg/api",
+    "pkg/broadcast",
+    "pkg/archival",
+)
+"""What the services' images are made of."""
+
+
+class Built(msgspec.Struct, frozen=True):
+    sources: str
+    images: dict[str, str]
+
+
+def needed() -> list[str]:
+    """What must be here or in reach before anything can be built and started."""
+    images = {**SERVER_IMAGES, "PYTHON_IMAGE": PYTHON_IMAGE}
+    return [os.environ.get(name) or default for name, default in images.items()]
+
+
+def provide(project: Project, configuration: dict[str, Any], *, say: Say) -> None:
+    """Fetch what is missing, build what is missing or older than the code.
+
+    Raises BidkitError with the last lines of what went wrong.
+    """
+    services: dict[str, Any] = configuration["services"]
+    bought = {name: one["image"] for name, one in services.items() if "build" not in one}
+    lacking = set(engine.missing_images(list(bought.values())))
+    if lacking:
+        say(f"fetching {', '.join(sorted(lacking))}")
+        _told(
+            "the images could not be fetched",
+            project.pull,
+            [name for name, image in bought.items() if image in lacking],
+        )
+    own = sorted(services.keys() - bought.keys())
+    ours = [services[name]["image"] for name in own]
+    sources = fingerprint()
+    if _current(sources, ours):
+        return
+    # Two builds at once would do the same work twice and take each other's tags.
+    lock = Path(tempfile.gettempdir()) / f"bidkit-{os.getuid()}-images"
+    with held(lock, within_s=BUILT_WITHIN_S, busy="another bidkit is still building images."):
+        say("building images, as the code has changed or they are missing")
+        _told("the images could not be built", project.build, own)
+    save(BUILT, Built(sources, engine.image_ids(ours)))
+
+
+def fingerprint() -> str:
+    """Of everything that goes into the services' images."""
+    digest = hashlib.sha256(" ".join(needed()).encode())
+    for file in _files():
+        digest.update(f"{file.relative_to(PROJECT)}\0{file.stat().st_mode & 0o111}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _files() -> Iterator[Path]:
+    for name in SOURCES:
+        path = PROJECT / name
+        if path.is_dir():
+            yield from sorted(
+                file
+                for file in path.rglob("*")
+                if file.is_file() and "__pycache__" not in file.parts
+            )
+        elif path.exists():
+            yield path
+
+
+def _current(sources: str, images: list[str]) -> bool:
+    built = load(BUILT, Built)
+    if built is None or built.sources != sources or len(built.images) != len(set(images)):
+        return False
+    return engine.image_ids(images) == built.images
+
+
+def _told(what: str, work: Any, *arguments: object) -> None:  # noqa: ANN401 - either of two
+    try:
+        work(*arguments)
+    except ComposeFailed as error:
+        last = "\n  ".join(error.lines)
+        raise BidkitError(f"{what}; it ended with:\n  {last}") from error

@@ -1,0 +1,50 @@
+"""What containers have said, under the names their replicas have on every backend."""
+
+import subprocess
+from collections.abc import Iterator
+
+from pkg.devkit.backend import LogLine
+from pkg.devkit.compose import engine
+from pkg.devkit.compose.project import Project
+from pkg.devkit.names import SERVICES
+
+
+def read(
+    project: Project, services: tuple[str, ...], *, last: int, follow: bool
+) -> Iterator[LogLine]:
+    """The last lines of each replica, one replica after the other; with `follow`, after them new
+    ones of all as they come, also of replicas that appear later.
+    """
+    if follow:
+        yield from _followed(project, services, last=last)
+        return
+    for one in engine.containers(project.name):
+        if one.service in services:
+            for text in engine.tail(one.id, last) if last else ():
+                yield LogLine(one.replica, text)
+
+
+def _followed(project: Project, services: tuple[str, ...], *, last: int) -> Iterator[LogLine]:
+    arguments = ("logs", "--no-color", "--follow", "--tail", str(last), *services)
+    with subprocess.Popen(
+        project.command(*arguments),
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    ) as following:
+        assert following.stdout is not None  # noqa: S101 - PIPE above
+        try:
+            for line in following.stdout:
+                yield parse(line.decode(errors="replace").rstrip("\n"))
+        finally:
+            following.terminate()
+
+
+def parse(line: str) -> LogLine:
+    """`redis-1  | text`, as compose writes it; only services have numbers in bidkit."""
+    container, _, text = line.partition("|")
+    name = container.strip()
+    service = name.rpartition("-")[0]
+    replica = name if service in SERVICES else service or name
+    return LogLine(replica, text.removeprefix(" "))

@@ -1,0 +1,86 @@
+"""What the compose backend keeps in bidkit's home, and what its project is called.
+
+compose/lock           held while something is started or stopped
+compose/operation      held while a service is scaled or restarted
+compose/running        there between `up` and `down`
+compose/desired.json   what should run; outlives `down`
+compose/override.json  what that means for compose, over the project's compose.yaml
+secrets/               passwords of the stores; they live as long as the volumes do
+"""
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pkg.devkit.errors import BidkitError
+from pkg.devkit.settings import PROJECT
+
+_TRY_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    home: Path
+
+    @property
+    def project(self) -> str:
+        """That of the compose file for the checkout's own home; systems elsewhere run beside it."""
+        if self.home == PROJECT / ".bidkit":
+            return "bidding-system"
+        return f"bidding-{hashlib.sha256(os.fsencode(self.home)).hexdigest()[:8]}"
+
+    @property
+    def folder(self) -> Path:
+        return self.home / "compose"
+
+    @property
+    def running(self) -> Path:
+        return self.folder / "running"
+
+    @property
+    def desired(self) -> Path:
+        return self.folder / "desired.json"
+
+    @property
+    def override(self) -> Path:
+        return self.folder / "override.json"
+
+    @property
+    def proposed(self) -> Path:
+        """An override that is still to be checked."""
+        return self.folder / "proposed.json"
+
+    @property
+    def secrets(self) -> Path:
+        return self.home / "secrets"
+
+    @contextmanager
+    def lock(self, name: str = "lock", *, within_s: float, busy: str) -> Iterator[None]:
+        """Ours until the block, or our process, ends. Raises BidkitError `busy` after a while."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with held(self.folder / name, within_s=within_s, busy=busy):
+            yield
+
+
+@contextmanager
+def held(file: Path, *, within_s: float, busy: str) -> Iterator[None]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(file, flags, 0o600)
+    deadline = time.monotonic() + within_s
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise BidkitError(busy) from None
+            time.sleep(_TRY_EVERY_S)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,163 @@
+"""The whole system of a home: prepared, started, and taken down."""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from threading import Thread
+from typing import Any
+
+from pkg.devkit.backend import Options, Say
+from pkg.devkit.compose import engine, images
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.project import ComposeFailed, Project
+from pkg.devkit.errors import BadArgument, BidkitError, PortTaken, UnusableData
+from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES
+from pkg.devkit.process.fleet import listen
+from pkg.devkit.process.home import load, save
+from pkg.devkit.service_settings import READ_BY
+from pkg.devkit.settings import PROJECT
+from pkg.devkit.system import Desired
+from pkg.runtime.settings import SettingsError
+from pkg.runtime.settings import load as read_settings
+
+LOOK_EVERY_S = 0.3
+_SECRETS_IN_CONTAINERS = "/run/secrets/"
+_MAKE_SECRETS = PROJECT / "compose" / "make-secrets"
+
+
+class Stack:
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    @property
+    def desired(self) -> Desired:
+        return load(self._place.desired, Desired) or Desired()
+
+    @property
+    def project(self) -> Project:
+        return Project(self._place, self.desired)
+
+    def prepare(self, options: Options, *, say: Say) -> None:
+        """Everything that can be refused, before anything is started.
+
+        Raises BadArgument, PortTaken, UnusableData or what images raise, having started nothing
+        and, but for the last, remembered nothing.
+        """
+        desired = options.applied_to(self.desired)
+        _check_ports(desired)
+        self._place.folder.mkdir(parents=True, exist_ok=True)
+        self._make_secrets()
+        project, proposed = Project(self._place, desired), self._place.proposed
+        save(proposed, project.override())
+        try:
+            configuration = project.configuration(proposed)
+            self._check_settings(configuration)
+            proposed.replace(self._place.override)
+        finally:
+            proposed.unlink(missing_ok=True)
+        save(self._place.desired, desired)
+        images.provide(project, configuration, say=say)
+
+    def remember(self, desired: Desired) -> None:
+        save(self._place.desired, desired)
+        save(self._place.override, Project(self._place, desired).override())
+
+    def start(self, look: Callable[[], object]) -> None:
+        """Looks on until compose is content. Raises PortTaken or ComposeFailed."""
+        self._place.running.touch()
+        try:
+            during(self.project.up, look)
+        except ComposeFailed as error:
+            taken = [line for line in error.lines if "already" in line and "port" in line]
+            if taken:
+                during(lambda: self.project.down(volumes=False), lambda: None)
+                self._place.running.unlink(missing_ok=True)
+                raise PortTaken(f"a port was taken meanwhile: {taken[-1]}") from error
+            raise
+
+    def settings(self) -> dict[str, str]:
+        """What the services are given, of all three together."""
+        services = self.project.configuration()["services"]
+        return {
+            name: value
+            for service in SERVICES
+            for name, value in (services[service].get("environment") or {}).items()
+            if value is not None
+        }
+
+    def has_data(self) -> bool:
+        return self._place.desired.exists() or bool(engine.volumes(self._place.project))
+
+    def forget(self) -> None:
+        """After the volumes are gone: without them their passwords open nothing."""
+        for file in (self._place.desired, self._place.override):
+            file.unlink(missing_ok=True)
+        if self._place.secrets.exists():
+            for file in self._place.secrets.iterdir():
+                file.unlink()
+            self._place.secrets.rmdir()
+
+    def _make_secrets(self) -> None:
+        if not self._place.secrets.exists() and (kept := engine.volumes(self._place.project)):
+            raise UnusableData(
+                f"the passwords of the data in {', '.join(kept)} are gone with "
+                f"{self._place.secrets}; `bidkit down --volumes --on compose` deletes that data."
+            )
+        made = subprocess.run(
+            ("sh", str(_MAKE_SECRETS), str(self._place.secrets)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            last = (made.stderr.strip().splitlines() or ["it left no word"])[-1]
+            raise BidkitError(f"the secrets could not be made: {last}")
+
+    def _check_settings(self, configuration: Mapping[str, Any]) -> None:
+        """Raises BadArgument when a service would not start with what it is given."""
+        for service, settings in READ_BY.items():
+            given = configuration["services"][service].get("environment") or {}
+            try:
+                read_settings(settings, {name: self._here(value) for name, value in given.items()})
+            except SettingsError as error:
+                raise BadArgument(
+                    f"{service} would not start: {error}. `--set NAME=` takes a setting back."
+                ) from error
+
+    def _here(self, value: str | None) -> str:
+        """A secret's file in a container is one of ours here."""
+        if value and value.startswith(_SECRETS_IN_CONTAINERS):
+            return str(self._place.secrets / value.removeprefix(_SECRETS_IN_CONTAINERS))
+        return value or ""
+
+
+def during(work: Callable[[], None], look: Callable[[], object]) -> None:
+    """Looks on every now and then while the work is done; raises what the work raises."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - it is raised below, in our own thread
+            failures.append(error)
+
+    # A daemon: when bidkit is interrupted, compose alone brings to its end what it has begun.
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        look()
+        thread.join(LOOK_EVERY_S)
+    if failures:
+        raise failures[0]
+
+
+def _check_ports(desired: Desired) -> None:
+    options = {API: "--api-port", BROADCAST: "--broadcast-port", EDGE: "--edge-port"}
+    ports = {API: desired.api_port, BROADCAST: desired.broadcast_port, EDGE: desired.edge_port}
+    for name, port in ports.items():
+        same = [other for other in ports if ports[other] == port]
+        if len(same) > 1:
+            chosen = " and ".join(options[other] for other in same)
+            raise BadArgument(
+                f"{' and '.join(same)} cannot both serve on port {port}; choose with {chosen}."
+            )
+        listen(name, port).close()

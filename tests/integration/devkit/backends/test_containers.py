@@ -1,0 +1,233 @@
+"""What only the compose backend can show: containers, volumes, passwords, what befalls them."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pkg.devkit.compose.fleet import EDGE_NOTICES_WITHIN_S, Fleet
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.stack import Stack
+from pkg.devkit.errors import BidkitError
+from tests.integration.devkit.conftest import Bidkit, docker
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(300)
+
+QUERY = 'psql -U "${POSTGRES_USER:-postgres}" "${POSTGRES_DB:-${POSTGRES_USER:-postgres}}" -c "$0"'
+
+
+@pytest.fixture(scope="module")
+def backend() -> str:
+    return "compose"
+
+
+@pytest.fixture
+def whole(running: Bidkit) -> Iterator[Bidkit]:
+    """The system, and whatever a test does to it is mended afterwards."""
+    yield running
+    paused = docker("ps", "-q", "--filter", "status=paused", *of(running)).split()
+    if paused:
+        docker("unpause", *paused)
+    running.started()
+
+
+def test_the_passwords_are_the_homes_own_and_shown_nowhere(whole: Bidkit) -> None:
+    shown = whole("describe", "api").out + whole("describe", "archival").out
+    passwords = [file.read_text().strip() for file in (whole.home / "secrets").iterdir()]
+
+    assert len(passwords) >= 3
+    assert len(set(passwords)) == len(passwords)
+    assert not any(password in shown for password in passwords)
+    assert (whole.home / "secrets").stat().st_mode & 0o077 == 0
+
+
+def test_what_is_paused_is_said_to_be(whole: Bidkit) -> None:
+    (redis,) = whole.inspect("redis")
+    docker("pause", redis["Id"])
+
+    said = whole("describe", "redis").out
+
+    assert "phase    unready" in said
+    assert "because  it is paused" in said
+
+
+async def test_an_unready_service_says_what_its_last_check_found(whole: Bidkit) -> None:
+    (redis,) = whole.inspect("redis")
+    docker("pause", redis["Id"])
+
+    replica = await until(lambda: unready(whole, "api-gateway"), within_s=60)
+
+    assert replica is not None
+    assert replica["phase"] == "unready"
+    assert replica["why"]
+    assert replica["why"] in " ".join(whole("describe", "api").out.split())
+
+
+def test_what_was_stopped_by_hand_is_shown_and_started_by_up(whole: Bidkit) -> None:
+    (archival,) = whole.inspect("archival-worker")
+    docker("kill", archival["Id"])
+
+    (replica,) = whole.get("archival-worker")["replicas"]
+    whole.started()
+
+    assert (replica["phase"], replica["pid"]) == ("stopped", None)
+    assert replica["why"] == "ended with code 137; `bidkit up` starts it again"
+    assert whole.get("archival-worker")["ready"] == 1
+
+
+def test_one_operation_at_a_time(whole: Bidkit) -> None:
+    with Place(whole.home).lock("operation", within_s=0, busy="busy"):
+        scale, restart = whole("scale", "api=2"), whole("restart", "api")
+
+    sentence = "bidkit: a service is being scaled or restarted; try again when that is done.\n"
+    assert [(scale.code, scale.err), (restart.code, restart.err)] == [(1, sentence)] * 2
+    assert whole.get("api-gateway")["desired"] == 1
+
+
+def test_a_new_replica_that_does_not_get_ready_leaves_the_old_one(whole: Bidkit) -> None:
+    before = whole.pids("api-gateway")
+    override = whole.home / "compose" / "override.json"
+    good = override.read_text()
+    changed = json.loads(good)
+    changed["services"]["api-gateway"]["environment"]["REDIS_TIMEOUT_S"] = "never"
+    override.write_text(json.dumps(changed))
+    impatient = (
+        "from pkg.devkit.compose import fleet\n"
+        "fleet.READY_WITHIN_S = 8.0\n"
+        "from pkg.devkit.cli import main\n"
+        "main()\n"
+    )
+
+    ran = subprocess.run(
+        [whole.command()[0], "-P", "-c", impatient, "restart", "api"],
+        env=whole.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    override.write_text(good)
+    assert ran.returncode == 8
+    assert "api-gateway has not come to what was asked in 8 s (api-gateway-" in ran.stderr
+    assert whole.pids("api-gateway") == before
+
+
+def test_nothing_is_started_in_a_system_that_is_being_stopped(whole: Bidkit) -> None:
+    place = Place(whole.home)
+    fleet = Fleet("api-gateway", project=Stack(place).project, place=place)
+    place.running.unlink()
+
+    with pytest.raises(BidkitError, match="the system was stopped meanwhile"):
+        fleet.scale(2, say=lambda _: None)
+
+    place.running.touch()
+    assert len(whole.inspect("api-gateway")) == 1
+
+
+def test_a_replica_is_asked_to_end_only_when_the_edge_has_had_time_to_find_its_heir(
+    whole: Bidkit,
+) -> None:
+    began = datetime.now(UTC).isoformat()
+    (old,) = whole.inspect("api-gateway")
+
+    whole("restart", "api")
+
+    told = docker(
+        *("events", "--since", began, "--until", datetime.now(UTC).isoformat()),
+        *("--filter", "label=com.docker.compose.service=api-gateway"),
+        *("--filter", f"label=com.docker.compose.project={whole.project}"),
+        *("--format", "{{json .}}"),
+    )
+    events = [json.loads(line) for line in told.splitlines()]
+    (heir,) = whole.inspect("api-gateway")
+    healthy = when(events, heir["Id"], "health_status: healthy")
+    ended = when(events, old["Id"], "kill")
+    assert ended - healthy >= EDGE_NOTICES_WITHIN_S
+
+
+def test_an_audit_that_finds_a_bid_missing_says_so_by_its_exit_code(whole: Bidkit) -> None:
+    whole("bid", "sold", "10", "--user", "ann")
+    assert whole("audit").code == 0
+    (postgres,) = whole.inspect("postgres")
+    delete = "DELETE FROM bids WHERE item_id = 'sold'"
+    docker("exec", postgres["Id"], "sh", "-c", QUERY, delete)
+
+    ran = whole("audit", "--wait", "0", "--json")
+
+    assert ran.code == 1
+    assert json.loads(ran.out)
+
+
+def test_containers_that_nobody_vouches_for_are_ended_by_up(bidkit: Bidkit) -> None:
+    bidkit.started()
+    (bidkit.home / "compose" / "running").unlink()
+    old = {one["Id"] for one in bidkit.inspect("redis")}
+
+    again = bidkit.up()
+
+    assert (again.code, again.err) == (0, "")
+    assert "ended what an earlier run had left: api-gateway-1, " in again.out
+    assert old.isdisjoint(one["Id"] for one in bidkit.inspect("redis"))
+
+
+def test_down_leaves_volumes_alone_and_with_volumes_nothing_at_all(bidkit: Bidkit) -> None:
+    bidkit.started()
+    running = left(bidkit)
+
+    down = bidkit("down")
+    kept = left(bidkit)
+    shutil.rmtree(bidkit.home / "secrets")
+    locked_out = bidkit.up()
+    gone = bidkit("down", "--volumes")
+
+    assert (down.code, gone.code) == (0, 0)
+    assert [len(running[kind]) > 0 for kind in ("container", "network", "volume")] == [True] * 3
+    assert kept == {"container": [], "network": [], "volume": running["volume"]}
+    assert locked_out.code == 7
+    assert "the passwords of the data in " in locked_out.err
+    assert left(bidkit) == {"container": [], "network": [], "volume": []}
+    assert not (bidkit.home / "secrets").exists()
+
+
+def test_where_no_engine_answers_a_sentence_says_so(bidkit: Bidkit) -> None:
+    ran = subprocess.run(
+        bidkit.command("up", "-d", "--on=compose"),
+        env={**bidkit.environment, "DOCKER_HOST": "unix:///nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert ran.returncode == 6
+    assert "no Docker engine answers" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def when(events: list[dict[str, Any]], container: str, action: str) -> float:
+    """The instant of the first such event, in seconds."""
+    its = (one for one in events if one["id"] == container and one["Action"] == action)
+    return float(next(its)["timeNano"]) / 1e9
+
+
+def of(bidkit: Bidkit) -> tuple[str, str]:
+    return ("--filter", f"label=com.docker.compose.project={bidkit.project}")
+
+
+def left(bidkit: Bidkit) -> dict[str, list[str]]:
+    return {
+        "container": docker("ps", "-aq", *of(bidkit)).split(),
+        "network": docker("network", "ls", "-q", *of(bidkit)).split(),
+        "volume": sorted(docker("volume", "ls", "-q", *of(bidkit)).split()),
+    }
+
+
+def unready(bidkit: Bidkit, service: str) -> dict[str, str] | None:
+    (replica,) = bidkit.get(service)["replicas"]
+    return None if replica["ready"] else replica

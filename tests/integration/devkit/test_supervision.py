@@ -1,0 +1,78 @@
+"""What only the process backend can meet: no server, half a data directory, a killed supervisor."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from tests.integration.devkit.conftest import Bidkit, alive
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def backend() -> str:
+    return "process"
+
+
+def test_a_half_written_data_directory_is_left_alone_and_said(bidkit: Bidkit) -> None:
+    cluster = bidkit.home / "data" / "postgres"
+    cluster.mkdir(parents=True)
+    (cluster / "PG_VERSION").write_text("18\n")
+
+    ran = bidkit.up()
+
+    assert ran.code == 7
+    assert "is not a whole PostgreSQL data directory: global/pg_control is missing" in ran.err
+    assert os.listdir(cluster) == ["PG_VERSION"]  # noqa: PTH208 - hidden ones count
+    assert bidkit("get").code == 3
+
+
+def test_a_missing_server_is_said_with_what_to_install(bidkit: Bidkit) -> None:
+    # Nothing short of taking the wheels away would do from outside: look elsewhere for them.
+    without_wheels = (
+        "import sys\n"
+        "from pkg.devkit.process.wheels import Programs\n"
+        "Programs.__init__.__defaults__ = ('/nowhere',)\n"
+        "sys.argv = ['bidkit', 'up']\n"
+        "from pkg.devkit.cli import main\n"
+        "main()\n"
+    )
+    ran = subprocess.run(
+        [bidkit.command()[0], "-P", "-c", without_wheels],
+        env=bidkit.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert ran.returncode == 6
+    assert "was not found" in ran.stderr
+    assert "pip install" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_after_a_killed_supervisor_up_ends_what_is_left_and_goes_on(bidkit: Bidkit) -> None:
+    bidkit.started()
+    bidkit("bid", "lamp", "50", "--user", "ann")
+    orphans = bidkit.processes()
+    os.kill(bidkit.supervisor, signal.SIGKILL)
+
+    bidkit.started()
+
+    assert alive(orphans) == []
+    assert bidkit.get("api-gateway")["ready"] == 1
+    assert bidkit("bid", "lamp", "50", "--user", "bob").code == 4
+
+
+def test_after_a_killed_supervisor_down_ends_what_is_left(bidkit: Bidkit) -> None:
+    bidkit.started()
+    orphans = bidkit.processes()
+    os.kill(bidkit.supervisor, signal.SIGKILL)
+
+    ran = bidkit("down")
+
+    assert ran.code == 0
+    assert alive(orphans) == []

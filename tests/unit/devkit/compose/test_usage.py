@@ -1,0 +1,16 @@
+import os
+
+from pkg.devkit.compose.usage import Usage, read_stats, usage
+
+
+def test_a_line_of_docker_stats_is_read_in_its_units() -> None:
+    running = read_stats({"CPUPerc": "12.50%", "MemUsage": "13.05MiB / 23.54GiB"})
+    ended = read_stats({"CPUPerc": "--", "MemUsage": "-- / --"})
+
+    assert running == Usage(cpu_percent=12.5, memory_bytes=int(13.05 * 2**20))
+    assert ended is None
+
+
+def test_a_process_that_is_not_the_containers_is_not_measured_for_it() -> None:
+    # Another process has that number here: the engine is elsewhere, and knows no such container.
+    assert usage({"no-such-container": os.getpid()}) == {}

@@ -1,0 +1,39 @@
+import pytest
+
+from pkg.devkit.compose.engine import NoEngine, complaint
+from pkg.devkit.compose.project import ComposeFailed
+from pkg.devkit.errors import BidkitError, MissingServer, NotRunning, error_of
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(1, BidkitError), (3, NotRunning), (6, MissingServer), (77, BidkitError)]
+)
+def test_an_error_of_another_process_keeps_its_words_and_its_meaning(
+    code: int, kind: type[BidkitError]
+) -> None:
+    error = error_of(code, "so it is.")
+
+    assert (type(error), str(error)) == (kind, "so it is.")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Cannot connect to the Docker daemon at unix:///nowhere. Is the docker daemon running?",
+        "error during connect: Get http://docker: dial tcp: connection refused",
+        "permission denied while trying to connect to the Docker daemon socket",
+    ],
+)
+def test_an_engine_out_of_reach_is_told_from_one_that_refuses(said: str) -> None:
+    reach, refusal = complaint(f"something\n{said}\n"), complaint("No such container: x\n")
+
+    assert isinstance(reach, NoEngine)
+    assert "no Docker engine answers" in str(reach)
+    assert str(refusal) == "docker failed: No such container: x"
+
+
+def test_what_compose_said_last_is_what_is_told() -> None:
+    error = ComposeFailed("one\n\ndependency failed to start: container nats is unhealthy\n")
+
+    assert str(error) == ("docker failed: dependency failed to start: container nats is unhealthy")
+    assert error.is_impatient
