@@ -16,5 +16,12 @@ def meta_key(partition: str) -> str:
     return f"{{{partition}}}:meta"
 
 
+def witnessed_key(partition: str) -> str:
+    """Hash with a TTL: accepted bids that gateways remembered when Redis came back, by event_id
+    (see ``pkg.auction.witnessed``).
+    """
+    return f"{{{partition}}}:witnessed"
+
+
 RELAY_LEASE = "relay:lease"
 """String with a TTL: the name of the process that relays now."""
