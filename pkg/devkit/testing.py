@@ -42,6 +42,7 @@ ENVIRONMENTS = (
     Environment("unit", tests="tests/unit"),
     Environment("integration", tests="tests/integration"),
     Environment("faults", tests="tests/integration/faults", takes_long=True),
+    Environment("compose", tests="tests/integration/compose", needs="docker", takes_long=True),
 )
 
 ENGINES: dict[str, Callable[[], Finding]] = {"docker": docker, "terraform": terraform}

@@ -1,0 +1,57 @@
+"""One compose stack for the tests of this folder, with passwords that are hard to pass on."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.devkit.conftest import Bidkit
+
+ODD = "a@b/c:d%e\"f\\g$h'i #j"
+"""Every character that a URL, a shell, a configuration file or compose itself takes for its own."""
+
+GATEWAYS, BROADCASTERS = 3, 2
+
+
+def compose(*arguments: str, secrets: Path | None) -> subprocess.CompletedProcess[str]:
+    """`docker compose` on the project's own file, as somebody without bidkit runs it."""
+    root = Path(__file__).resolve().parents[3]
+    environment = {name: text for name, text in os.environ.items() if name != "SECRETS_DIR"}
+    if secrets is not None:
+        environment["SECRETS_DIR"] = str(secrets)
+    return subprocess.run(
+        # No .env file: the checkout may have one.
+        [
+            *("docker", "compose", "--env-file", os.devnull),
+            *("-f", str(root / "compose" / "compose.yaml"), *arguments),
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bidkit]:
+    kit = Bidkit(tmp_path_factory.mktemp("stack") / "home", backend="compose")
+    secrets = kit.home / "secrets"
+    secrets.mkdir(parents=True, mode=0o700)
+    for name in ("redis", "nats", "postgres"):
+        file = secrets / f"{name}_password"
+        file.write_text(f"{ODD}{name}")
+        file.chmod(0o644)
+    try:
+        kit.started()
+        scaled = kit(
+            *("scale", f"api={GATEWAYS}", f"broadcast={BROADCASTERS}"),
+            within_s=120,
+        )
+        assert scaled.code == 0, scaled.err
+        yield kit
+    finally:
+        down = kit("down", "--volumes", within_s=120)
+    assert down.code == 0, down.err

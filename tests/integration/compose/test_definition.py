@@ -1,0 +1,103 @@
+"""What compose.yaml says, before anything runs."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pkg.devkit.compose import images
+from tests.integration.compose.conftest import compose
+
+ROOT = Path(__file__).resolve().parents[3]
+PARTS = {
+    *("redis", "nats", "postgres", "edge"),
+    *("api-gateway", "broadcast-service", "archival-worker"),
+}
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "secrets"
+    subprocess.run(["sh", ROOT / "compose" / "make-secrets", folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def definition(secrets: Path) -> dict[str, Any]:
+    said = compose("config", "--format", "json", secrets=secrets)
+    assert said.returncode == 0, said.stderr
+    parts: dict[str, Any] = json.loads(said.stdout)["services"]
+    assert set(parts) == PARTS
+    return parts
+
+
+def test_compose_has_nothing_to_warn_of(secrets: Path) -> None:
+    said = compose("config", "--quiet", secrets=secrets)
+
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+
+
+def test_without_secrets_compose_says_how_to_make_them() -> None:
+    said = compose("config", "--quiet", secrets=None)
+
+    assert said.returncode != 0
+    assert "sh compose/make-secrets" in said.stderr
+
+
+def test_secrets_are_made_once_and_kept_from_others(secrets: Path) -> None:
+    before = {file.name: file.read_text() for file in secrets.iterdir()}
+
+    subprocess.run(["sh", ROOT / "compose" / "make-secrets", secrets], check=True)
+
+    assert {file.name: file.read_text() for file in secrets.iterdir()} == before
+    assert set(before) == {"redis_password", "nats_password", "postgres_password"}
+    assert len(set(before.values())) == len(before)
+    assert all(len(text) == 32 for text in before.values())
+    assert secrets.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_every_container_is_hardened_and_bounded(definition: dict[str, Any], part: str) -> None:
+    said = definition[part]
+
+    assert said["read_only"] is True
+    assert said["cap_drop"] == ["ALL"]
+    assert "cap_add" not in said
+    assert "privileged" not in said
+    assert said["security_opt"] == ["no-new-privileges:true"]
+    assert int(said["mem_limit"]) > 0
+    assert float(said["cpus"]) > 0
+    assert said["restart"] == "unless-stopped"
+    assert said["healthcheck"]["test"]
+    assert said["ulimits"]["nofile"] <= 20_000
+    assert said["logging"]["options"]["max-size"]
+
+
+def test_only_the_edge_is_published_and_on_loopback_alone(definition: dict[str, Any]) -> None:
+    published = {
+        (name, port["target"], port.get("host_ip"))
+        for name, said in definition.items()
+        for port in said.get("ports", ())
+    }
+
+    assert published == {("edge", target, "127.0.0.1") for target in (8000, 8080, 8081)}
+
+
+def test_a_service_has_time_to_drain_before_it_is_killed(definition: dict[str, Any]) -> None:
+    """DEREGISTER_S and SHUTDOWN_TIMEOUT_S (docs/operations.md: 15 s) fit into the grace period."""
+    for name in ("api-gateway", "broadcast-service"):
+        said = definition[name]
+
+        assert said["stop_grace_period"] == "25s"
+        assert float(said["environment"]["DEREGISTER_S"]) + 15 < 25
+
+
+def test_the_kit_and_compose_agree_on_the_official_images() -> None:
+    text = (ROOT / "compose" / "compose.yaml").read_text()
+    dockerfile = (ROOT / "compose" / "Dockerfile").read_text()
+
+    for name, image in {**images.SERVER_IMAGES, "PYTHON_IMAGE": images.PYTHON_IMAGE}.items():
+        assert f"${{{name}:-{image}}}" in text
+    assert f"ARG PYTHON_IMAGE={images.PYTHON_IMAGE}" in dockerfile

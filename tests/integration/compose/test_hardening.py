@@ -1,0 +1,107 @@
+"""What the containers that run may and may not do."""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.compose.conftest import ODD
+from tests.integration.devkit.conftest import Bidkit, docker
+
+SERVICES = ("api-gateway", "broadcast-service", "archival-worker")
+PARTS = (*SERVICES, "redis", "nats", "postgres", "edge")
+MOST_BYTES = 220_000_000
+READY_WITHIN_S = 2.0
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_container_runs_as_root(stack: Bidkit, part: str) -> None:
+    for container in stack.inspect(part):
+        _, *processes = docker("top", container["Id"], "-eo", "pid,uid").splitlines()
+
+        assert processes
+        assert not [line for line in processes if line.split()[1] == "0"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_container_can_write_to_its_root_file_system(stack: Bidkit, part: str) -> None:
+    for container in stack.inspect(part):
+        host = container["HostConfig"]
+
+        assert host["ReadonlyRootfs"]
+        assert host["CapDrop"] == ["ALL"]
+        assert not host["CapAdd"]
+        assert not host["Privileged"]
+
+
+def test_nothing_is_published_beyond_loopback(stack: Bidkit) -> None:
+    for part in PARTS:
+        for container in stack.inspect(part):
+            bound = container["NetworkSettings"]["Ports"] or {}
+            hosts = {one["HostIp"] for each in bound.values() for one in each or ()}
+
+            assert hosts <= ({"127.0.0.1"} if part == "edge" else set())
+
+
+def test_no_password_is_in_any_containers_description_or_command_line(stack: Bidkit) -> None:
+    for part in PARTS:
+        for container in stack.inspect(part):
+            described = json.dumps(container)
+            running = docker("top", container["Id"], "-eo", "pid,args")
+
+            for name in ("redis", "nats", "postgres"):
+                assert json.dumps(ODD + name)[1:-1] not in described
+                assert ODD + name not in running
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_holds_the_interpreter_and_its_own_service_alone(
+    stack: Bidkit, service: str
+) -> None:
+    (image,) = json.loads(docker("image", "inspect", f"bidding-system/{service}:latest"))
+    config = image["Config"]
+
+    assert stack.inspect(service)[0]["Image"] == image["Id"]
+    assert image["Size"] < MOST_BYTES
+    assert config["User"] == "10001:10001"
+    assert config["Cmd"][:2] == ["python", "-m"]
+    assert config["Healthcheck"]["Test"][0] == "CMD"
+    assert config["Labels"]["org.opencontainers.image.title"] == service
+    look = (
+        "import importlib.util as u, os, shutil;"
+        "print([n for n in ('pip','setuptools','ensurepip','pkg.devkit') if u.find_spec(n)],"
+        "[n for n in ('gcc','cc','pip') if shutil.which(n)], sorted(os.listdir('/app/pkg')))"
+    )
+    said = docker("run", "--rm", "--network=none", image["Id"], "python", "-c", look)
+    package = {"api-gateway": "api", "broadcast-service": "broadcast"}.get(service, "archival")
+    parts = sorted(["__init__.py", "__pycache__", "auction", "runtime", package])
+    assert said.strip() == f"[] [] {parts}"
+
+
+def test_a_gateway_is_ready_soon_after_its_start(stack: Bidkit) -> None:
+    """With its stores there; the engine's own time to start a container included."""
+    gateway = stack.inspect("api-gateway")[0]["Id"]
+    docker("stop", "-t", "25", gateway)
+    began = time.monotonic()
+
+    docker("start", gateway)
+
+    check = ("python", "-m", "pkg.runtime.health", "http://127.0.0.1:8080/ready")
+    while True:
+        try:
+            docker("exec", gateway, *check)
+            break
+        except subprocess.CalledProcessError:
+            assert time.monotonic() - began < 3 * READY_WITHIN_S  # two busy cores
+    print(f"ready after {time.monotonic() - began:.1f} s")  # noqa: T201 - for who looks
+
+
+def test_secrets_of_the_checkout_are_no_part_of_the_build() -> None:
+    ignored = (Path(__file__).resolve().parents[3] / ".dockerignore").read_text().splitlines()
+
+    assert "*" in ignored
+    assert not any("secrets" in line for line in ignored if line.startswith("!"))

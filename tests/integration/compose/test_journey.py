@@ -1,0 +1,102 @@
+"""A bid's way through the edge, and everybody at once through three gateways."""
+
+import asyncio
+from decimal import Decimal
+from itertools import pairwise
+
+import aiohttp
+import pytest
+
+from tests.integration.compose.conftest import BROADCASTERS, GATEWAYS
+from tests.integration.devkit.conftest import Bidkit, docker
+from tests.integration.processes import Service
+from tests.integration.system.auction_house import Placed, place_bids, viewers
+from tests.integration.system.test_contention import (
+    BIDS,
+    CONNECTIONS,
+    VIEWERS,
+    contended_amounts,
+)
+from tests.waiting import until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def edge(stack: Bidkit) -> Service:
+    return Service("edge", f"http://127.0.0.1:{stack.edge_port}")
+
+
+def archived(stack: Bidkit, item: str) -> list[Placed]:
+    (postgres,) = stack.inspect("postgres")
+    query = f"SELECT seq, event_id, amount FROM bids WHERE item_id = '{item}' ORDER BY seq"  # noqa: S608 - the tests' own
+    said = docker("exec", postgres["Id"], "psql", "-U", "bidding", "-Atc", query)
+    rows = [line.split("|") for line in said.splitlines()]
+    return [Placed(int(seq), event_id, Decimal(amount)) for seq, event_id, amount in rows]
+
+
+async def test_a_bid_goes_through_the_edge_to_a_viewer_and_into_the_archive(
+    stack: Bidkit, edge: Service
+) -> None:
+    async with viewers(edge, "lamp", 1) as [viewer], aiohttp.ClientSession(edge.url) as client:
+        body = b'{"user_id":"ann","amount":125.50}'
+        async with client.post("/api/v1/items/lamp/bid", data=body) as answer:
+            placed = await answer.json()
+            assert answer.status == 201
+
+        await until(lambda: viewer.seen, within_s=5)
+        assert viewer.seen == [Placed(1, placed["event_id"], Decimal("125.50"))]
+    await until(lambda: len(archived(stack, "lamp")) == 1, within_s=10)
+    assert stack("audit", within_s=90).code == 0
+
+
+async def test_the_edge_has_the_load_balancers_routes(stack: Bidkit, edge: Service) -> None:
+    async def ask(port: int, path: str) -> tuple[int, str]:
+        url = f"http://127.0.0.1:{port}{path}"
+        async with aiohttp.ClientSession() as client, client.get(url) as answer:
+            return answer.status, await answer.text()
+
+    for port in (stack.edge_port, stack.api_port, stack.broadcast_port):
+        for path in ("/metrics", "/ready", "/METRICS", "/%72eady", "/ready?x=1"):
+            assert (await ask(port, path))[0] == 404
+    for path, says in (
+        ("/health", "api-gateway"),
+        ("/api/v1/items/none", '"current_bid":0.00'),
+        ("/stats/items/none", '"subscribers":0'),
+    ):
+        status, body = await ask(stack.edge_port, path)
+        assert (status, says in body) == (200, True), body
+    assert "broadcast-service" in (await ask(stack.broadcast_port, "/health"))[1]
+    async with aiohttp.ClientSession(edge.url) as client, client.get("/stats/items/x") as answer:
+        assert answer.cookies["edge"].value
+    async with aiohttp.ClientSession(edge.url) as client, client.get("/health") as answer:
+        assert "edge" not in answer.cookies
+
+
+@pytest.mark.parametrize("strategies", [["lua", "optimistic"]], ids=["mixed"])
+async def test_2000_bids_through_three_gateways_are_decided_told_and_kept_once(
+    stack: Bidkit, edge: Service, strategies: list[str]
+) -> None:
+    assert len(stack.inspect("api-gateway")) == GATEWAYS
+    assert len(stack.inspect("broadcast-service")) == BROADCASTERS
+
+    async with viewers(edge, "vase", VIEWERS) as audience:
+        ledger = await place_bids(
+            edge,
+            "vase",
+            contended_amounts(seed=1),
+            connections=CONNECTIONS,
+            strategies=strategies,
+        )
+        accepted = sorted(ledger.accepted)
+        last = accepted[-1].seq
+        await until(lambda: all(one.seq >= last for one in audience), within_s=30)
+
+    assert len(ledger.accepted) + ledger.too_low + ledger.busy == BIDS
+    assert [bid.seq for bid in accepted] == list(range(1, len(accepted) + 1))
+    assert all(lower.amount < higher.amount for lower, higher in pairwise(accepted))
+    assert all(one.seen == accepted for one in audience)
+    await until(lambda: len(archived(stack, "vase")) >= len(accepted), within_s=30)
+    assert archived(stack, "vase") == accepted
+    audited = await asyncio.to_thread(stack, "audit", within_s=90)
+    assert audited.code == 0, audited.out
