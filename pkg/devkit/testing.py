@@ -32,6 +32,9 @@ class Environment:
     needs: str | None = None
     """A key of ENGINES, or nothing but Python."""
 
+    again: bool = False
+    """Its tests are another's, which is the one that paths and options ask for."""
+
     takes_long: bool = False
     """Run by `--all`, or when one of its paths is asked for."""
 
@@ -42,6 +45,9 @@ ENVIRONMENTS = (
     Environment("unit", tests="tests/unit"),
     Environment("integration", tests="tests/integration"),
     Environment("faults", tests="tests/integration/faults", takes_long=True),
+    Environment(
+        "containers", tests="tests/integration", again=True, needs="docker", takes_long=True
+    ),
     Environment("compose", tests="tests/integration/compose", needs="docker", takes_long=True),
 )
 
@@ -60,6 +66,8 @@ class Result:
 
 
 NOTHING_SELECTED = "nothing selected"
+PYTEST_SELECTED_NOTHING = 5
+"""pytest's own exit code for it."""
 
 
 def chosen(
@@ -75,6 +83,8 @@ def chosen(
     homes = {text: _home(environments, text) for text in arguments if _is_path(text)}
     selection = []
     for environment in environments:
+        if environment.again:
+            continue
         theirs = [text for text in arguments if homes.get(text, environment) is environment]
         if environment.tests and not homes:
             selection.append((environment, [*theirs, environment.tests]))
@@ -88,7 +98,9 @@ def _home(environments: Sequence[Environment], text: str) -> Environment:
     above = {
         environment.tests: environment
         for environment in environments
-        if environment.tests and _path(text).is_relative_to(PROJECT / environment.tests)
+        if environment.tests
+        and not environment.again
+        and _path(text).is_relative_to(PROJECT / environment.tests)
     }
     if not above:
         folders = ", ".join(environment.tests for environment in environments if environment.tests)
@@ -132,7 +144,11 @@ class TestRun:
             or not (environment.needs or environment.takes_long)
             or any(_is_path(text) and text in theirs for text in arguments)
         ]
-        return self.conclude(results, console, seconds=time.monotonic() - began)
+        code = self.conclude(results, console, seconds=time.monotonic() - began)
+        if all(result.outcome == NOTHING_SELECTED for result in results) and not code:
+            views.complain("bidkit: these arguments select no test.")
+            return PYTEST_SELECTED_NOTHING
+        return code
 
     def conclude(self, results: Sequence[Result], console: Console, *, seconds: float) -> int:
         tally = sum((result.tally for result in results), Tally())

@@ -16,8 +16,8 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
-    with provide() as running:
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
+    with provide(request.config.getoption("--servers")) as running:
         yield running
 
 

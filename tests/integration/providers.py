@@ -1,11 +1,11 @@
 """Who provides the servers that the tests run on. This is the one file that chooses.
 
-Today: programs from wheels, started by us. One on containers needs to satisfy `Servers` only.
+`--servers=wheels`, the default: programs from wheels, started by us. `--servers=containers`:
+containers of a Docker engine, through testcontainers.
 """
 
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +19,7 @@ import psutil
 
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.servers import NatsServer, RedisServer, Server
+from tests.integration.ports import free_ports
 
 Store = Literal["redis", "nats", "postgres"]
 
@@ -80,8 +81,19 @@ class Stores:
 
 
 @contextmanager
-def provide() -> Iterator[Servers]:
+def provide(provider: str) -> Iterator[Servers]:
     """The servers for this session, gone with all their data when the block ends."""
+    if provider == "containers":
+        from tests.integration.containers import ContainerServers  # needs an engine
+
+        containers = ContainerServers()
+        try:
+            for name in containers.names:
+                containers.start(name)
+            yield containers
+        finally:
+            containers.end()
+        return
     # Short and open to all below it: PostgreSQL may have to run as another user.
     home = Path(tempfile.mkdtemp(prefix="bidding-tests-"))
     home.chmod(0o755)
@@ -189,12 +201,3 @@ class WheelServers:
 
     def _log_file(self, name: Store) -> Path:
         return self._home / f"{name}.log"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, all different: held together until the last one is known."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports

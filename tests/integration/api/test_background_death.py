@@ -7,7 +7,8 @@ import pytest
 
 from pkg.api import app
 from tests.integration.api.parts import settings_for
-from tests.integration.providers import Stores, free_ports
+from tests.integration.ports import free_ports
+from tests.integration.providers import Stores
 from tests.waiting import until
 
 

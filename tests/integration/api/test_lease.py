@@ -12,8 +12,9 @@ from pkg.api import lease as leases
 from pkg.api.lease import Lease
 from pkg.auction.keys import RELAY_LEASE
 from tests.integration.api.parts import ended, event_stream, settings_for, stream_events
+from tests.integration.ports import free_ports
 from tests.integration.processes import Services
-from tests.integration.providers import Stores, free_ports
+from tests.integration.providers import Stores
 from tests.integration.runtime.fake_nats import fake_nats
 from tests.waiting import until
 

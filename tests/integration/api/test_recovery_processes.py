@@ -15,7 +15,7 @@ from pkg.runtime.redis_meta import (
     open_partitions,
     server_run_id,
 )
-from tests.integration.api.fail_over import second_redis
+from tests.integration.api.fail_over import two_redis
 from tests.integration.api.parts import (
     PARTITIONS,
     bid,
@@ -213,10 +213,10 @@ async def test_stream_that_filled_up_gives_way_to_new_bids(
 
 @pytest.mark.timeout(90)
 async def test_fail_over_that_ends_no_connection_is_followed(
-    stores: Stores, house: House, services: Services, tmp_path: Path
+    services: Services, tmp_path: Path
 ) -> None:
     """The old primary goes on as a replica, and refuses every write; the address names the new."""
-    async with second_redis(stores, tmp_path) as pair:
+    async with two_redis(tmp_path) as pair:
         api = await services.api(env={"REDIS_URL": pair.url})
         async with aiohttp.ClientSession(api.url) as client:
             assert (await ask(client, 100))[0] == 201

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pkg.devkit.compose.place import Place
-from tests.integration.providers import free_ports
+from tests.integration.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -22,7 +22,7 @@ from pkg.devkit.process.launch import Launch
 from pkg.devkit.process.records import Records
 from pkg.devkit.process.replica import Patience, Replica
 from pkg.devkit.process.workloads import ServiceWorkload, Workload
-from tests.integration.providers import free_ports
+from tests.integration.ports import free_ports
 from tests.waiting import until
 
 STANDIN = Path(__file__).with_name("standin.py")

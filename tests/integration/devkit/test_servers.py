@@ -20,7 +20,8 @@ from pkg.devkit.errors import MissingServer, UnusableData
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.servers import NatsServer, RedisServer, Server
 from pkg.devkit.process.wheels import Programs
-from tests.integration.providers import Servers, Stores, free_ports
+from tests.integration.ports import free_ports
+from tests.integration.providers import Servers, Stores
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -1,7 +1,7 @@
 import socket
 
 from pkg.devkit.process.ports import Ports
-from tests.integration.providers import free_ports
+from tests.integration.ports import free_ports
 
 
 def test_two_systems_that_start_at_once_are_given_different_ports() -> None:

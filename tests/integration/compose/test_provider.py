@@ -1,0 +1,67 @@
+"""The tests' own containers: each keeps its promise to `Servers`, and none outlives them."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from tests.integration.containers import OWNER, ContainerServers, end_leftovers
+from tests.integration.devkit.conftest import docker
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def servers() -> Iterator[ContainerServers]:
+    made = ContainerServers()
+    yield made
+    made.end()
+
+
+def ours() -> list[str]:
+    return docker("ps", "-aq", "--filter", f"label={OWNER}={os.getpid()}").split()
+
+
+def test_a_store_keeps_address_and_data_until_they_are_discarded(servers: ContainerServers) -> None:
+    servers.start("redis")
+    with Redis.from_url(servers.redis_url) as redis:
+        redis.set("kept", "yes")
+
+        servers.stop("redis")
+        servers.start("redis")
+        assert redis.get("kept") == b"yes"
+
+        servers.kill("redis")
+        servers.start("redis")
+        assert redis.get("kept") == b"yes"
+
+        servers.stop("redis")
+        servers.discard_data("redis")
+        servers.start("redis")
+        assert redis.get("kept") is None
+
+
+def test_at_the_end_nothing_is_left_be_it_paused_or_not(servers: ContainerServers) -> None:
+    before = set(docker("volume", "ls", "-q").split())
+    for name in servers.names:
+        servers.start(name)
+    servers.pause("redis")
+    assert len(ours()) == 3
+
+    servers.end()
+
+    assert ours() == []
+    assert set(docker("volume", "ls", "-q").split()) <= before
+
+
+def test_what_a_killed_run_left_is_ended_by_the_next() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    image = os.environ.get("REDIS_IMAGE", "redis:7-alpine")
+    left = docker("run", "-d", "--label", f"{OWNER}={gone.pid}", image).strip()
+
+    end_leftovers()
+
+    assert left not in docker("ps", "-aq", "--no-trunc").split()
