@@ -80,6 +80,13 @@ def _problems_between(
         if "__post_init__" not in vars(part):
             continue
         names = [field.name for field in dataclasses.fields(part)]
+        required = {
+            field.name
+            for field in dataclasses.fields(part)
+            if field.default is dataclasses.MISSING
+        }
+        if not required <= values.keys():
+            continue  # it is told already that they lack
         try:
             part(**{name: values[name] for name in names if name in values})
         except ValueError as error:

@@ -100,7 +100,11 @@ async def test_another_process_goes_on_relaying(
     async with Redis.from_url(stores.redis_url) as redis:
         holder = await redis.get(RELAY_LEASE)
         assert isinstance(holder, bytes)
-        leader = next(one for one in api.replicas if holder.decode() in one.log)
+        name = holder.decode()
+        leader = await until(
+            lambda: next((one for one in api.replicas if name in one.log), None), within_s=5
+        )
+        assert leader is not None
 
         await leader.end(how)
 

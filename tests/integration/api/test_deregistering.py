@@ -1,0 +1,41 @@
+"""Behind a load balancer, a gateway that ends answers until the balancer has taken notice."""
+
+import asyncio
+import signal
+import time
+
+import aiohttp
+import pytest
+
+from tests.integration.processes import Services
+from tests.waiting import until
+
+DEREGISTER_S = 2.0
+
+
+@pytest.mark.timeout(60)
+async def test_connections_are_accepted_while_ready_says_no(services: Services) -> None:
+    env = {"DEREGISTER_S": str(DEREGISTER_S), "DRAIN_S": "0"}
+    api = await services.api(env=env)
+    [gateway] = api.replicas
+    body = b'{"user_id":"ann","amount":%d}'
+
+    gateway.send(signal.SIGTERM)
+
+    began = time.monotonic()
+
+    async def unready() -> bool:
+        return not await gateway.ready()
+
+    await until(unready, within_s=1)
+    for amount in range(1, 6):
+        # Each on a connection of its own, as one that the balancer makes.
+        async with (
+            aiohttp.ClientSession(api.url) as client,
+            client.post("/api/v1/items/vase/bid", data=body % amount) as answer,
+        ):
+            assert answer.status == 201
+            assert answer.headers["Connection"].lower() == "close"
+    assert time.monotonic() - began < DEREGISTER_S
+    assert await asyncio.wait_for(gateway.process.wait(), timeout=10) == 0
+    assert time.monotonic() - began >= DEREGISTER_S - 0.1

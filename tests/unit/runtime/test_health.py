@@ -1,0 +1,77 @@
+"""The health check that containers run."""
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pkg.runtime.health import main
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """Answers one request so; the URL to ask."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/ready"
+        thread.join(timeout=5)
+
+
+def test_what_answers_200_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\n\r\n{}") as url:
+        assert main([url]) == 0
+
+    assert capsys.readouterr().out == ""
+
+
+def test_any_other_answer_is_told_with_its_body(capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(b'HTTP/1.1 503 No\r\n\r\n{"ready":false}') as url:
+        assert main([url]) == 1
+
+    assert capsys.readouterr().out == '503 {"ready":false}\n'
+
+
+def test_what_is_not_http_is_not_well(capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(b"+PONG\r\n") as url:
+        assert main([url]) == 1
+
+    assert "not HTTP" in capsys.readouterr().out
+
+
+def test_nobody_there_is_not_well(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    assert main([f"http://127.0.0.1:{port}/ready"]) == 1
+    assert "no answer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "b"], ["https://x:1/"], ["http://x/ready"]])
+def test_bad_arguments_are_a_sentence_and_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().err
+
+
+def test_it_imports_nothing_that_costs_more_than_the_check() -> None:
+    """It runs every second in every container."""
+    look = (
+        "import sys, pkg.runtime.health; print(sorted({'aiohttp', 'asyncio'} & set(sys.modules)))"
+    )
+
+    said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+
+    assert said.stdout.strip() == "[]"
