@@ -3,6 +3,8 @@
 import asyncio
 from datetime import datetime
 
+import asyncpg
+
 from pkg.archival.announcer import Announcer
 from pkg.archival.backlog import watch_backlog
 from pkg.archival.consumer import consumer_config, ensure_consumer
@@ -15,7 +17,7 @@ from pkg.archival.worker import Worker
 from pkg.runtime import logs
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import NatsLink, nats_link
-from pkg.runtime.process import EXIT_FAILED, EXIT_OK
+from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.runtime.readiness import Readiness
 from pkg.runtime.serving import admin
 from pkg.runtime.stream import ensure_stream, stream_config
@@ -28,15 +30,17 @@ log = logs.get("app")
 
 async def run_worker(settings: ArchivalSettings, stop: asyncio.Event) -> int:
     """Works until told to stop; returns the exit code."""
-    refusal: str | None = None
+    refusal, code = None, EXIT_OK
     try:
         async with nats_link(settings, name=SERVICE) as link:
             await _work(settings, stop, link)
     except* SchemaTooNewError as errors:
-        refusal = str(errors.exceptions[0])
+        refusal, code = str(errors.exceptions[0]), EXIT_FAILED
+    except* asyncpg.ClientConfigurationError as errors:
+        refusal, code = f"POSTGRES_URL: {errors.exceptions[0]}", EXIT_BAD_SETTINGS
     if refusal is not None:
         log.critical("refused to start", why=refusal)
-        return EXIT_FAILED
+        return code
     return EXIT_OK
 
 

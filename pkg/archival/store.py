@@ -69,11 +69,14 @@ class Store:
 
         Raises:
             Stopped: told to stop before it could be done.
+            asyncpg.ClientConfigurationError: the URL's options make no sense; no try will help.
         """
         wait_s = FIRST_RETRY_S
         while True:
             try:
                 done = await work(await self._connected())
+            except asyncpg.ClientConfigurationError:
+                raise
             except AWAY as error:
                 self.retries += 1
                 self._failed(error)

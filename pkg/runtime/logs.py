@@ -27,6 +27,7 @@ def configure(*, service: str, level: str, log_format: str) -> None:
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer()
     else:
+        shared.append(_on_one_line)
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
             # The rich one prints local variables, and so secrets.
@@ -54,6 +55,12 @@ def configure(*, service: str, level: str, log_format: str) -> None:
     root.setLevel(level.upper())
     # The client logs every reconnect try at error; NatsLink tells each change of state once.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
+
+
+def _on_one_line(_: Any, __: str, record: EventDict) -> EventDict:  # noqa: ANN401 - a logger
+    """JSON escapes line breaks by itself, and so do values; an event's own words are shown bare."""
+    record["event"] = str(record["event"]).replace("\r", "\\r").replace("\n", "\\n")
+    return record
 
 
 def get(room: str) -> structlog.stdlib.BoundLogger:

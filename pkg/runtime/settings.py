@@ -81,9 +81,7 @@ def _problems_between(
             continue
         names = [field.name for field in dataclasses.fields(part)]
         required = {
-            field.name
-            for field in dataclasses.fields(part)
-            if field.default is dataclasses.MISSING
+            field.name for field in dataclasses.fields(part) if field.default is dataclasses.MISSING
         }
         if not required <= values.keys():
             continue  # it is told already that they lack

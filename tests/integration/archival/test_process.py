@@ -36,6 +36,18 @@ async def test_missing_settings_are_all_named_and_exit_with_2(services: Services
     assert complaint.count("\n") == 1
 
 
+async def test_an_option_of_the_url_that_makes_no_sense_ends_the_worker_with_2(
+    stores: Stores, services: Services
+) -> None:
+    code, _, complaint = await services.run(
+        "archival", env={"POSTGRES_URL": f"{stores.postgres_url}?sslmode=bogus"}
+    )
+
+    assert code == 2
+    assert "POSTGRES_URL" in complaint
+    assert "sslmode" in complaint
+
+
 async def test_readiness_follows_both_stores(servers: Servers, services: Services) -> None:
     worker = await services.archival()
     assert (await ready_checks(worker.url))[0] == 200

@@ -50,6 +50,7 @@ def test_text_logs_name_the_service_in_each_record() -> None:
     told = [line for line in lines if "service=sample" in line]
     assert len(told) == 8
     assert "item=vase" in told[0]
+    assert "two\\nlines" in told[1]
     assert "\x1b" not in "".join(lines)  # no colours into a file
 
 
