@@ -58,7 +58,7 @@ def read_by(service: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Those of the environment that the service reads, secrets hidden; a store reads none."""
     fields = _fields(service) if service in READ_BY else {}
     return {
-        name: HIDDEN if _is_secret(name, fields[name]) else value
+        name: _shown(name, fields[name], value)
         for name, value in environment.items()
         if name in fields
     }
@@ -71,6 +71,13 @@ def _fields(service: str) -> dict[str, dataclasses.Field[Any]]:
     return fields | files
 
 
-def _is_secret(name: str, field: dataclasses.Field[Any]) -> bool:
-    """The URLs are of bidkit's own stores, which have no passwords."""
-    return bool(field.metadata["secret"]) and not name.endswith(("_FILE", "_URL"))
+def _shown(name: str, field: dataclasses.Field[Any], value: str) -> str:
+    """A URL is shown less its password, which a user's own store may have."""
+    if not field.metadata["secret"] or name.endswith("_FILE"):
+        return value
+    if not name.endswith("_URL"):
+        return HIDDEN
+    scheme, slashes, rest = value.partition("://")
+    userinfo, at, place = rest.rpartition("@")
+    user, colon, _ = userinfo.partition(":")
+    return f"{scheme}{slashes}{user}{colon}{HIDDEN if colon else ''}{at}{place}"

@@ -56,3 +56,16 @@ def test_a_service_is_shown_with_its_own_settings_and_without_secrets() -> None:
         "CONFLATE_MS": "50",
         "NATS_PASSWORD": HIDDEN,
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://:pa@ss@r:6379/0", "redis://:(secret)@r:6379/0"),
+        ("rediss://ann:pass@r:6379/0", "rediss://ann:(secret)@r:6379/0"),
+        ("redis://ann@r:6379/0", "redis://ann@r:6379/0"),
+    ],
+)
+def test_a_url_is_shown_less_its_password(url: str, shown: str) -> None:
+    assert read_by("api-gateway", {"REDIS_URL": url}) == {"REDIS_URL": shown}
