@@ -10,7 +10,7 @@ import pytest
 from tests.integration.processes import Services
 from tests.waiting import until
 
-DEREGISTER_S = 2.0
+DEREGISTER_S = 5.0  # a busy machine asks three times in that
 
 
 @pytest.mark.timeout(60)
@@ -27,8 +27,8 @@ async def test_connections_are_accepted_while_ready_says_no(services: Services) 
     async def unready() -> bool:
         return not await gateway.ready()
 
-    await until(unready, within_s=1)
-    for amount in range(1, 6):
+    await until(unready, within_s=2)
+    for amount in range(1, 4):
         # Each on a connection of its own, as one that the balancer makes.
         async with (
             aiohttp.ClientSession(api.url) as client,
@@ -37,5 +37,5 @@ async def test_connections_are_accepted_while_ready_says_no(services: Services) 
             assert answer.status == 201
             assert answer.headers["Connection"].lower() == "close"
     assert time.monotonic() - began < DEREGISTER_S
-    assert await asyncio.wait_for(gateway.process.wait(), timeout=10) == 0
+    assert await asyncio.wait_for(gateway.process.wait(), timeout=20) == 0
     assert time.monotonic() - began >= DEREGISTER_S - 0.1
