@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from pkg.devkit.faults.ledger import Kept, Ledger
-from pkg.devkit.faults.stores import Stores
+from pkg.devkit.faults.parts import Stores
 
 POSTGRES_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError)
 _SHOWN = 5

@@ -1,41 +1,55 @@
 """Runs a row: a fresh system, warm-up, fault, recovery, drain, audit, judgement."""
 
 import asyncio
-import contextlib
-import tempfile
 import time
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Protocol
 
 from nats.errors import Error as NatsError
 from redis.exceptions import RedisError
 
+from pkg.devkit.errors import BidkitError
 from pkg.devkit.faults.archive import POSTGRES_ERRORS
 from pkg.devkit.faults.bidders import ITEMS, Bidders
-from pkg.devkit.faults.ledger import Ledger
-from pkg.devkit.faults.pace import BASE, FULL, SHORT, SHORTENED, Pace
-from pkg.devkit.faults.proxy import Proxy
+from pkg.devkit.faults.findings import AuditUnableError
+from pkg.devkit.faults.pace import FULL, SHORT, Pace
 from pkg.devkit.faults.row import Result, Row
 from pkg.devkit.faults.scene import Scene
-from pkg.devkit.faults.services import AuditUnableError, Services
-from pkg.devkit.faults.stores import Stores
 from pkg.devkit.faults.verdict import judge
-from pkg.devkit.faults.viewers import VIEWERS, Viewers
+from pkg.devkit.faults.viewers import VIEWERS
 from pkg.devkit.faults.waiting import NotInTimeError, until
 
 LEAST_RATE_PER_S = 200
 """Accepted bids a second that the warm-up must reach, or the row proves little."""
 
-WARM_UPS = 3
+WARM_UPS = 5
 """Tries: a machine that is busy with something else gets some more time."""
 
 
-_UNABLE = (NotInTimeError, AuditUnableError, OSError, RedisError, NatsError, *POSTGRES_ERRORS)
+_UNABLE = (
+    NotInTimeError,
+    AuditUnableError,
+    OSError,
+    BidkitError,
+    RedisError,
+    NatsError,
+    *POSTGRES_ERRORS,
+)
 """The bench could not go on; what it found until then is in the result."""
 
 
-async def run(row: Row, stores: Stores, *, short: bool, logs: Path | None = None) -> Result:
-    """Bounded in time; nothing that it started is left running but the stores.
+class Stage(Protocol):
+    """Where rows play: it makes a system for each, on empty stores."""
+
+    def scene(
+        self, row: Row, *, short: bool, logs: Path | None
+    ) -> AbstractAsyncContextManager[Scene]:
+        """Ready while inside."""
+
+
+async def run(row: Row, stage: Stage, *, short: bool, logs: Path | None = None) -> Result:
+    """Bounded in time; what it started and the stage does not keep is ended.
 
     `logs` keeps what the services said in a folder of the row's name.
     """
@@ -44,8 +58,7 @@ async def run(row: Row, stores: Stores, *, short: bool, logs: Path | None = None
     pace = SHORT if short else FULL
     try:
         async with asyncio.timeout(pace.row_within_s):
-            await stores.renew()
-            async with _scene(row, stores, short=short, logs=logs) as scene:
+            async with stage.scene(row, short=short, logs=logs) as scene:
                 try:
                     await _play(row, scene, pace, result)
                 finally:
@@ -55,38 +68,6 @@ async def run(row: Row, stores: Stores, *, short: bool, logs: Path | None = None
         result.problems += getattr(error, "__notes__", [])
     result.took_s = time.monotonic() - began
     return result
-
-
-@contextlib.asynccontextmanager
-async def _scene(
-    row: Row, stores: Stores, *, short: bool, logs: Path | None
-) -> AsyncIterator[Scene]:
-    settings = {**BASE, **row.settings}
-    if short:
-        settings |= SHORTENED | dict(row.short_settings)
-    async with contextlib.AsyncExitStack() as stack:
-        proxies: dict[str, Proxy] = {}
-        if row.proxied:
-            for store in stores.all:
-                proxies[store.name] = await stack.enter_async_context(Proxy(store.port))
-        ports = {name: proxy.port for name, proxy in proxies.items()}
-        if logs is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bidkit-faults-")))
-        else:
-            folder = logs / row.name
-            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        services = Services({**settings, **stores.environment(ports)}, folder)
-        stack.callback(services.abandon)
-        await services.start(archivers=row.archivers, clock_off_s=row.clock_off_s)
-        yield Scene(
-            stores=stores,
-            services=services,
-            ledger=Ledger(),
-            viewers=Viewers(services.broadcast_port),
-            short=short,
-            proxies=proxies,
-            environment={**settings, **stores.environment()},
-        )
 
 
 async def _play(row: Row, scene: Scene, pace: Pace, result: Result) -> None:

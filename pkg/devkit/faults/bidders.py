@@ -17,6 +17,8 @@ ANSWER_WITHIN_S = 8.0
 """Past it a client gives up and does not know. Above what a gateway takes to say so itself."""
 CONNECT_WITHIN_S = 5.0
 STEP_CENTS = 125
+NOBODY_KNOWS = frozenset({502, 504})
+"""What a load balancer answers when a gateway goes away with a bid in hand. No gateway says so."""
 
 
 class Bidders:
@@ -110,6 +112,9 @@ class _Bidder:
         self._enter(status, answer, cents, sent_at=sent_at)
 
     def _enter(self, status: int, answer: bytes, cents: int, *, sent_at: float) -> None:
+        if status in NOBODY_KNOWS:
+            self._ledger.unknown.add((self._item, cents))
+            return
         try:
             says = json.loads(answer)
             match status:

@@ -1,8 +1,24 @@
 """The audit's own findings, as its JSON gives them."""
 
+from collections.abc import Awaitable, Mapping
+from typing import Protocol
+
 import msgspec
 
 _SHOWN = 2
+_AUDITED_WITHIN_S = 60.0
+
+
+class AuditUnableError(Exception):
+    """The audit could not look at both stores. Nothing is known of them."""
+
+
+class Command(Protocol):
+    """Runs `python -m pkg.archival …`: exit code, standard output, standard error."""
+
+    def __call__(
+        self, *arguments: str, environment: Mapping[str, str], within_s: float
+    ) -> Awaitable[tuple[int, str, str]]: ...
 
 
 class FailingItem(msgspec.Struct, frozen=True):
@@ -54,3 +70,21 @@ class Findings(msgspec.Struct, frozen=True):
             f"{len(self.only_in_postgres)} are only in PostgreSQL, "
             f"{self.dead_letters_in_all} dead letters, {len(self.lost)} lost bids are named"
         )
+
+
+async def audit(
+    command: Command, *, environment: Mapping[str, str], wait_s: float
+) -> tuple[int, Findings]:
+    """The audit's exit code and findings.
+
+    Raises:
+        AuditUnableError: it could not look at the stores.
+    """
+    code, said, complained = await command(
+        *("audit", "--json", "--wait", f"{wait_s:g}"),
+        environment=environment,
+        within_s=wait_s + _AUDITED_WITHIN_S,
+    )
+    if code not in {0, 1} or not said.strip():
+        raise AuditUnableError(f"the audit ended with {code}: {complained[-2000:]}")
+    return code, msgspec.json.decode(said, type=Findings)

@@ -16,7 +16,10 @@ class Kept(NamedTuple):
 
 
 DOCUMENTED_503 = frozenset(
-    {"redis_unavailable", "redis_recovering", "busy", "outbox_full", "outcome_unknown"}
+    {
+        *("redis_unavailable", "redis_recovering", "busy", "outbox_full", "outcome_unknown"),
+        "no_gateway",  # the load balancer's own
+    }
 )
 
 

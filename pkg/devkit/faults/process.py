@@ -75,11 +75,11 @@ class Process:
         except NotInTimeError:
             await self.kill()
 
-    def pause(self) -> None:
+    async def pause(self) -> None:
         """It keeps its connections and answers nothing, as a machine that hangs."""
         self.send(signal.SIGSTOP)
 
-    def resume(self) -> None:
+    async def resume(self) -> None:
         self.send(signal.SIGCONT)
 
     def abandon(self) -> None:

@@ -31,9 +31,11 @@ class Setting:
     commit: str
     date: str
     machine: str
+    images: str = ""
+    """Of the containers, with their ids; empty on processes."""
 
     @classmethod
-    def now(cls, command: str) -> "Setting":
+    def now(cls, command: str, *, images: str = "") -> "Setting":
         gib = psutil.virtual_memory().total / 2**30
         system = f"{platform.system()} {platform.release()} {platform.machine()}"
         return cls(
@@ -42,6 +44,7 @@ class Setting:
             date=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
             machine=f"{os.cpu_count()} cores, {gib:.0f} GiB, {system}, "
             f"Python {platform.python_version()}",
+            images=images,
         )
 
 
@@ -65,11 +68,12 @@ def line(result: Result) -> str:
     return f"{result.row}: FAILS after {result.took_s:.0f} s: {'; '.join(result.problems)}"
 
 
-def document(rows: Sequence[tuple[Row, Result]], *, setting: Setting, short: bool) -> str:
+def section(rows: Sequence[tuple[Row, Result]], *, setting: Setting, short: bool) -> str:
+    """What a run says in the document."""
     results = [result for _, result in rows]
     made = (
         f"Made by `{setting.command}` at commit {setting.commit}, {setting.date}, on one machine: "
-        f"{setting.machine}. Do not edit; run the command."
+        f"{setting.machine}."
     )
     total = (
         f"{sum(result.passed for result in results)} of {len(results)} rows hold, "
@@ -78,33 +82,42 @@ def document(rows: Sequence[tuple[Row, Result]], *, setting: Setting, short: boo
         f"{sum(result.took_s for result in results) / 60:.0f} minutes."
     )
     parts = [
-        "# Faults",
         made,
-        _how(short=short),
-        "## What each fault cost",
+        *([f"Images: {setting.images}."] if setting.images else []),
+        _how(short=short, contained=bool(setting.images)),
+        "### What each fault cost",
         _markdown(_HEADS, [_cells(result) for result in results]),
         total,
-        "## What was expected, and what else was seen",
+        "### What was expected, and what else was seen",
         "\n".join(_told(row, result) for row, result in rows),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
-def _how(*, short: bool) -> str:
+def _how(*, short: bool, contained: bool) -> str:
     outages = "Outages are shortened. " if short else ""
+    system = (
+        "Every row begins with empty stores. Two gateways and two broadcasters stand behind the "
+        "load balancer, which every bid and every viewer passes, and one archiver; the services "
+        "are started anew for each row. Of two replicas one is hit. What is killed is started "
+        "again after a moment."
+        if contained
+        else "Every row has stores of its own, two gateways, two broadcasters and an archiver "
+        "(or two)."
+    )
+    unknown = ", or the load balancer's 502 or 504" if contained else ""
     return (
-        f"{outages}Every row has stores of its own, two gateways, two broadcasters and an archiver "
-        f"(or two). {len(ITEMS) * BIDDERS_PER_ITEM} clients, half of them `lua` and half "
+        f"{outages}{system} {len(ITEMS) * BIDDERS_PER_ITEM} clients, half of them `lua` and half "
         f"`optimistic`, offer {RATE_PER_S} bids/s on {len(ITEMS)} items ({LEAST_RATE_PER_S} a "
         f"second have to be accepted before the fault), and {VIEWERS} viewers watch, one in "
         f"{LATEST_OF} with `mode=latest`. After the fault the load goes on, then the outboxes "
         "drain, the audit runs, and every 201 that a client was given is looked for in `bids`. "
         "An archived bid that no client was told of has to be one of the unknown ones.\n\n"
         "Failed: answered with a documented 503, or not connected; nothing was written. Unknown: "
-        "`outcome_unknown`, or the connection ended without an answer. Repaired and unrepaired: "
-        "viewers' gaps; one is repaired when a snapshot stands in for what was missed. Recover: "
-        "seconds from the end of the fault to the first 201. Drain: seconds from the end of the "
-        "load to empty outboxes. Audit: its exit code."
+        f"`outcome_unknown`, or the connection ended without an answer{unknown}. Repaired and "
+        "unrepaired: viewers' gaps; one is repaired when a snapshot stands in for what was "
+        "missed. Recover: seconds from the end of the fault to the first 201. Drain: seconds from "
+        "the end of the load to empty outboxes. Audit: its exit code."
     )
 
 

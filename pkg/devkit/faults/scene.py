@@ -2,17 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import nats
 from nats.js.api import ConsumerConfig
 
 from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
+from pkg.devkit.faults.containers.container import Container
 from pkg.devkit.faults.ledger import Ledger
+from pkg.devkit.faults.parts import Replica, Services, Stores
 from pkg.devkit.faults.proxy import Proxy
-from pkg.devkit.faults.services import Replica, Services
-from pkg.devkit.faults.stores import Stores
 from pkg.devkit.faults.viewers import Viewers
 
 
@@ -25,6 +24,8 @@ class Scene:
     short: bool
     proxies: Mapping[str, Proxy] = field(default_factory=dict)
     """By the name of the store; only in rows that ask for them."""
+    containers: Mapping[str, Sequence[Container]] = field(default_factory=dict)
+    """By the name of the service or store; only on the stage of containers."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """For commands: every setting, and the stores themselves rather than proxies."""
     notes: list[str] = field(default_factory=list)
@@ -75,13 +76,10 @@ class Scene:
         The worker's own ack wait is above a minute, which no row in CI can wait for. A worker that
         starts or reconnects sets it back.
         """
-        connection = await nats.connect(f"nats://127.0.0.1:{self.stores.nats.port}")
-        try:
+        async with self.stores.asking_nats() as connection:
             jetstream = connection.jetstream()
             config: ConsumerConfig = (
                 await jetstream.consumer_info(STREAM, ARCHIVE_CONSUMER)
             ).config
             config.ack_wait = seconds
             await jetstream.add_consumer(STREAM, config)
-        finally:
-            await connection.close()

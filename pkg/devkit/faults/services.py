@@ -1,15 +1,12 @@
 """The system's own services as processes, replicas sharing a socket as they do under bidkit."""
 
 import asyncio
-import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
-from pkg.devkit.faults.findings import Findings
+from pkg.devkit.faults import findings, pages
 from pkg.devkit.faults.process import Process
 from pkg.devkit.faults.waiting import NotInTimeError, until
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
@@ -20,7 +17,6 @@ from pkg.devkit.settings import PROJECT
 
 READY_WITHIN_S = 30.0
 _OK = 200
-_LEADER = re.compile(rb"^bid_relay_leader 1(\.0)?$", re.MULTILINE)
 
 SHIFTED = """
 import runpy, sys, time
@@ -31,10 +27,6 @@ sys.argv[:] = sys.argv[2:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 """Runs a module with a wall clock that is off by so many seconds."""
-
-
-class AuditUnableError(Exception):
-    """The audit could not look at both stores. Nothing is known of them."""
 
 
 @dataclass
@@ -134,7 +126,7 @@ class Services:
         found: list[Replica] = []
 
         async def somebody() -> bool:
-            found[:] = [one for one in self.api if _LEADER.search(await one.metrics())]
+            found[:] = [one for one in self.api if pages.relays(await one.metrics())]
             return bool(found)
 
         await until(somebody, within_s=15.0, what="a gateway relays")
@@ -142,9 +134,7 @@ class Services:
 
     async def counted(self, name: str) -> float:
         """The sum of a metric over all replicas that answer."""
-        pattern = re.compile(rf"^{name}(?:{{[^}}]*}})? (\S+)$".encode(), re.MULTILINE)
-        pages = await asyncio.gather(*(replica.metrics() for replica in self.all))
-        return sum(float(value) for page in pages for value in pattern.findall(page))
+        return pages.total(await asyncio.gather(*(one.metrics() for one in self.all)), name)
 
     async def command(
         self, *arguments: str, environment: Mapping[str, str], within_s: float
@@ -166,20 +156,10 @@ class Services:
             raise NotInTimeError(f"{' '.join(arguments)}: not within {within_s:g} s") from None
         return process.returncode or 0, said.decode(), complained.decode()
 
-    async def audit(self, *, environment: Mapping[str, str], wait_s: float) -> tuple[int, Findings]:
-        """The audit's exit code and findings.
-
-        Raises:
-            AuditUnableError: it could not look at the stores.
-        """
-        code, said, complained = await self.command(
-            *("audit", "--json", "--wait", f"{wait_s:g}"),
-            environment=environment,
-            within_s=wait_s + 60,
-        )
-        if code not in {0, 1} or not said.strip():
-            raise AuditUnableError(f"the audit ended with {code}: {complained[-2000:]}")
-        return code, msgspec.json.decode(said, type=Findings)
+    async def audit(
+        self, *, environment: Mapping[str, str], wait_s: float
+    ) -> tuple[int, findings.Findings]:
+        return await findings.audit(self.command, environment=environment, wait_s=wait_s)
 
     def abandon(self) -> None:
         for replica in self.all:

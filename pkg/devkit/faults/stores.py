@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import nats
+from nats.aio.client import Client as NatsClient
 from redis.asyncio import Redis
 
 from pkg.devkit.faults.process import Process
@@ -50,8 +52,11 @@ class Store:
     async def wipe(self) -> None:
         """Killed, its data deleted, started again."""
         await self.kill()
-        self.server.discard()
+        await self.discard()
         await self.start()
+
+    async def discard(self) -> None:
+        await asyncio.to_thread(self.server.discard)
 
     def abandon(self) -> None:
         self._process.abandon()
@@ -65,7 +70,7 @@ class Stores:
     """All three, for a whole run; each row gets them empty. Made by `stores`."""
 
     def __init__(self, home: Path) -> None:
-        redis, nats, postgres = _free_ports(3)
+        redis, nats, postgres = free_ports(3)
         self.redis = Store(RedisServer(data=home / "redis", port=redis), log=home / "redis.log")
         self.nats = Store(NatsServer(data=home / "nats", port=nats), log=home / "nats.log")
         self._postgres_server = PostgresServer(data=home / "postgres", port=postgres)
@@ -105,6 +110,14 @@ class Stores:
             yield redis
 
     @asynccontextmanager
+    async def asking_nats(self) -> AsyncIterator[NatsClient]:
+        connection = await nats.connect(f"nats://127.0.0.1:{self.nats.port}")
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
     async def asking_postgres(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
         connection = await asyncpg.connect(self._postgres_server.url_of(self._database))
         try:
@@ -134,7 +147,7 @@ def _open_folder() -> Path:
     return home
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in held]
     for one in held:

@@ -85,8 +85,10 @@ class Eye:
 class Viewers:
     """Watches over all items; who loses the connection comes back."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, heartbeat_s: float | None = None) -> None:
+        """With `heartbeat_s` a viewer that is not answered for so long connects anew."""
         self._port = port
+        self._heartbeat_s = heartbeat_s
         self._eyes = [
             (item, Eye(latest=number % LATEST_OF == LATEST_OF - 1))
             for number, item in zip(range(VIEWERS), itertools.cycle(ITEMS), strict=False)
@@ -126,7 +128,7 @@ class Viewers:
         while True:
             try:
                 async with asyncio.timeout(_OPEN_WITHIN_S):
-                    socket = await session.ws_connect(url)
+                    socket = await session.ws_connect(url, heartbeat=self._heartbeat_s)
             except (aiohttp.ClientError, OSError, TimeoutError):
                 await asyncio.sleep(_AGAIN_AFTER_S)
                 continue

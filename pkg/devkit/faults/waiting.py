@@ -12,7 +12,9 @@ class NotInTimeError(Exception):
     """A fact did not come true in the time it had. What was started is still running."""
 
 
-async def until(fact: Callable[[], object], *, within_s: float, what: str) -> None:
+async def until(
+    fact: Callable[[], object], *, within_s: float, what: str, every_s: float = _EVERY_S
+) -> None:
     """Returns when `fact`, a plain or an async function, gives something true.
 
     Raises:
@@ -25,4 +27,4 @@ async def until(fact: Callable[[], object], *, within_s: float, what: str) -> No
             return
         if time.monotonic() > deadline:
             raise NotInTimeError(f"{what}: not within {within_s:g} s")
-        await sleep(_EVERY_S)
+        await sleep(every_s)

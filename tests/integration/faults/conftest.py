@@ -2,11 +2,11 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from pkg.devkit.faults.stores import Stores, stores
+from pkg.devkit.faults.processes import ProcessStage, process_stage
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def bench_stores() -> AsyncIterator[Stores]:
+async def stage() -> AsyncIterator[ProcessStage]:
     """Stores of the bench's own: its rows kill them and delete their data."""
-    async with stores() as running:
+    async with process_stage() as running:
         yield running

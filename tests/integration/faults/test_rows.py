@@ -3,18 +3,18 @@
 import pytest
 
 from pkg.devkit.faults import bench
+from pkg.devkit.faults.processes import ProcessStage
 from pkg.devkit.faults.row import Row
 from pkg.devkit.faults.rows import ROWS
-from pkg.devkit.faults.stores import Stores
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_a_fault_costs_no_accepted_bid_and_no_viewer_a_gap(
-    row: Row, bench_stores: Stores
+    row: Row, stage: ProcessStage
 ) -> None:
-    result = await bench.run(row, bench_stores, short=True)
+    result = await bench.run(row, stage, short=True)
 
     assert result.problems == []
     assert result.accepted > 0

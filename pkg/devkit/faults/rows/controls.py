@@ -5,7 +5,7 @@ from pkg.devkit.faults.scene import Scene
 from pkg.devkit.faults.waiting import until
 
 
-async def _entry_removed(scene: Scene) -> None:
+async def entry_removed(scene: Scene) -> None:
     """What a relay that trims too early would do: the event is in no store any more."""
     await scene.stores.nats.stop()
     await until(scene.outbox_entries, within_s=10, what="an event waits in an outbox")
@@ -21,7 +21,7 @@ ROWS = (
     Row(
         name="control-entry-removed",
         expects="Fails: an accepted event that was not relayed is taken out of the outbox.",
-        fault=_entry_removed,
+        fault=entry_removed,
         control=True,
     ),
 )

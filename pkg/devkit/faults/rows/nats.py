@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from pkg.auction.subjects import STREAM
+from pkg.devkit.faults.parts import Store, data_of
 from pkg.devkit.faults.row import Row
 from pkg.devkit.faults.scene import Scene
-from pkg.devkit.faults.stores import Store
 
 
 async def _stopped(scene: Scene) -> None:
@@ -25,12 +25,12 @@ async def _store_deleted(scene: Scene) -> None:
     """With the archivers asleep before, so that it holds what the archive does not."""
     nats = scene.stores.nats
     for archiver in scene.services.archival:
-        archiver.process.pause()
+        await archiver.process.pause()
     await scene.hold(3, short_s=1)
     await nats.stop()
-    nats.server.discard()
+    await nats.discard()
     for archiver in scene.services.archival:
-        archiver.process.resume()
+        await archiver.process.resume()
     await scene.hold(10, short_s=2)
     await nats.start()
 
@@ -42,10 +42,10 @@ async def _archived_tail_cut(scene: Scene) -> None:
 
 async def _unarchived_tail_cut(scene: Scene) -> None:
     for archiver in scene.services.archival:
-        archiver.process.pause()
+        await archiver.process.pause()
     await _cut_tail(scene)
     for archiver in scene.services.archival:
-        archiver.process.resume()
+        await archiver.process.resume()
 
 
 async def _cut_tail(scene: Scene) -> None:
@@ -67,7 +67,7 @@ async def _cut_tail(scene: Scene) -> None:
 
 
 def _messages(nats: Store) -> Path:
-    return nats.data / "jetstream" / "$G" / "streams" / STREAM / "msgs"
+    return data_of(nats) / "jetstream" / "$G" / "streams" / STREAM / "msgs"
 
 
 def _blocks(nats: Store) -> list[Path]:

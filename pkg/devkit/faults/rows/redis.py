@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from pkg.devkit.faults.parts import Store, data_of
 from pkg.devkit.faults.row import REDIS_AWAY, Row
 from pkg.devkit.faults.scene import Scene
-from pkg.devkit.faults.stores import Store
 from pkg.devkit.faults.waiting import until
 
 RESTORE_WITHIN_S = 60.0
@@ -87,7 +87,7 @@ async def _at_maxmemory(scene: Scene) -> None:
 
 def _log(redis: Store) -> tuple[Path, int]:
     """The append-only file that grows; since Redis 7 it is one of several in a folder."""
-    log = max(redis.data.rglob("*.aof"), key=lambda path: path.stat().st_mtime_ns)
+    log = max(data_of(redis).rglob("*.aof"), key=lambda path: path.stat().st_mtime_ns)
     return log, log.stat().st_size
 
 

@@ -31,7 +31,7 @@ async def _archival_killed(scene: Scene) -> None:
 async def _relay_killed_before_trim(scene: Scene) -> None:
     """With no archiver awake nothing is announced, so what is published is not trimmed."""
     for archiver in scene.services.archival:
-        archiver.process.pause()
+        await archiver.process.pause()
     relay = await scene.services.relaying()
     await scene.hold(2, short_s=1)
     entries = await scene.outbox_entries()
@@ -39,16 +39,16 @@ async def _relay_killed_before_trim(scene: Scene) -> None:
     scene.require(entries, "every entry was trimmed before the relay was killed")
     await relay.process.kill()
     for archiver in scene.services.archival:
-        archiver.process.resume()
+        await archiver.process.resume()
     await relay.restart()
 
 
 async def _relay_paused(scene: Scene) -> None:
     relay = await scene.services.relaying()
-    relay.process.pause()
+    await relay.process.pause()
     await scene.hold(13, short_s=5)  # the lease ends after 3
     other = await scene.services.relaying()
-    relay.process.resume()
+    await relay.process.resume()
     scene.require(other is not relay, "no other gateway relayed meanwhile")
 
 
@@ -59,9 +59,9 @@ async def _two_relays(scene: Scene) -> None:
     refused = 0.0
     for _ in range(MEETINGS):
         # Two that ask for the lease together notice at once who has it, and never meet.
-        scene.services.api[0].process.pause()
+        await scene.services.api[0].process.pause()
         await asyncio.sleep(OUT_OF_STEP_S)
-        scene.services.api[0].process.resume()
+        await scene.services.api[0].process.resume()
         until = loop.time() + (5 if scene.short else 20)
         async with scene.stores.asking_redis() as redis:
             while loop.time() < until:
@@ -77,10 +77,10 @@ async def _two_relays(scene: Scene) -> None:
 async def _two_archivers(scene: Scene) -> None:
     """One sleeps with messages in hand until the other has been given them too, in turn."""
     await scene.redeliver_within(REDELIVERED_WITHIN_S)
-    for archiver in scene.services.archival * (1 if scene.short else 3):
-        archiver.process.pause()
+    for archiver in list(scene.services.archival) * (1 if scene.short else 3):
+        await archiver.process.pause()
         await asyncio.sleep(2 * REDELIVERED_WITHIN_S)
-        archiver.process.resume()
+        await archiver.process.resume()
         await asyncio.sleep(0.5)
     duplicates = await scene.services.counted("bid_archive_duplicates_total")
     scene.note(f"{duplicates:g} events were delivered again.")

@@ -1,0 +1,90 @@
+"""The stack's services as the bench sees them: through the edge, and one by one by the engine."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pkg.devkit.compose.project import Project
+from pkg.devkit.faults import findings, pages
+from pkg.devkit.faults.containers.container import Container, each
+from pkg.devkit.faults.waiting import NotInTimeError, until
+from pkg.devkit.names import ARCHIVAL, MODULES
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerServices:
+    project: Project
+    edge_port: int
+    api: list[Container]
+    broadcast: list[Container]
+    archival: list[Container]
+
+    @property
+    def all(self) -> list[Container]:
+        return [*self.api, *self.broadcast, *self.archival]
+
+    @property
+    def dead(self) -> list[str]:
+        return [one.name for one in self.all if not one.alive]
+
+    @property
+    def api_port(self) -> int:
+        return self.edge_port
+
+    @property
+    def broadcast_port(self) -> int:
+        return self.edge_port
+
+    async def start(self) -> None:
+        for one in self.all:
+            one.forget_log()
+        await asyncio.gather(*(one.start() for one in self.all))
+
+    async def kill(self) -> None:
+        """All that run; one that is paused ends too."""
+        alive = [one for one in self.all if await one.running()]
+        if alive:
+            await each(alive, "kill")
+
+    async def relaying(self) -> Container:
+        found: list[Container] = []
+
+        async def somebody() -> bool:
+            found[:] = [one for one in self.api if pages.relays(await one.metrics())]
+            return bool(found)
+
+        await until(somebody, within_s=20.0, what="a gateway relays")
+        return found[0]
+
+    async def counted(self, name: str) -> float:
+        return pages.total(await asyncio.gather(*(one.metrics() for one in self.all)), name)
+
+    async def command(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str],  # noqa: ARG002 - compose.yaml says where the stores are
+        within_s: float,
+    ) -> tuple[int, str, str]:
+        """In a container of its own, which is gone afterwards."""
+        process = await asyncio.create_subprocess_exec(
+            *self.project.command(
+                *("--progress", "quiet", "run", "--rm", "--no-deps", "--no-TTY"),
+                *(ARCHIVAL, "python", "-m", MODULES[ARCHIVAL], *arguments),
+            ),
+            env=self.project.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            said, complained = await asyncio.wait_for(process.communicate(), timeout=within_s)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise NotInTimeError(f"{' '.join(arguments)}: not within {within_s:g} s") from None
+        return process.returncode or 0, said.decode(), complained.decode()
+
+    async def audit(
+        self, *, environment: Mapping[str, str], wait_s: float
+    ) -> tuple[int, findings.Findings]:
+        return await findings.audit(self.command, environment=environment, wait_s=wait_s)
