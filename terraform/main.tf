@@ -1,0 +1,48 @@
+# Write-only arguments, which keep passwords out of state and plan, came with Terraform 1.11.
+terraform {
+  required_version = ">= 1.11.0"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "5.100.0"
+    }
+  }
+}
+
+# One block for AWS and an emulator: the provider reads AWS_ENDPOINT_URL itself.
+provider "aws" {
+  region                      = var.aws_region
+  skip_credentials_validation = var.emulated
+  skip_metadata_api_check     = var.emulated
+
+  default_tags {
+    tags = local.tags
+  }
+}
+
+data "aws_caller_identity" "current" {
+  lifecycle {
+    # An emulated apply never reaches AWS, and the reverse.
+    postcondition {
+      condition     = (self.account_id == "000000000000") == var.emulated
+      error_message = "This account and the variable emulated contradict each other: only the emulator's account is 000000000000. Set emulated, or AWS_ENDPOINT_URL and the credentials, to match."
+    }
+  }
+}
+
+data "aws_availability_zones" "available" {
+  state = "available"
+}
+
+locals {
+  name     = "bidding-system"
+  services = toset(["api-gateway", "broadcast-service", "archival-worker"])
+  zones    = slice(data.aws_availability_zones.available.names, 0, var.zone_count)
+
+  tags = {
+    Project     = local.name
+    Environment = var.environment
+    ManagedBy   = "terraform"
+  }
+}

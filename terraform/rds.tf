@@ -1,0 +1,41 @@
+resource "aws_db_subnet_group" "this" {
+  name       = local.name
+  subnet_ids = [for subnet in aws_subnet.private : subnet.id]
+}
+
+resource "aws_db_parameter_group" "this" {
+  name   = "${local.name}-postgres15"
+  family = "postgres15"
+
+  parameter {
+    name  = "rds.force_ssl"
+    value = "1"
+  }
+}
+
+resource "aws_db_instance" "this" {
+  identifier                   = local.name
+  engine                       = "postgres"
+  engine_version               = "15"
+  instance_class               = var.db_instance_class
+  db_name                      = "bidding"
+  username                     = "bidding"
+  password_wo                  = var.db_password
+  password_wo_version          = var.secrets_version
+  storage_type                 = "gp3"
+  storage_encrypted            = true
+  allocated_storage            = var.db_storage_gib
+  max_allocated_storage        = var.db_storage_gib * 5
+  multi_az                     = var.db_multi_az
+  db_subnet_group_name         = aws_db_subnet_group.this.name
+  parameter_group_name         = aws_db_parameter_group.this.name
+  vpc_security_group_ids       = [aws_security_group.this["postgres"].id]
+  publicly_accessible          = false
+  performance_insights_enabled = true
+  backup_retention_period      = var.db_backup_days
+  copy_tags_to_snapshot        = true
+  auto_minor_version_upgrade   = true
+  deletion_protection          = var.db_deletion_protection
+  skip_final_snapshot          = !var.db_deletion_protection
+  final_snapshot_identifier    = "${local.name}-last"
+}

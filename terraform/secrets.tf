@@ -1,0 +1,23 @@
+resource "aws_secretsmanager_secret" "db" {
+  name                    = "${local.name}/db-password"
+  description             = "Password of PostgreSQL's user bidding"
+  recovery_window_in_days = var.secret_recovery_days
+}
+
+resource "aws_secretsmanager_secret_version" "db" {
+  secret_id                = aws_secretsmanager_secret.db.id
+  secret_string_wo         = var.db_password
+  secret_string_wo_version = var.secrets_version
+}
+
+resource "aws_secretsmanager_secret" "nats" {
+  name                    = "${local.name}/nats-password"
+  description             = "Password of NATS' user bidding"
+  recovery_window_in_days = var.secret_recovery_days
+}
+
+resource "aws_secretsmanager_secret_version" "nats" {
+  secret_id                = aws_secretsmanager_secret.nats.id
+  secret_string_wo         = var.nats_password
+  secret_string_wo_version = var.secrets_version
+}
