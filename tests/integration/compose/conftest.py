@@ -35,7 +35,7 @@ def compose(*arguments: str, secrets: Path | None) -> subprocess.CompletedProces
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bidkit]:
     kit = Bidkit(tmp_path_factory.mktemp("stack") / "home", backend="compose")
     secrets = kit.home / "secrets"
