@@ -96,7 +96,7 @@ def test_a_gateway_is_ready_soon_after_its_start(stack: Bidkit) -> None:
             docker("exec", gateway, *check)
             break
         except subprocess.CalledProcessError:
-            assert time.monotonic() - began < 3 * READY_WITHIN_S  # two busy cores
+            assert time.monotonic() - began < 5 * READY_WITHIN_S  # two cores may be busy
     print(f"ready after {time.monotonic() - began:.1f} s")  # noqa: T201 - for who looks
 
 
