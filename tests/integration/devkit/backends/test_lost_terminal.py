@@ -15,12 +15,12 @@ import pytest
 from tests.integration.devkit.conftest import Bidkit, alive
 from tests.waiting import until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(200)
 
 
 async def test_a_closed_terminal_stops_everything_in_order(bidkit: Bidkit) -> None:
     with in_a_terminal(bidkit, controlling=True) as (foreground, terminal):
-        await until(lambda: all_ready(bidkit), within_s=60)
+        await until(lambda: all_ready(bidkit), within_s=100)
         processes = bidkit.processes()
 
         hang_up(terminal)
@@ -36,7 +36,7 @@ async def test_a_closed_terminal_stops_everything_in_order(bidkit: Bidkit) -> No
 
 async def test_down_stops_a_system_whose_terminal_is_gone(bidkit: Bidkit) -> None:
     with in_a_terminal(bidkit, controlling=False) as (foreground, terminal):
-        await until(lambda: all_ready(bidkit), within_s=60)
+        await until(lambda: all_ready(bidkit), within_s=100)
         processes = bidkit.processes()
         hang_up(terminal)
 
