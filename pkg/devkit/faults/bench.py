@@ -26,6 +26,9 @@ LEAST_RATE_PER_S = 200
 WARM_UPS = 5
 """Tries: a machine that is busy with something else gets some more time."""
 
+HURRY_EVERY_S = 5
+"""A worker that reconnects late sets its ack wait back."""
+
 
 _UNABLE = (
     NotInTimeError,
@@ -126,9 +129,15 @@ async def _recover(scene: Scene, ended_at: float, pace: Pace, result: Result) ->
 
 
 async def _drain(scene: Scene, pace: Pace, result: Result) -> None:
-    began = time.monotonic()
+    began = hurried_at = time.monotonic()
+    if pace.redelivered_within_s:
+        await scene.redeliver_within(pace.redelivered_within_s)
 
     async def drained() -> bool:
+        nonlocal hurried_at
+        if pace.redelivered_within_s and time.monotonic() - hurried_at > HURRY_EVERY_S:
+            await scene.redeliver_within(pace.redelivered_within_s)
+            hurried_at = time.monotonic()
         return await scene.outbox_entries() == 0
 
     try:

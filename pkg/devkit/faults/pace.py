@@ -15,6 +15,8 @@ class Pace:
     settle_within_s: float
     """In which viewers have to be shown the last state."""
     row_within_s: float
+    redelivered_within_s: float | None = None
+    """Instead of the worker's own ack wait of above a minute, for what a fault left unanswered."""
 
 
 FULL = Pace(
@@ -32,6 +34,7 @@ SHORT = Pace(
     drain_within_s=40,
     settle_within_s=20,
     row_within_s=120,
+    redelivered_within_s=1.5,
 )
 
 BASE = {"LOG_FORMAT": "text", "BID_STRATEGY": "lua", "BID_STRATEGY_OVERRIDE": "true"}

@@ -73,8 +73,7 @@ class Scene:
     async def redeliver_within(self, seconds: float) -> None:
         """What an archiver took and did not acknowledge comes again that soon.
 
-        The worker's own ack wait is above a minute, which no row in CI can wait for. A worker that
-        starts or reconnects sets it back.
+        A worker that starts or reconnects sets its own ack wait, above a minute, back.
         """
         async with self.stores.asking_nats() as connection:
             jetstream = connection.jetstream()

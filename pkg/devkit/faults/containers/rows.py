@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from pkg.devkit.faults.containers.container import Container
 from pkg.devkit.faults.row import REDIS_AWAY, UNKNOWN, Row
 from pkg.devkit.faults.rows.controls import entry_removed
-from pkg.devkit.faults.rows.services import REDELIVERED_WITHIN_S
 from pkg.devkit.faults.scene import Scene
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS
 
@@ -28,8 +27,6 @@ def _killed(name: str) -> Callable[[Scene], Awaitable[None]]:
         await victim.kill()
         await scene.hold(2, short_s=1)
         await victim.start()
-        if name == ARCHIVAL and scene.short:
-            await scene.redeliver_within(REDELIVERED_WITHIN_S)
 
     return fault
 
@@ -50,8 +47,6 @@ def _disconnected(name: str) -> Callable[[Scene], Awaitable[None]]:
         await victim.disconnect()
         await scene.hold(10, short_s=3)
         await victim.connect()
-        if name == ARCHIVAL and scene.short:
-            await scene.redeliver_within(REDELIVERED_WITHIN_S)
 
     return fault
 

@@ -6,7 +6,7 @@ from pkg.auction.keys import RELAY_LEASE
 from pkg.devkit.faults.row import UNKNOWN, Row
 from pkg.devkit.faults.scene import Scene
 
-REDELIVERED_WITHIN_S = 1.5
+REDELIVERED_WITHIN_S = 1.5  # so that sleeping with messages in hand need not last a minute
 MEETINGS = 5  # tries to have them meet
 OUT_OF_STEP_S = 0.5  # half of what lies between two askings for the lease
 
@@ -24,8 +24,6 @@ async def _broadcast_killed(scene: Scene) -> None:
 async def _archival_killed(scene: Scene) -> None:
     for replica in scene.services.archival:
         await scene.kill_and_restart(replica)
-    if scene.short:
-        await scene.redeliver_within(REDELIVERED_WITHIN_S)
 
 
 async def _relay_killed_before_trim(scene: Scene) -> None:
