@@ -23,6 +23,18 @@ class Pair:
     new: Redis
     ports: tuple[int, int]
     target: list[int]
+    primary: "subprocess.Popen[bytes]"
+
+    async def cut_replication(self) -> None:
+        """The replica takes in nothing more."""
+        await self.new.replicaof("NO", "ONE")
+
+    async def lose_primary(self) -> None:
+        """For good: the replica takes over with what it has."""
+        self.primary.kill()
+        self.primary.wait()
+        await self.new.replicaof("NO", "ONE")
+        self.target[0] = self.ports[1]
 
     async def fail_over(self) -> None:
         """The replica takes over, the old primary follows it and ends no connection."""
@@ -37,7 +49,7 @@ async def two_redis(folder: Path) -> AsyncIterator[Pair]:
     first, second = free_ports(2)
     target = [first]
     with _running(folder / "first", first) as one, _running(folder / "second", second) as two:
-        await until(lambda: one.unready() is None and two.unready() is None, within_s=10)
+        await until(lambda: one[0].unready() is None and two[0].unready() is None, within_s=10)
         async with (
             Redis(port=first) as old,
             Redis(port=second) as new,
@@ -50,11 +62,18 @@ async def two_redis(folder: Path) -> AsyncIterator[Pair]:
 
             await until(in_step, within_s=20)
             entrance = address.sockets[0].getsockname()[1]
-            yield Pair(f"redis://127.0.0.1:{entrance}/0", old, new, (first, second), target)
+            yield Pair(
+                f"redis://127.0.0.1:{entrance}/0",
+                old,
+                new,
+                (first, second),
+                target,
+                one[1],
+            )
 
 
 @contextmanager
-def _running(data: Path, port: int) -> Iterator[RedisServer]:
+def _running(data: Path, port: int) -> "Iterator[tuple[RedisServer, subprocess.Popen[bytes]]]":
     server = RedisServer(data=data, port=port)
     server.prepare()
     launch = server.launch()
@@ -66,7 +85,7 @@ def _running(data: Path, port: int) -> Iterator[RedisServer]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield server
+        yield server, process
     finally:
         process.kill()
         process.wait()
