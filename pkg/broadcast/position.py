@@ -78,7 +78,7 @@ class Position:
         if event.seq > standing.seq:
             return self._hold(event, standing, now)
         if event.after.differs_from(standing):
-            self.wants_reading = True
+            self._forked = self.wants_reading = True
         self._counts.events_duplicate += 1
         return _NOTHING
 

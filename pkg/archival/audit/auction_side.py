@@ -14,6 +14,10 @@ PAGE = 500
 _COUNT_PAGE = 1000
 
 
+class UnreadableWitnessError(Exception):
+    """What gateways remembered cannot be read, so nothing certain can be said of lost bids."""
+
+
 class AuctionSide:
     def __init__(self, redis: Redis, *, partitions: int) -> None:
         self._redis = redis
@@ -64,11 +68,21 @@ class AuctionSide:
         }
 
     async def witnessed(self) -> dict[str, Witnessed]:
-        """Accepted bids that gateways remembered when Redis came back, by event_id."""
+        """Accepted bids that gateways remembered when Redis came back, by event_id.
+
+        Raises:
+            UnreadableWitnessError: a field is none of theirs.
+        """
         found = {}
         for name in self.names:
             async for event, text in self._redis.hscan_iter(witnessed_key(name), count=_COUNT_PAGE):
-                bid = Witnessed.parse(_text(event), _text(text))
+                try:
+                    bid = Witnessed.parse(_text(event), _text(text))
+                except ValueError:
+                    raise UnreadableWitnessError(
+                        f"{witnessed_key(name)} in Redis holds a field that no gateway writes: "
+                        f"{_text(event)!r}; look at it, and remove it with HDEL"
+                    ) from None
                 found[bid.event_id] = bid
         return found
 
@@ -91,4 +105,4 @@ class AuctionSide:
 
 
 def _text(reply: bytes | str | None) -> str:
-    return reply.decode() if isinstance(reply, bytes) else str(reply)
+    return reply.decode(errors="replace") if isinstance(reply, bytes) else str(reply)

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from pkg.archival.audit import report
 from pkg.archival.audit.archive_side import ArchiveSide
-from pkg.archival.audit.auction_side import AuctionSide
+from pkg.archival.audit.auction_side import AuctionSide, UnreadableWitnessError
 from pkg.archival.audit.verdict import Verdict
 from pkg.archival.audit.walk import SETTLE_S, Findings, Walk
 from pkg.archival.schema import SchemaTooNewError
@@ -51,7 +51,7 @@ async def _audit(settings: AuditSettings, options: AuditOptions) -> int:
         findings = await compare(settings, options, verdicts=verdicts, tell=_Progress().tell)
     except RedisError as error:
         return _unable(f"cannot ask Redis: {error}")
-    except (PartitionsDifferError, SchemaTooNewError) as error:
+    except (PartitionsDifferError, SchemaTooNewError, UnreadableWitnessError) as error:
         return _unable(str(error))
     except asyncpg.UndefinedTableError:
         return _unable("the archive has no schema yet; the archival-worker makes it when it starts")

@@ -31,6 +31,8 @@ class Row:
     may_lose: bool = False
     """A store forgot what no other store held: loss and conflicts are counted, not forbidden, and
     the audit has to tell of a conflict."""
+    must_lose: bool = False
+    """It may, and a run in which nothing is lost proves nothing."""
     control: bool = False
     """A row that breaks a promise by hand: it has to fail, or the bench is blind."""
 

@@ -15,7 +15,7 @@ _SHOWN = 5
 async def judge(row: Row, scene: Scene, result: Result) -> None:
     """To be asked when the load has ended and the outboxes had their time to drain."""
     seen = scene.viewers.seen()
-    result.problems += [*_answers(scene.ledger), *_costs(row, scene.ledger), *_viewers(seen)]
+    result.problems += [*_answers(scene.ledger), *costs(row, scene.ledger), *_viewers(seen)]
     result.problems += [
         f"{replica.name} logged a traceback: a failure that nobody foresaw"
         for replica in scene.services.all
@@ -39,7 +39,9 @@ async def judge(row: Row, scene: Scene, result: Result) -> None:
     if comparison.came_true:
         scene.note(f"{comparison.came_true} bids of unknown outcome turned out accepted.")
     if row.may_lose:
-        _allowed_loss(scene, result, comparison, findings)
+        problems, notes = allowed_loss(row, scene.ledger, result.audit, comparison, findings)
+        result.problems += problems
+        scene.notes += notes
     else:
         result.problems += comparison.losses
         if wrong := comparison.misshown + scene.viewers.contradictions:
@@ -57,11 +59,12 @@ def _answers(ledger: Ledger) -> list[str]:
     return [f"an answer against the contract: {defect}" for defect in defects[:_SHOWN]]
 
 
-def _costs(row: Row, ledger: Ledger) -> list[str]:
-    costs = {**ledger.failed, **({UNKNOWN: len(ledger.unknown)} if ledger.unknown else {})}
+def costs(row: Row, ledger: Ledger) -> list[str]:
+    """What bidders paid beyond what the row allows."""
+    charged = {**ledger.failed, **({UNKNOWN: len(ledger.unknown)} if ledger.unknown else {})}
     return [
         f"{count} bids failed with {code}, which this fault must not cost"
-        for code, count in sorted(costs.items())
+        for code, count in sorted(charged.items())
         if code not in row.may_fail
     ]
 
@@ -77,38 +80,58 @@ def _viewers(seen: Seen) -> list[str]:
     return problems
 
 
-def _allowed_loss(scene: Scene, result: Result, comparison: Comparison, findings: Findings) -> None:
-    """Counted; and what any store could know of, the audit has to name."""
+def allowed_loss(
+    row: Row, ledger: Ledger, audit: int, comparison: Comparison, findings: Findings
+) -> tuple[list[str], list[str]]:
+    """Problems and notes, of a row that may lose: what is lost is counted, and what any store or
+    gateway could know of it, the audit has to name. `audit` is its exit code.
+    """
+    lost_problems, lost_notes = _loss(row, ledger, audit, comparison, findings)
+    conflict_problems, conflict_notes = _conflicts(ledger, audit, comparison, findings)
+    said = [f"The audit ends with 1: {findings.summary}."] if audit else []
+    return lost_problems + conflict_problems, lost_notes + said + conflict_notes
+
+
+def _loss(
+    row: Row, ledger: Ledger, audit: int, comparison: Comparison, findings: Findings
+) -> tuple[list[str], list[str]]:
+    problems, notes = [], []
     if comparison.lost:
-        scene.note(
+        notes.append(
             f"{len(comparison.lost)} accepted bids were lost: no store held them any more. "
             f"The audit named {len(findings.lost)}."
         )
-        if not result.audit:
-            result.problems.append("the audit is content although accepted bids are lost")
+        if not audit:
+            problems.append("the audit is content although accepted bids are lost")
+    elif row.must_lose:
+        problems.append("nothing was lost, so the row proves nothing")
     named, lost = {each.event_id for each in findings.lost}, set(comparison.lost)
-    if unnamed_bids := lost - named:
-        shown = ", ".join(sorted(unnamed_bids)[:_SHOWN])
-        result.problems.append(f"the audit does not name {len(unnamed_bids)} lost bids: {shown}")
+    if unnamed := lost - named:
+        shown = ", ".join(sorted(unnamed)[:_SHOWN])
+        problems.append(f"the audit does not name {len(unnamed)} lost bids: {shown}")
     # A gateway may have sent a 201 that never reached its bidder.
     unheard = {
-        each.event_id
-        for each in findings.lost
-        if (each.item_id, each.cents) in scene.ledger.unknown
+        each.event_id for each in findings.lost if (each.item_id, each.cents) in ledger.unknown
     }
     if kept := named - lost - unheard:
         shown = ", ".join(sorted(kept)[:_SHOWN])
-        result.problems.append(f"the audit names {len(kept)} bids that are not lost: {shown}")
-    if result.audit:
-        scene.note(f"The audit ends with 1: {findings.summary}.")
+        problems.append(f"the audit names {len(kept)} bids that are not lost: {shown}")
+    return problems, notes
+
+
+def _conflicts(
+    ledger: Ledger, audit: int, comparison: Comparison, findings: Findings
+) -> tuple[list[str], list[str]]:
     if not comparison.conflicts:
-        return
-    conflicting = {scene.ledger.accepted[event].item for event in comparison.conflicts}
-    scene.note(
-        f"{len(comparison.conflicts)} accepted bids on {len(conflicting)} items are dead letters "
+        return [], []
+    problems = []
+    items = {ledger.accepted[event].item for event in comparison.conflicts}
+    if not audit:
+        problems.append("the audit is content although accepted bids conflict")
+    if unnamed := items - findings.items:
+        problems.append(f"the audit does not name {', '.join(sorted(unnamed)[:_SHOWN])}")
+    note = (
+        f"{len(comparison.conflicts)} accepted bids on {len(items)} items are dead letters "
         f"({', '.join(sorted(comparison.reasons))})."
     )
-    if not result.audit:
-        result.problems.append("the audit is content although accepted bids conflict")
-    if unnamed := conflicting - findings.items:
-        result.problems.append(f"the audit does not name {', '.join(sorted(unnamed)[:_SHOWN])}")
+    return problems, [note]

@@ -125,10 +125,14 @@ class Fleet:
     def _name(self, number: int) -> str:
         return f"{self.service}-{number}"
 
-    @contextmanager
-    def _operation(self, what: str) -> Iterator[None]:
+    def check_idle(self) -> None:
+        """Raises BidkitError: an operation is under way, and another would be refused."""
         if self._busy:
             raise BidkitError(f"{self.service} is being {self._busy}; try again when that is done.")
+
+    @contextmanager
+    def _operation(self, what: str) -> Iterator[None]:
+        self.check_idle()
         self._busy = what
         try:
             yield

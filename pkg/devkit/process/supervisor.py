@@ -141,6 +141,8 @@ class Supervisor:
         return self._stop.is_set()
 
     async def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
+        for name in replicas:
+            self._fleets[name].check_idle()  # what is refused must not be desired either
         wanted = {**self._desired.replicas, **replicas}
         self._desired = msgspec.structs.replace(self._desired, replicas=wanted)
         save(self._home.desired, self._desired)

@@ -71,6 +71,25 @@ async def test_a_redis_that_forgets_twice_is_told_twice_and_counted_once(stores:
         assert witness.forgotten == 2
 
 
+async def test_what_has_no_room_is_counted_and_not_written(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pkg.api.witness.WITNESSED_MAX", 2)
+    monkeypatch.setattr("pkg.api.witness._PAGE", 1)
+    async with Redis.from_url(stores.redis_url) as redis:
+        witness = Witness(redis, partitions=PARTITIONS, most=100)
+        await opened(stores.redis_url)
+        await witness.look()
+        told = await _accepted(stores, witness, 100, 200, 300)
+
+        await redis.flushall()
+        await opened(stores.redis_url)
+        await witness.look()
+
+        assert await _witnessed(redis) == told[1:]  # the newest are the likeliest to be lost
+        assert witness.untold == 1
+
+
 async def test_a_redis_that_never_forgot_is_told_nothing(stores: Stores) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         witness = Witness(redis, partitions=PARTITIONS, most=100)

@@ -1,7 +1,9 @@
 """The audit names the bids that gateways remember and that no store holds."""
 
+import pytest
 from redis.asyncio import Redis
 
+from pkg.archival.audit.auction_side import UnreadableWitnessError
 from pkg.archival.store import Connection
 from pkg.auction.ids import uuid7
 from pkg.auction.item import partition_of
@@ -70,3 +72,16 @@ async def test_a_witnessed_bid_among_the_dead_letters_is_not_lost(
 
     assert findings["dead_letters_in_all"] == 1
     assert findings["lost"] == []
+
+
+async def test_a_field_that_no_gateway_wrote_is_said_and_not_passed_by(
+    stores: Stores, archive: Connection
+) -> None:
+    events = Item("lamp").bids(1)
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, events)
+    async with Redis.from_url(stores.redis_url) as redis:
+        await redis.hset(witnessed_key(partition_of("lamp", PARTITIONS)), "odd", b"not \xff one")
+
+    with pytest.raises(UnreadableWitnessError, match="no gateway writes: 'odd'"):
+        await audit(stores)

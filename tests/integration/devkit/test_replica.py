@@ -14,6 +14,7 @@ import aiohttp
 import psutil
 import pytest
 
+from pkg.devkit.backend import Options
 from pkg.devkit.errors import BidkitError, NotReady, PortTaken
 from pkg.devkit.process.child import Hurry
 from pkg.devkit.process.fleet import Fleet, listen
@@ -21,6 +22,7 @@ from pkg.devkit.process.home import Home
 from pkg.devkit.process.launch import Launch
 from pkg.devkit.process.records import Records
 from pkg.devkit.process.replica import Patience, Replica
+from pkg.devkit.process.supervisor import Supervisor
 from pkg.devkit.process.workloads import ServiceWorkload, Workload
 from tests.integration.ports import free_ports
 from tests.waiting import until
@@ -252,6 +254,21 @@ async def test_two_operations_on_a_service_do_not_mix(standins: Standins) -> Non
     with pytest.raises(BidkitError, match="api-gateway is being scaled"):
         await fleet.restart(say=lambda _: None)
 
+    await growing
+
+
+async def test_a_scaling_that_is_refused_is_not_desired_either(standins: Standins) -> None:
+    fleet = standins.fleet(*free_ports(1), desired=1)
+    supervisor = Supervisor(standins.home, Options(), event=standins.events.append)
+    supervisor._fleets = {"api-gateway": fleet}
+    growing = asyncio.create_task(fleet.scale(2, say=lambda _: None))
+    await asyncio.sleep(0)
+
+    with pytest.raises(BidkitError, match="api-gateway is being scaled"):
+        await supervisor.scale({"api-gateway": 5}, say=lambda _: None)
+
+    assert supervisor.desired.replicas.get("api-gateway") != 5
+    assert not standins.home.desired.exists()
     await growing
 
 

@@ -138,6 +138,26 @@ def test_another_bid_at_the_same_seq_is_a_conflict() -> None:
     assert position.read(other, asked_at=standing(9), now=2.0) == (Jump(other, reset=True),)
 
 
+def test_a_history_that_took_our_seq_at_our_price_is_not_told_before_viewers_are_reset() -> None:
+    """Redis forgot seq 9, gave it to another bid of the same amount, and went on from there."""
+    position = at(9)
+    position.event(event(9, branch="b"), 0.0)
+
+    follower = event(10, branch="b")
+    assert not position.event(follower, 0.1)
+    assert not position.read(follower.after, asked_at=standing(9), now=0.2)
+    assert position.overdue(1.1) == (Jump(follower.after, reset=True),)
+
+
+def test_a_late_event_of_a_lost_history_at_our_seq_holds_up_nothing_once_redis_was_read() -> None:
+    position = at(9)
+    position.event(event(9, branch="lost"), 0.0)
+
+    position.read(standing(9), asked_at=standing(9), now=0.1)
+
+    assert seqs(position.event(event(10), 0.2)) == [10]
+
+
 def test_event_of_another_history_never_lowers_the_price_before_redis_says_so() -> None:
     """Redis forgot, other bids were placed, and their seq has just passed ours."""
     position = at(9)

@@ -61,6 +61,33 @@ async def _tail_cut_without_nats(scene: Scene) -> None:
     await scene.stores.nats.start()
 
 
+async def _unrelayed_tail_cut(scene: Scene) -> None:
+    """What Redis forgets here was nowhere else, so bids are lost each time: the alarm is held."""
+    redis = scene.stores.redis
+    await scene.stores.nats.stop()
+    log, size = _log(redis)
+    await scene.hold(5, short_s=3)
+    await redis.kill()
+    _cut(scene, log, size)
+    await redis.start()
+    scene.over()
+    await until(
+        lambda: scene.ledger.first_accepted_after(scene.ended_at or 0.0),
+        within_s=40,
+        what="Redis opens without NATS",
+    )
+    forgotten = 0.0
+
+    async def alarmed() -> bool:
+        nonlocal forgotten
+        forgotten = await scene.services.counted("bid_forgotten_bids_total")
+        return forgotten > 0
+
+    await until(alarmed, within_s=10, what="the alarm bid_forgotten_bids_total is raised")
+    scene.note(f"The alarm bid_forgotten_bids_total stood at {forgotten:g}.")
+    await scene.stores.nats.start()
+
+
 async def _flushed(scene: Scene) -> None:
     async with scene.stores.asking_redis() as redis:
         await redis.flushall()
@@ -128,6 +155,15 @@ ROWS = (
         fault=_tail_cut_without_nats,
         may_fail=REDIS_AWAY,
         may_lose=True,
+    ),
+    Row(
+        name="redis-unrelayed-tail-cut",
+        expects="The same, but NATS was away before, so nobody else knew what Redis forgot: those "
+        "bids are lost, the alarm bid_forgotten_bids_total is raised, and the audit names each.",
+        fault=_unrelayed_tail_cut,
+        may_fail=REDIS_AWAY,
+        may_lose=True,
+        must_lose=True,
     ),
     Row(
         name="redis-flushed-and-restored",
