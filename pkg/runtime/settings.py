@@ -180,6 +180,16 @@ def url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
+    """One URL or several between commas."""
+    parse_one = url(*schemes)
+
+    def parse(text: str) -> tuple[str, ...]:
+        return tuple(parse_one(each.strip()) for each in text.split(","))
+
+    return parse
+
+
 @dataclass(frozen=True, kw_only=True)
 class LogSettings:
     """What every process reads."""
@@ -218,14 +228,17 @@ class ServingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RedisSettings:
-    """Where Redis is: REDIS_URL, or REDIS_ADDR with REDIS_PASSWORD and REDIS_DB."""
+    """Where Redis is: REDIS_URL, or REDIS_ADDR with REDIS_DB; REDIS_PASSWORD goes with either."""
 
     redis_url: str = setting(
         url("redis", "rediss"), default="", secret=True, what="redis:// or rediss:// (TLS) URL"
     )
     redis_addr: str = setting(plain_text, default="", what="host:port, in place of REDIS_URL")
     redis_password: str = setting(
-        plain_text, default="", secret=True, what="password, with REDIS_ADDR"
+        plain_text,
+        default="",
+        secret=True,
+        what="password, with REDIS_ADDR or a REDIS_URL that has none",
     )
     redis_db: int = setting(whole(0, 15), default=0, what="database number, with REDIS_ADDR")
     redis_timeout_s: float = setting(
@@ -238,14 +251,20 @@ class RedisSettings:
     @property
     def redis_target(self) -> str:
         """The URL to connect to. A password may hold any character."""
-        if self.redis_url:
-            return self.redis_url
-        password = f":{quote(self.redis_password, safe='')}@" if self.redis_password else ""
-        return f"redis://{password}{self.redis_addr}/{self.redis_db}"
+        target = self.redis_url or f"redis://{self.redis_addr}/{self.redis_db}"
+        if not self.redis_password:
+            return target
+        parts = urlsplit(target)
+        user, _, place = parts.netloc.rpartition("@")
+        return parts._replace(
+            netloc=f"{user}:{quote(self.redis_password, safe='')}@{place}"
+        ).geturl()
 
     def __post_init__(self) -> None:
         if bool(self.redis_url) == bool(self.redis_addr):
             raise ValueError("set either REDIS_URL or REDIS_ADDR (where Redis is)")
+        if self.redis_password and urlsplit(self.redis_url).password is not None:
+            raise ValueError("REDIS_PASSWORD goes with a REDIS_URL that has no password of its own")
         if self.redis_addr:
             try:
                 url("redis")(f"redis://{self.redis_addr}")
@@ -257,8 +276,10 @@ class RedisSettings:
 class NatsSettings:
     """Where NATS is, and how the stream is made when it is missing."""
 
-    nats_url: str = setting(
-        url("nats", "tls"), secret=True, what="nats:// or tls:// URL of the NATS server"
+    nats_url: tuple[str, ...] = setting(
+        urls("nats", "tls"),
+        secret=True,
+        what="nats:// or tls:// URL of the NATS server, or of several between commas",
     )
     nats_user: str = setting(plain_text, default="", what="user, with NATS_PASSWORD")
     nats_password: str = setting(plain_text, default="", secret=True, what="password")

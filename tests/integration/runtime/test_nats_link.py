@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.settings import NatsSettings
 from tests.integration.api.parts import event_stream, settings_for, stream_events
+from tests.integration.ports import free_ports
 from tests.integration.processes import Services
 from tests.integration.providers import Stores
 from tests.integration.runtime.fake_nats import FakeNats, Reset, fake_nats
@@ -25,7 +26,7 @@ async def nats() -> AsyncIterator[FakeNats]:
 
 
 def settings(nats: FakeNats, credentials: str = "") -> NatsSettings:
-    return NatsSettings(nats_url=f"nats://{credentials}127.0.0.1:{nats.port}")
+    return NatsSettings(nats_url=(f"nats://{credentials}127.0.0.1:{nats.port}",))
 
 
 async def up(link: NatsLink) -> None:
@@ -60,6 +61,14 @@ async def test_service_connects_to_a_server_that_resets_its_first_connections(
                 return sum(map(len, (await stream_events(link)).values())) == 1
 
             await until(told, within_s=15, forgiving=(Exception,), log=lambda: api.log)
+
+
+async def test_any_one_of_several_servers_will_do(nats: FakeNats) -> None:
+    (nobody,) = free_ports(1)
+    several = NatsSettings(nats_url=(f"nats://127.0.0.1:{nobody}", f"nats://127.0.0.1:{nats.port}"))
+
+    async with nats_link(several, name="test") as link:
+        await up(link)
 
 
 async def test_complaint_on_a_standing_connection_is_a_reason_to_connect_again(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import SSLConnection, parse_url
 
 from pkg.api.settings import ApiSettings, RelaySettings
 from pkg.runtime.settings import (
@@ -123,6 +123,33 @@ def test_any_password_reaches_redis_as_it_was_given(password: str) -> None:
 
     assert (options.get("password"), options["host"], options["port"]) == (password, "r", 6380)
     assert options["db"] == 3
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=30))
+def test_any_password_may_stand_beside_a_url_with_tls(password: str) -> None:
+    settings = RedisSettings(redis_url="rediss://ann@r:6380/3", redis_password=password)
+
+    options = parse_url(settings.redis_target)
+
+    assert options["connection_class"] is SSLConnection
+    assert (options["username"], options["password"]) == ("ann", password)
+    assert (options["host"], options["port"], options["db"]) == ("r", 6380, 3)
+
+
+def test_redis_has_one_password() -> None:
+    two = {"REDIS_URL": "redis://:first@r:1", "REDIS_PASSWORD": "second"}
+
+    assert "no password of its own" in problems(RedisSettings, two)
+
+
+def test_nats_may_be_several_servers() -> None:
+    settings = load(NatsSettings, {"NATS_URL": "nats://a:4222, nats://b:4222"})
+
+    assert settings.nats_url == ("nats://a:4222", "nats://b:4222")
+
+
+def test_one_bad_server_of_several_is_refused() -> None:
+    assert "NATS_URL" in problems(NatsSettings, {"NATS_URL": "nats://a:4222,b:4222"})
 
 
 def test_redis_is_named_once() -> None:
