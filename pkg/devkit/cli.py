@@ -295,24 +295,36 @@ def doctor(*, output: OutputOption = Output.TABLE) -> None:
 
 def main() -> NoReturn:
     """Every failure that was foreseen is one sentence on standard error and its exit code."""
+    code = _run()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # The terminal was closed, or the reader has seen enough. What is still buffered goes
+            # nowhere; Python would complain of it at its end, and exit with 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         app(prog_name="bidkit")
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     except BidkitError as error:
         views.complain(f"bidkit: {error}")
-        sys.exit(error.exit_code)
+        return error.exit_code
     except PermissionError as error:
         views.complain(f"bidkit: {error}. Was the system last run by another user?")
-        sys.exit(BidkitError.exit_code)
+        return BidkitError.exit_code
     except OSError as error:
         if not isinstance(error, views.ReaderGone) and error.errno != errno.EIO:
             raise
-        # The reader, such as `head`, has seen enough, or the terminal was closed. What is still
-        # buffered goes nowhere, which Python would complain of at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        # The reader, such as `head`, has seen enough, or the terminal was closed.
+        return 0
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    sys.exit(0)
+        return INTERRUPTED
+    return 0
 
 
 def _choice() -> Choice:

@@ -1,5 +1,6 @@
 """What bidkit shows of a system: tables for people, JSON for programs."""
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from typing import NoReturn
@@ -148,7 +149,8 @@ def write(line: str) -> None:
 
 
 def complain(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    with contextlib.suppress(OSError):  # the terminal was closed: nobody is there to read it
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def plain(console: Console, text: str) -> None:

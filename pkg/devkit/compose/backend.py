@@ -13,7 +13,7 @@ from typing import ClassVar
 import msgspec
 
 from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
-from pkg.devkit.compose import engine, logs
+from pkg.devkit.compose import edge, engine, logs
 from pkg.devkit.compose.changes import changes
 from pkg.devkit.compose.container import Container
 from pkg.devkit.compose.fleet import Fleet
@@ -91,11 +91,13 @@ class ComposeBackend:
             self._stack.remember(msgspec.structs.replace(desired, replicas=wanted))
             for service, number in replicas.items():
                 self._fleet(service).scale(number, say=say)
+            edge.await_passing(self._stack.desired, still_wanted=self._still_wanted)
 
     def restart(self, service: str, *, say: Say) -> None:
         self._running()
         with self._operation():
             self._fleet(service).restart(say=say)
+            edge.await_passing(self._stack.desired, still_wanted=self._still_wanted)
 
     def logs(self, services: tuple[str, ...], *, last: int, follow: bool) -> Iterator[LogLine]:
         self._running()
@@ -185,6 +187,9 @@ class ComposeBackend:
                 if interrupt and interrupt.stop.wait(LOOK_EVERY_S):
                     return
                 time.sleep(LOOK_EVERY_S)
+            edge.await_passing(
+                self._stack.desired, still_wanted=lambda: self._still_wanted(interrupt)
+            )
         except NotReady as error:
             if not keep:
                 raise
@@ -250,6 +255,11 @@ class ComposeBackend:
         if not found:
             raise NotRunning("nothing is running; `bidkit up` starts the system.")
         return found
+
+    def _still_wanted(self, interrupt: Interrupt | None = None) -> None:
+        """Raises BidkitError: somebody stops the system."""
+        if not self._place.running.exists() or (interrupt and interrupt.stop.is_set()):
+            raise BidkitError("the system was stopped meanwhile.")
 
     def _is_up(self) -> bool:
         return self._place.running.exists() and bool(engine.containers(self._place.project))

@@ -1,7 +1,7 @@
 """Services scaled, and replaced one replica after the other; stores and the edge restarted."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from pkg.devkit.backend import Say
 from pkg.devkit.compose import engine
@@ -98,8 +98,3 @@ class Fleet:
 
 def _are_ready(found: list[Container], ids: set[str]) -> bool:
     return bool(ids) and ids <= {one.id for one in found if one.ready}
-
-
-def scale_all(fleets: Mapping[Fleet, int], *, say: Say) -> None:
-    for fleet, replicas in fleets.items():
-        fleet.scale(replicas, say=say)

@@ -1,6 +1,8 @@
 """A bid's way through the edge, and everybody at once through three gateways."""
 
 import asyncio
+import os
+import signal
 from decimal import Decimal
 from itertools import pairwise
 
@@ -100,3 +102,36 @@ async def test_2000_bids_through_three_gateways_are_decided_told_and_kept_once(
     assert archived(stack, "vase") == accepted
     audited = await asyncio.to_thread(stack, "audit", within_s=90)
     assert audited.code == 0, audited.out
+
+
+async def test_what_the_edge_answers_by_itself_is_json(stack: Bidkit) -> None:
+    """To a bid whose gateway dies with it, and to one when no gateway is left."""
+
+    async def raw(request: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stack.edge_port)
+        writer.write(request)
+        answer = await asyncio.wait_for(reader.read(), timeout=20)
+        writer.close()
+        return answer
+
+    bid = (
+        b"POST /api/v1/items/edge/bid HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b'Content-Length: 27\r\n\r\n{"user_id":"ann","amount":1}'
+    )
+    assert (await asyncio.to_thread(stack, "scale", "api=1", within_s=120)).code == 0
+    (pid,) = stack.pids("api-gateway")
+    os.kill(pid, signal.SIGSTOP)
+    asking = asyncio.create_task(raw(bid))
+    await asyncio.sleep(0.3)  # the edge passes it on to who cannot answer
+    os.kill(pid, signal.SIGKILL)
+    lost = await asking
+    assert lost.startswith(b"HTTP/1.1 502 ")
+    assert b'"code":"outcome_unknown"' in lost
+
+    assert (await asyncio.to_thread(stack, "scale", "api=0", within_s=120)).code == 0
+    nobody = await raw(bid)
+    assert nobody.startswith(b"HTTP/1.1 503 ")
+    assert b'"code":"no_gateway"' in nobody
+    assert b"retry-after: 1" in nobody.lower()
+    restored = await asyncio.to_thread(stack, "scale", f"api={GATEWAYS}", within_s=120)
+    assert restored.code == 0, restored.err

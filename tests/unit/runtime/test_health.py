@@ -4,8 +4,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -75,3 +76,56 @@ def test_it_imports_nothing_that_costs_more_than_the_check() -> None:
     said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
 
     assert said.stdout.strip() == "[]"
+
+
+@contextmanager
+def trickling(part: bytes, *, every_s: float) -> Iterator[str]:
+    """Sends part after part until nobody reads any more."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                while True:
+                    connection.sendall(part)
+                    time.sleep(every_s)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/ready"
+        thread.join(timeout=5)
+
+
+def test_an_answer_that_trickles_ends_with_its_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pkg.runtime.health.WITHIN_S", 0.3)
+    began = time.monotonic()
+    with trickling(b".", every_s=0.02) as url:
+        assert main([url]) == 1
+
+    assert time.monotonic() - began < 2
+    assert "no answer" in capsys.readouterr().out
+
+
+def test_an_answer_without_an_end_is_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    with trickling(b"." * 65536, every_s=0.001) as url:
+        assert main([url]) == 1
+
+    assert "does not end" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_an_address_of_six_is_written_between_brackets() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert main([f"http://[::1]:{listener.getsockname()[1]}/ready"]) == 0
+        thread.join(timeout=5)

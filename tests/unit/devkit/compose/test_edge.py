@@ -1,0 +1,71 @@
+"""What `up` waits for, on stand-ins for the edge's ports."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from pkg.devkit.compose import edge
+from pkg.devkit.compose.edge import await_passing, entrances
+from pkg.devkit.errors import BidkitError, NotReady
+from pkg.devkit.system import Desired
+
+
+@contextmanager
+def answering(*statuses: int) -> Iterator[int]:
+    """The port of something that gives these answers in turn, and the last one for ever."""
+    left = list(statuses)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(left.pop(0) if len(left) > 1 else left[0])
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def desired(port: int, **replicas: int) -> Desired:
+    counts = {name.replace("_", "-"): number for name, number in replicas.items()}
+    return Desired(api_port=port, broadcast_port=port, edge_port=port, replicas=counts)
+
+
+def nobody_stops() -> None: ...
+
+
+def test_up_waits_until_the_edge_has_found_every_service() -> None:
+    with answering(503, 503, 200, 503, 200) as port:
+        await_passing(desired(port), still_wanted=nobody_stops)
+
+
+def test_an_edge_that_finds_nobody_is_told_with_what_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.2)
+    with (
+        answering(503) as port,
+        pytest.raises(NotReady, match=r"does not pass api-gateway on: .* answers 503"),
+    ):
+        await_passing(desired(port), still_wanted=nobody_stops)
+
+
+def test_nothing_is_waited_for_in_a_system_that_is_stopped() -> None:
+    def stopped() -> None:
+        raise BidkitError("the system was stopped meanwhile.")
+
+    with answering(503) as port, pytest.raises(BidkitError, match="stopped meanwhile"):
+        await_passing(desired(port), still_wanted=stopped)
+
+
+def test_a_service_of_which_nobody_wants_a_replica_is_not_waited_for() -> None:
+    ways = entrances(desired(1, api_gateway=0, broadcast_service=2, archival_worker=1))
+
+    assert {service for service, _, _ in ways} == {"broadcast-service"}
