@@ -26,6 +26,7 @@ from pkg.auction.events import UndecodableError, decode_watermark
 from pkg.auction.subjects import archived_subject
 from pkg.runtime import logs
 from pkg.runtime.background import Background
+from pkg.runtime.emf import emf
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.process import EXIT_FAILED, EXIT_OK
@@ -174,6 +175,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
             connections_max=settings.max_connections,
             witness=witness,
         )
+        await stack.enter_async_context(emf(settings, registry, service=GATEWAY))
         await stack.enter_async_context(admin(settings, readiness, registry))
         await serve_until(stop, Listener(listening, gateway.server(), readiness), settings)
     return EXIT_FAILED if background.died else EXIT_OK
@@ -188,7 +190,9 @@ async def relay_alone(settings: RelaySettings, stop: asyncio.Event) -> int:
         metrics = await stack.enter_async_context(relaying(settings, background, nats, readiness))
         readiness.watch("nats", nats.probe)
         readiness.watch("background", background.probe)
-        await stack.enter_async_context(admin(settings, readiness, registry_of(metrics)))
+        registry = registry_of(metrics)
+        await stack.enter_async_context(emf(settings, registry, service=RELAY))
+        await stack.enter_async_context(admin(settings, readiness, registry))
         await stop.wait()
         readiness.draining = True
     return EXIT_FAILED if background.died else EXIT_OK

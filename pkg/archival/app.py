@@ -15,6 +15,7 @@ from pkg.archival.settings import ArchivalSettings
 from pkg.archival.store import Connection, Store
 from pkg.archival.worker import Worker
 from pkg.runtime import logs
+from pkg.runtime.emf import emf
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
@@ -79,7 +80,8 @@ async def _work(settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink)
     readiness.watch("postgres", store.probe)
     readiness.watch("nats", link.probe)
     readiness.watch("consumer", deliveries.probe)
-    async with admin(settings, readiness, registry_of(metrics)):
+    registry = registry_of(metrics)
+    async with emf(settings, registry, service=SERVICE), admin(settings, readiness, registry):
         try:
             # Whichever of them fails ends the others, and the process with exit code 1.
             async with asyncio.TaskGroup() as group:

@@ -20,6 +20,7 @@ from pkg.broadcast.rounds import Rounds
 from pkg.broadcast.settings import BroadcastSettings
 from pkg.runtime import readiness as pages
 from pkg.runtime.background import Background
+from pkg.runtime.emf import emf
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import nats_link
 from pkg.runtime.process import EXIT_FAILED, EXIT_OK
@@ -83,6 +84,7 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
         readiness.watch("redis", repairs.probe)
         readiness.watch("nats", link.probe)
         readiness.watch("background", background.probe)
+        await stack.enter_async_context(emf(settings, registry, service=BROADCAST))
         await stack.enter_async_context(admin(settings, readiness, registry))
         app = web.Application(middlewares=[routes.errors_as_json])
         app[routes.AUDIENCE] = audience

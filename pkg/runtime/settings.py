@@ -224,6 +224,11 @@ class ServingSettings:
     shutdown_timeout_s: float = setting(
         seconds(1, 120), default=15.0, what="seconds after which a shutdown is forced"
     )
+    emf_every_s: float = setting(
+        seconds(0, 3600),
+        default=0.0,
+        what="seconds between lines of metrics for CloudWatch on standard output; 0: none",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
