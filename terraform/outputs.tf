@@ -42,3 +42,43 @@ output "ecr_archival_worker_url" {
   description = "Repository of the archival worker's image."
   value       = aws_ecr_repository.this["archival-worker"].repository_url
 }
+
+output "alb_dns_name" {
+  description = "Host of the load balancer."
+  value       = aws_lb.this.dns_name
+}
+
+output "alb_url" {
+  description = "Where bids are placed."
+  value       = "${var.certificate_arn == null ? "http" : "https"}://${aws_lb.this.dns_name}"
+}
+
+output "ws_url" {
+  description = "Where viewers connect: /ws/items/ITEM."
+  value       = "${var.certificate_arn == null ? "ws" : "wss"}://${aws_lb.this.dns_name}"
+}
+
+output "ecs_cluster_name" {
+  description = "The ECS cluster."
+  value       = aws_ecs_cluster.this.name
+}
+
+output "ecr_load_generator_url" {
+  description = "Repository of the load generator's image."
+  value       = aws_ecr_repository.this["load-generator"].repository_url
+}
+
+output "deployment_commands" {
+  description = "Builds, tags and pushes the three images, then rolls the three services; to be run from the project's root."
+  value = join("\n", concat(
+    ["aws ecr get-login-password --region ${var.aws_region} | docker login --username AWS --password-stdin ${split("/", aws_ecr_repository.this["api-gateway"].repository_url)[0]}"],
+    flatten([for service in sort(local.services) : [
+      "docker build -t ${local.name}/${service}:${var.image_tag} --target ${service} -f compose/Dockerfile .",
+      "docker tag ${local.name}/${service}:${var.image_tag} ${aws_ecr_repository.this[service].repository_url}:${var.image_tag}",
+      "docker push ${aws_ecr_repository.this[service].repository_url}:${var.image_tag}",
+    ]]),
+    [for service in sort(local.services) :
+      "aws ecs update-service --region ${var.aws_region} --cluster ${aws_ecs_cluster.this.name} --service ${local.name}-${service} --force-new-deployment"
+    ],
+  ))
+}

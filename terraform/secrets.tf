@@ -21,3 +21,20 @@ resource "aws_secretsmanager_secret_version" "nats" {
   secret_string_wo         = var.nats_password
   secret_string_wo_version = var.secrets_version
 }
+
+# ElastiCache takes its token from state (docs/decisions/0010); tasks get it as they get the others.
+resource "aws_secretsmanager_secret" "redis" {
+  count = var.redis_auth_token == null ? 0 : 1
+
+  name                    = "${local.name}/redis-password"
+  description             = "Password of Redis"
+  recovery_window_in_days = var.secret_recovery_days
+}
+
+resource "aws_secretsmanager_secret_version" "redis" {
+  count = length(aws_secretsmanager_secret.redis)
+
+  secret_id                = aws_secretsmanager_secret.redis[0].id
+  secret_string_wo         = var.redis_auth_token
+  secret_string_wo_version = var.secrets_version
+}

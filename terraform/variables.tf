@@ -210,3 +210,142 @@ variable "ecr_force_delete" {
   description = "Whether a repository is destroyed with the images in it."
   type        = bool
 }
+
+variable "image_tag" {
+  description = "Tag of the three services' images; in prod a commit's, which is never pushed twice."
+  type        = string
+  default     = "latest"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$", var.image_tag))
+    error_message = "image_tag must be a tag of an image: up to 128 letters, digits, _ . or -."
+  }
+
+  validation {
+    condition     = var.environment != "prod" || can(regex("^[0-9a-f]{7,40}$", var.image_tag))
+    error_message = "image_tag must be a commit in prod, such as -var image_tag=$(git rev-parse --short=12 HEAD)."
+  }
+}
+
+variable "services" {
+  description = "Size and number of tasks: CPU units (1024 a core), MiB, tasks at first and at least, and at most."
+  type = map(object({
+    cpu    = number
+    memory = number
+    count  = number
+    max    = number
+  }))
+
+  validation {
+    condition     = toset(keys(var.services)) == toset(["api-gateway", "broadcast-service", "archival-worker"])
+    error_message = "services must name api-gateway, broadcast-service and archival-worker."
+  }
+
+  validation {
+    condition     = alltrue([for size in values(var.services) : size.count >= 1 && size.count <= size.max && size.max <= 100 && floor(size.count) == size.count && floor(size.max) == size.max])
+    error_message = "services: count must be a whole number from 1 to max, and max at most 100."
+  }
+
+  validation {
+    condition     = try(var.services["archival-worker"].count == var.services["archival-worker"].max, true)
+    error_message = "services: the archival-worker does not scale by itself; count and max must be equal."
+  }
+}
+
+variable "execute_command" {
+  description = "Whether a shell may be opened in a task (ECS Exec). Root file systems are writable then."
+  type        = bool
+  default     = false
+}
+
+variable "bid_strategy" {
+  description = "How bids are written: lua or optimistic."
+  type        = string
+  default     = "lua"
+
+  validation {
+    condition     = contains(["lua", "optimistic"], var.bid_strategy)
+    error_message = "bid_strategy must be lua or optimistic."
+  }
+}
+
+variable "bid_strategy_override" {
+  description = "Whether a request may choose its strategy by X-Bid-Strategy; for measurements."
+  type        = bool
+  default     = false
+}
+
+variable "redis_min_replicas" {
+  description = "Replicas of Redis that must have a bid before it is answered (WAIT)."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = contains(range(0, var.redis_replicas + 1), var.redis_min_replicas)
+    error_message = "redis_min_replicas must be a whole number from 0 to redis_replicas."
+  }
+}
+
+variable "nats_image" {
+  description = "Image of NATS, from a public registry or a mirror of it."
+  type        = string
+  default     = "nats:2.11-alpine"
+
+  validation {
+    condition     = can(regex("(:[A-Za-z0-9_][A-Za-z0-9_.-]*|@sha256:[0-9a-f]{64})$", var.nats_image)) && !endswith(var.nats_image, ":latest")
+    error_message = "nats_image must end with a tag other than latest, or with a digest."
+  }
+}
+
+variable "nats_clustered" {
+  description = "Three NATS servers that each hold the stream, instead of one."
+  type        = bool
+}
+
+variable "nats_size" {
+  description = "CPU units and MiB of a NATS server."
+  type        = object({ cpu = number, memory = number })
+}
+
+variable "stream_max_bytes" {
+  description = "Bytes the stream of events holds; full, it refuses, and the outbox in Redis fills."
+  type        = number
+  default     = 10737418240
+
+  validation {
+    condition     = var.stream_max_bytes >= 1073741824 && floor(var.stream_max_bytes) == var.stream_max_bytes
+    error_message = "stream_max_bytes must be a whole number of at least 1 GiB, 1073741824."
+  }
+}
+
+variable "alb_deletion_protection" {
+  description = "Whether the load balancer refuses to be destroyed, and its logs to be emptied."
+  type        = bool
+}
+
+variable "alb_access_logs" {
+  description = "Whether the load balancer logs every request to S3."
+  type        = bool
+}
+
+variable "waf_requests_per_5_min" {
+  description = "Requests that one address may make in five minutes; null: no WAF."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.waf_requests_per_5_min == null || try(var.waf_requests_per_5_min >= 10 && var.waf_requests_per_5_min <= 2000000000 && floor(var.waf_requests_per_5_min) == var.waf_requests_per_5_min, false)
+    error_message = "waf_requests_per_5_min must be a whole number from 10 to 2000000000, as WAF allows."
+  }
+}
+
+variable "alarm_email" {
+  description = "Who is written to when an alarm goes off; null: nobody, the alarms only show."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_email == null || can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.alarm_email))
+    error_message = "alarm_email must be an address such as ops@example.org."
+  }
+}

@@ -1,0 +1,89 @@
+locals {
+  # Title, statistic, and lines as namespace, metric and dimensions.
+  graphs = [
+    { title = "Bids accepted, archived", stat = "Sum", lines = [
+      [local.own_namespace, "bid_accepted_total", "Service", "api-gateway"],
+      [local.own_namespace, "bid_archive_events_total", "Service", "archival-worker"],
+    ] },
+    { title = "Outbox: age (s) and depth", stat = "Maximum", lines = [
+      [local.own_namespace, "bid_outbox_age_seconds", "Service", "api-gateway"],
+      [local.own_namespace, "bid_outbox_depth", "Service", "api-gateway", { yAxis = "right" }],
+    ] },
+    { title = "Archive lag (s)", stat = "Maximum", lines = [
+      [local.own_namespace, "bid_archive_lag_seconds", "Service", "archival-worker"],
+    ] },
+    { title = "Viewers of a task, slow ones closed", stat = "Maximum", lines = [
+      [local.own_namespace, "bid_viewers", "Service", "broadcast-service"],
+      [local.own_namespace, "bid_slow_viewers_closed_total", "Service", "broadcast-service"],
+    ] },
+    { title = "What went wrong", stat = "Sum", lines = [
+      [local.own_namespace, "bid_archive_dead_letters_total", "Service", "archival-worker"],
+      [local.own_namespace, "bid_archive_conflicts_total", "Service", "archival-worker"],
+      [local.own_namespace, "bid_forgotten_bids_total", "Service", "api-gateway"],
+      [local.own_namespace, "bid_recovered_bids_total", "Service", "api-gateway"],
+      [local.own_namespace, "bid_recovery_conflicts_total", "Service", "api-gateway"],
+      [local.own_namespace, "bid_recoveries_without_stream_total", "Service", "api-gateway"],
+      [local.own_namespace, "bid_openings_without_archive_total", "Service", "api-gateway"],
+      [local.own_namespace, "bid_resets_total", "Service", "broadcast-service"],
+    ] },
+    { title = "Who relays, restore needed", stat = "Maximum", lines = [
+      [local.own_namespace, "bid_relay_leader", "Service", "api-gateway"],
+      [local.own_namespace, "bid_restore_needed", "Service", "api-gateway"],
+    ] },
+    { title = "Load balancer: requests and errors", stat = "Sum", lines = [
+      ["AWS/ApplicationELB", "RequestCount", "LoadBalancer", aws_lb.this.arn_suffix],
+      ["AWS/ApplicationELB", "HTTPCode_Target_5XX_Count", "LoadBalancer", aws_lb.this.arn_suffix],
+      ["AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count", "LoadBalancer", aws_lb.this.arn_suffix],
+    ] },
+    { title = "Load balancer: response time (s), p99", stat = "p99", lines = [
+      for name in keys(local.targets) :
+      ["AWS/ApplicationELB", "TargetResponseTime", "TargetGroup", aws_lb_target_group.this[name].arn_suffix, "LoadBalancer", aws_lb.this.arn_suffix]
+    ] },
+    { title = "Tasks: CPU (%)", stat = "Average", lines = [
+      for name in keys(local.service_settings) :
+      ["AWS/ECS", "CPUUtilization", "ClusterName", aws_ecs_cluster.this.name, "ServiceName", module.service[name].service_name]
+    ] },
+    { title = "Tasks: memory (%)", stat = "Maximum", lines = [
+      for name in keys(local.service_settings) :
+      ["AWS/ECS", "MemoryUtilization", "ClusterName", aws_ecs_cluster.this.name, "ServiceName", module.service[name].service_name]
+    ] },
+    { title = "Redis: memory and engine CPU (%)", stat = "Maximum", lines = flatten([
+      for metric in ["DatabaseMemoryUsagePercentage", "EngineCPUUtilization"] :
+      [for node in keys(local.redis_nodes) : jsonencode(["AWS/ElastiCache", metric, "CacheClusterId", node])]
+    ]) },
+    { title = "Redis: evictions, replication lag (s)", stat = "Maximum", lines = flatten([
+      for metric in ["Evictions", "ReplicationLag"] :
+      [for node in keys(local.redis_nodes) : jsonencode(["AWS/ElastiCache", metric, "CacheClusterId", node])]
+    ]) },
+    { title = "PostgreSQL: CPU (%) and connections", stat = "Average", lines = [
+      ["AWS/RDS", "CPUUtilization", "DBInstanceIdentifier", local.name],
+      ["AWS/RDS", "DatabaseConnections", "DBInstanceIdentifier", local.name, { yAxis = "right" }],
+    ] },
+    { title = "PostgreSQL: free storage (bytes)", stat = "Minimum", lines = [
+      ["AWS/RDS", "FreeStorageSpace", "DBInstanceIdentifier", local.name],
+    ] },
+  ]
+}
+
+resource "aws_cloudwatch_dashboard" "this" {
+  dashboard_name = local.name
+
+  dashboard_body = jsonencode({
+    widgets = [for index, graph in local.graphs : {
+      type   = "metric"
+      x      = index % 2 * 12
+      y      = floor(index / 2) * 6
+      width  = 12
+      height = 6
+      properties = {
+        title  = graph.title
+        region = var.aws_region
+        view   = "timeSeries"
+        period = 60
+        stat   = graph.stat
+        # flatten would take the lines themselves apart.
+        metrics = [for line in graph.lines : try(jsondecode(line), line)]
+      }
+    }]
+  })
+}

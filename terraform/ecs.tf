@@ -1,0 +1,91 @@
+resource "aws_ecs_cluster" "this" {
+  name = "${local.name}-cluster"
+
+  setting {
+    name  = "containerInsights"
+    value = "enabled"
+  }
+}
+
+locals {
+  # Seconds that a task may take to end: it still accepts for the first, then drains within 15.
+  deregister_s   = 5
+  stop_timeout_s = 30
+
+  redis_settings = {
+    environment = { REDIS_URL = "rediss://${aws_elasticache_replication_group.this.primary_endpoint_address}:6379/0" }
+    secrets     = { for arn in aws_secretsmanager_secret.redis[*].arn : "REDIS_PASSWORD" => arn }
+  }
+
+  nats_settings = {
+    environment = {
+      NATS_URL         = local.nats_url
+      NATS_USER        = "bidding"
+      STREAM_REPLICAS  = tostring(length(local.nats_nodes))
+      STREAM_MAX_BYTES = tostring(var.stream_max_bytes)
+    }
+    secrets = { NATS_PASSWORD = aws_secretsmanager_secret.nats.arn }
+  }
+
+  postgres_settings = {
+    environment = { POSTGRES_URL = "postgresql://bidding@${aws_db_instance.this.endpoint}/bidding?sslmode=require" }
+    secrets     = { POSTGRES_PASSWORD = aws_secretsmanager_secret.db.arn }
+  }
+
+  service_settings = {
+    api-gateway = {
+      port  = 8080
+      parts = [local.redis_settings, local.nats_settings]
+      own = {
+        BID_STRATEGY          = var.bid_strategy
+        BID_STRATEGY_OVERRIDE = tostring(var.bid_strategy_override)
+        REDIS_MIN_REPLICAS    = tostring(var.redis_min_replicas)
+      }
+    }
+    broadcast-service = {
+      port  = 8081
+      parts = [local.redis_settings, local.nats_settings]
+      own   = {}
+    }
+    archival-worker = {
+      port = 8082
+      # Redis is for the audit and for restore, which run in this image too.
+      parts = [local.redis_settings, local.nats_settings, local.postgres_settings]
+      own   = {}
+    }
+  }
+}
+
+module "service" {
+  source   = "./modules/service"
+  for_each = local.service_settings
+
+  name               = "${local.name}-${each.key}"
+  log_group          = "/ecs/${local.name}/${each.key}"
+  log_retention_days = var.log_retention_days
+  region             = var.aws_region
+  cluster_arn        = aws_ecs_cluster.this.arn
+  image              = "${aws_ecr_repository.this[each.key].repository_url}:${var.image_tag}"
+  repository_arn     = aws_ecr_repository.this[each.key].arn
+  cpu                = var.services[each.key].cpu
+  memory             = var.services[each.key].memory
+  port               = each.value.port
+  desired_count      = var.services[each.key].count
+  scales             = each.key != "archival-worker"
+  stop_timeout_s     = local.stop_timeout_s
+  health_command     = ["CMD", "python", "-m", "pkg.runtime.health", "http://127.0.0.1:${each.value.port}/health"]
+  subnet_ids         = [for subnet in aws_subnet.private : subnet.id]
+  security_group_id  = aws_security_group.this[each.key].id
+  target_group_arn   = each.key == "archival-worker" ? null : aws_lb_target_group.this[each.key].arn
+  execute_command    = var.execute_command
+  trust_policy       = local.task_trust
+
+  environment = merge(concat(
+    [{ LOG_FORMAT = "json", EMF_EVERY_S = "30", DEREGISTER_S = tostring(local.deregister_s) }, each.value.own],
+    each.value.parts[*].environment,
+  )...)
+  secrets = merge(each.value.parts[*].secrets...)
+
+  # A target group that no listener uses refuses tasks.
+  depends_on = [aws_lb_listener.http, aws_lb_listener_rule.broadcast]
+}

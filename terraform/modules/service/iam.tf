@@ -1,0 +1,86 @@
+locals {
+  start = [
+    {
+      Effect   = "Allow"
+      Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+      Resource = ["${aws_cloudwatch_log_group.this.arn}:*"]
+    },
+    {
+      Effect   = "Allow"
+      Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+      Resource = var.repository_arn[*]
+    },
+    {
+      # This one action knows no resources.
+      Effect   = "Allow"
+      Action   = ["ecr:GetAuthorizationToken"]
+      Resource = [for arn in var.repository_arn[*] : "*"]
+    },
+    {
+      Effect   = "Allow"
+      Action   = ["secretsmanager:GetSecretValue"]
+      Resource = values(var.secrets)
+    },
+  ]
+}
+
+# ECS starts the task with the execution role: pull, log, read its own secrets.
+resource "aws_iam_role" "execution" {
+  name               = "${var.name}-execution"
+  assume_role_policy = var.trust_policy
+}
+
+resource "aws_iam_role_policy" "execution" {
+  name = "start"
+  role = aws_iam_role.execution.id
+
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [for statement in local.start : statement if length(statement.Resource) > 0]
+  })
+}
+
+# The process itself may do nothing in AWS, but for mounting its file system and ECS Exec.
+resource "aws_iam_role" "task" {
+  name               = "${var.name}-task"
+  assume_role_policy = var.trust_policy
+}
+
+resource "aws_iam_role_policy" "file_system" {
+  count = var.file_system == null ? 0 : 1
+
+  name = "mount"
+  role = aws_iam_role.task.id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+      Resource  = var.file_system.arn
+      Condition = { StringEquals = { "elasticfilesystem:AccessPointArn" = var.file_system.access_point_arn } }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "execute_command" {
+  count = var.execute_command ? 1 : 0
+
+  name = "execute-command"
+  role = aws_iam_role.task.id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      # The session's channels know no resources either.
+      Effect = "Allow"
+      Action = [
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+      ]
+      Resource = "*"
+    }]
+  })
+}

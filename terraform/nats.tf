@@ -1,0 +1,46 @@
+# NATS with JetStream: one server, or three that form a cluster. Each is a service of one task with a
+# store of its own, and a new task starts when the old one has ended: never two servers on one store.
+locals {
+  nats_nodes = toset(var.nats_clustered ? ["nats-1", "nats-2", "nats-3"] : ["nats"])
+  nats_hosts = { for node in local.nats_nodes : node => "${node}.${aws_service_discovery_private_dns_namespace.this.name}" }
+  nats_url   = join(",", [for node in local.nats_nodes : "nats://${local.nats_hosts[node]}:4222"])
+}
+
+module "nats" {
+  source   = "./modules/service"
+  for_each = local.nats_nodes
+
+  name               = "${local.name}-${each.key}"
+  log_group          = "/ecs/${local.name}/${each.key}"
+  log_retention_days = var.log_retention_days
+  region             = var.aws_region
+  cluster_arn        = aws_ecs_cluster.this.arn
+  image              = var.nats_image
+  command            = ["sh", "-c", file("${path.module}/nats/start.sh")]
+  cpu                = var.nats_size.cpu
+  memory             = var.nats_size.memory
+  port               = 4222
+  desired_count      = 1
+  single             = true
+  stop_timeout_s     = 60
+  health_command     = ["CMD-SHELL", "wget -q -O /dev/null http://127.0.0.1:8222/healthz"]
+  subnet_ids         = [for subnet in aws_subnet.private : subnet.id]
+  security_group_id  = aws_security_group.this["nats"].id
+  registry_arn       = aws_service_discovery_service.nats[each.key].arn
+  execute_command    = var.execute_command
+  trust_policy       = local.task_trust
+
+  environment = {
+    NATS_NAME   = each.key
+    NATS_ROUTES = join(" ", [for node, host in local.nats_hosts : "${host}:6222" if var.nats_clustered])
+  }
+  secrets = { NATS_PASSWORD = aws_secretsmanager_secret.nats.arn }
+
+  file_system = {
+    id               = aws_efs_file_system.nats.id
+    arn              = aws_efs_file_system.nats.arn
+    access_point_id  = aws_efs_access_point.nats[each.key].id
+    access_point_arn = aws_efs_access_point.nats[each.key].arn
+    path             = "/data"
+  }
+}

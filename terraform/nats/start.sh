@@ -1,0 +1,40 @@
+# Starts NATS inside its task. The configuration goes through a pipe, since the root file system
+# cannot be written to and the password belongs in no argument.
+#
+# NATS_NAME: of the server. NATS_PASSWORD: of user bidding; any printable characters.
+# NATS_ROUTES: host:port of every server of the cluster, between spaces; empty: no cluster.
+# NATS_STORE, NATS_PORT, NATS_HTTP, NATS_CLUSTER_PORT: others than the usual ones, for tests.
+set -eu
+
+quoted="$(printf '%s' "$NATS_PASSWORD" | sed 's/[\\"]/\\&/g')"
+
+# For the routes' URLs every character is percent-encoded.
+encoded=
+rest="$NATS_PASSWORD"
+while [ -n "$rest" ]; do
+    tail="${rest#?}"
+    encoded="$encoded$(printf '%%%02X' "'${rest%"$tail"}")"
+    rest="$tail"
+done
+
+cluster=
+for route in ${NATS_ROUTES:-}; do
+    cluster="$cluster \"nats://bidding:$encoded@$route\""
+done
+if [ -n "$cluster" ]; then
+    cluster="cluster {
+  name: bidding-system
+  port: ${NATS_CLUSTER_PORT:-6222}
+  authorization { user: bidding, password: \"$quoted\" }
+  routes: [$cluster ]
+}"
+fi
+
+exec nats-server --config /dev/stdin <<CONFIGURATION
+server_name: "$NATS_NAME"
+port: ${NATS_PORT:-4222}
+http: ${NATS_HTTP:-8222}
+jetstream { store_dir: "${NATS_STORE:-/data}", sync_interval: 1s }
+authorization { user: bidding, password: "$quoted" }
+$cluster
+CONFIGURATION

@@ -1,0 +1,77 @@
+# JetStream's files. Each NATS server has an access point, thus a folder, of its own.
+resource "aws_efs_file_system" "nats" {
+  creation_token   = "${local.name}-nats"
+  encrypted        = true
+  performance_mode = "generalPurpose"
+  throughput_mode  = "elastic"
+  tags             = { Name = "${local.name}-nats" }
+}
+
+resource "aws_efs_backup_policy" "nats" {
+  file_system_id = aws_efs_file_system.nats.id
+
+  # The stream holds a day of events that Redis and PostgreSQL hold too.
+  backup_policy {
+    status = "DISABLED"
+  }
+}
+
+resource "aws_efs_mount_target" "nats" {
+  for_each = aws_subnet.private
+
+  file_system_id  = aws_efs_file_system.nats.id
+  subnet_id       = each.value.id
+  security_groups = [aws_security_group.this["efs"].id]
+}
+
+resource "aws_efs_access_point" "nats" {
+  for_each = local.nats_nodes
+
+  file_system_id = aws_efs_file_system.nats.id
+  tags           = { Name = "${local.name}-${each.key}" }
+
+  posix_user {
+    uid = 10001
+    gid = 10001
+  }
+
+  root_directory {
+    path = "/${each.key}"
+
+    creation_info {
+      owner_uid   = 10001
+      owner_gid   = 10001
+      permissions = "0700"
+    }
+  }
+}
+
+# Through an access point and encrypted on the way, or not at all.
+resource "aws_efs_file_system_policy" "nats" {
+  file_system_id = aws_efs_file_system.nats.id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "MountByAccessPoint"
+        Effect    = "Allow"
+        Principal = { AWS = "*" }
+        Action    = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+        Resource  = aws_efs_file_system.nats.arn
+        Condition = {
+          Bool         = { "elasticfilesystem:AccessedViaMountTarget" = "true" }
+          StringEquals = { "elasticfilesystem:AccessPointArn" = [for point in aws_efs_access_point.nats : point.arn] }
+        }
+      },
+      {
+        Sid       = "OnlyEncrypted"
+        Effect    = "Deny"
+        Principal = { AWS = "*" }
+        Action    = "*"
+        Resource  = aws_efs_file_system.nats.arn
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      },
+    ]
+  })
+}
