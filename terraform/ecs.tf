@@ -8,6 +8,15 @@ resource "aws_ecs_cluster" "this" {
 }
 
 locals {
+  # MiB that Fargate has with each number of CPU units.
+  fargate_memory = {
+    256  = [512, 1024, 2048]
+    512  = range(1024, 4097, 1024)
+    1024 = range(2048, 8193, 1024)
+    2048 = range(4096, 16385, 1024)
+    4096 = range(8192, 30721, 1024)
+  }
+
   # Seconds that a task may take to end: it still accepts for the first, then drains within 15.
   deregister_s   = 5
   stop_timeout_s = 30

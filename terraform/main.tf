@@ -21,11 +21,15 @@ provider "aws" {
   }
 }
 
-data "aws_caller_identity" "current" {
+data "aws_caller_identity" "current" {}
+
+# An emulated apply never reaches AWS, and the reverse: nothing is made before this has held.
+resource "terraform_data" "account" {
+  input = data.aws_caller_identity.current.account_id
+
   lifecycle {
-    # An emulated apply never reaches AWS, and the reverse.
-    postcondition {
-      condition     = (self.account_id == "000000000000") == var.emulated
+    precondition {
+      condition     = (data.aws_caller_identity.current.account_id == "000000000000") == var.emulated
       error_message = "This account and the variable emulated contradict each other: only the emulator's account is 000000000000. Set emulated, or AWS_ENDPOINT_URL and the credentials, to match."
     }
   }

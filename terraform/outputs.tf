@@ -82,3 +82,8 @@ output "deployment_commands" {
     ],
   ))
 }
+
+output "nats_url" {
+  description = "Where services find NATS, inside the VPC."
+  value       = local.nats_url
+}

@@ -164,8 +164,8 @@ variable "db_password" {
   }
 
   validation {
-    condition     = can(regex("^[!-~]*$", var.db_password)) && !can(regex("[/@\"']", var.db_password))
-    error_message = "db_password must be printable ASCII without spaces, / @ \" or ', which RDS refuses."
+    condition     = can(regex("^[!-~]*$", var.db_password)) && !can(regex("[/@\"]", var.db_password))
+    error_message = "db_password must be printable ASCII without spaces, / @ or \", which RDS refuses."
   }
 }
 
@@ -247,6 +247,11 @@ variable "services" {
   }
 
   validation {
+    condition     = alltrue([for size in values(var.services) : contains(lookup(local.fargate_memory, size.cpu, []), size.memory)])
+    error_message = "services: Fargate has no such size: 256 CPU units go with 512, 1024 or 2048 MiB, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720, in steps of 1024."
+  }
+
+  validation {
     condition     = try(var.services["archival-worker"].count == var.services["archival-worker"].max, true)
     error_message = "services: the archival-worker does not scale by itself; count and max must be equal."
   }
@@ -305,6 +310,11 @@ variable "nats_clustered" {
 variable "nats_size" {
   description = "CPU units and MiB of a NATS server."
   type        = object({ cpu = number, memory = number })
+
+  validation {
+    condition     = contains(lookup(local.fargate_memory, var.nats_size.cpu, []), var.nats_size.memory)
+    error_message = "nats_size: Fargate has no such size: 256 CPU units go with 512, 1024 or 2048 MiB, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720, in steps of 1024."
+  }
 }
 
 variable "stream_max_bytes" {

@@ -19,14 +19,14 @@ done
 
 cluster=
 for route in ${NATS_ROUTES:-}; do
-    cluster="$cluster \"nats://bidding:$encoded@$route\""
+    cluster="$cluster${cluster:+, }\"nats://bidding:$encoded@$route\""
 done
 if [ -n "$cluster" ]; then
     cluster="cluster {
   name: bidding-system
   port: ${NATS_CLUSTER_PORT:-6222}
   authorization { user: bidding, password: \"$quoted\" }
-  routes: [$cluster ]
+  routes: [$cluster]
 }"
 fi
 

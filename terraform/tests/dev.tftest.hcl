@@ -1,126 +1,70 @@
-# terraform test -filter=tests/dev.tftest.hcl -var-file=dev.tfvars
+# The small bill: terraform test -filter=tests/dev.tftest.hcl -var-file=dev.tfvars
 mock_provider "aws" {
+  source          = "./tests/mocks"
   override_during = plan
-
-  override_data {
-    target = data.aws_caller_identity.current
-    values = { account_id = "123456789012" }
-  }
-
-  override_data {
-    target = data.aws_availability_zones.available
-    values = { names = ["us-east-1a", "us-east-1b", "us-east-1c"] }
-  }
 }
 
-variables {
-  db_password   = "k7:Qm%2vT9xLr4Wd"
-  nats_password = "n@3/h:8%Zp5sYc1Fb"
-}
-
-run "stores_have_the_size_of_dev" {
+run "sizes" {
   command = plan
 
   assert {
-    condition     = aws_elasticache_replication_group.this.node_type == "cache.t3.micro"
-    error_message = "Redis must be cache.t3.micro."
+    condition     = aws_elasticache_replication_group.this.node_type == "cache.t3.micro" && aws_elasticache_replication_group.this.num_cache_clusters == 1 && !aws_elasticache_replication_group.this.automatic_failover_enabled
+    error_message = "Redis must be one cache.t3.micro."
   }
 
   assert {
-    condition     = aws_elasticache_replication_group.this.num_cache_clusters == 1 && aws_elasticache_replication_group.this.automatic_failover_enabled == false
-    error_message = "Redis must have 1 node(s), fail-over false."
+    condition     = aws_db_instance.this.instance_class == "db.t3.micro" && !aws_db_instance.this.multi_az && !aws_db_instance.this.deletion_protection && aws_db_instance.this.skip_final_snapshot
+    error_message = "PostgreSQL must be one db.t3.micro that may be destroyed."
   }
 
   assert {
-    condition     = aws_db_instance.this.instance_class == "db.t3.micro" && aws_db_instance.this.multi_az == false && aws_db_instance.this.deletion_protection == false
-    error_message = "PostgreSQL must be db.t3.micro, Multi-AZ and protected: false."
+    condition     = { for name, service in module.service : name => service.service.desired_count } == { "api-gateway" = 2, "broadcast-service" = 1, "archival-worker" = 1 } && keys(module.nats) == ["nats"]
+    error_message = "There must be 2 api, 1 broadcast, 1 archival and 1 nats."
   }
 
   assert {
-    condition     = length(aws_nat_gateway.this) == 1
-    error_message = "There must be 1 NAT gateway(s)."
+    condition     = output.nats_url == "nats://nats.bidding-system.local:4222"
+    error_message = "Services must find NATS at nats.bidding-system.local."
+  }
+
+  assert {
+    condition     = length(aws_nat_gateway.this) == 1 && length(aws_wafv2_web_acl.this) == 0 && length(aws_s3_bucket.access_logs) == 0 && !aws_lb.this.enable_deletion_protection
+    error_message = "One NAT gateway, no WAF and no access logs: they cost."
+  }
+
+  assert {
+    condition     = alltrue([for repository in aws_ecr_repository.this : repository.image_tag_mutability == "MUTABLE" && repository.force_delete]) && endswith(module.service["api-gateway"].container.image, ":latest")
+    error_message = "Images must be latest, pushed again and again, and destroyed with everything."
   }
 }
 
-run "stores_are_encrypted_and_private" {
-  command = plan
-
-  assert {
-    condition     = aws_elasticache_replication_group.this.at_rest_encryption_enabled == "true" && aws_elasticache_replication_group.this.transit_encryption_enabled
-    error_message = "Redis must be encrypted at rest and in transit."
-  }
-
-  assert {
-    condition     = aws_db_instance.this.storage_encrypted && !aws_db_instance.this.publicly_accessible
-    error_message = "PostgreSQL must be encrypted and private."
-  }
-
-  assert {
-    condition     = anytrue([for parameter in aws_db_parameter_group.this.parameter : parameter.name == "rds.force_ssl" && parameter.value == "1"])
-    error_message = "PostgreSQL must refuse connections without TLS."
-  }
-
-  assert {
-    condition     = anytrue([for parameter in aws_elasticache_parameter_group.this.parameter : parameter.name == "maxmemory-policy" && parameter.value == "noeviction"])
-    error_message = "Redis must never evict."
-  }
-}
-
-run "only_the_load_balancer_is_open_to_the_world" {
-  command = plan
-
-  override_resource {
-    target          = aws_security_group.this["alb"]
-    override_during = plan
-    values          = { id = "sg-alb" }
-  }
-
-  assert {
-    condition     = alltrue([for rule in aws_vpc_security_group_ingress_rule.world : rule.security_group_id == "sg-alb"])
-    error_message = "A group other than the load balancer's is open to the world."
-  }
-
-  assert {
-    condition     = alltrue([for rule in aws_vpc_security_group_ingress_rule.flow : rule.cidr_ipv4 == null])
-    error_message = "A rule between groups names addresses."
-  }
-}
-
-run "repositories_are_scanned" {
-  command = plan
-
-  assert {
-    condition     = length(aws_ecr_repository.this) == 4 && alltrue([for repository in aws_ecr_repository.this : repository.image_scanning_configuration[0].scan_on_push && repository.image_tag_mutability == "MUTABLE"])
-    error_message = "There must be four repositories, scanned on push, MUTABLE."
-  }
-}
-
-run "a_short_password_is_refused" {
+run "https_with_a_certificate" {
   command = plan
 
   variables {
-    db_password = "k7Qm"
+    certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
   }
 
-  expect_failures = [var.db_password]
+  assert {
+    condition     = aws_lb_listener.http.default_action[0].type == "redirect" && aws_lb_listener.http.default_action[0].redirect[0].protocol == "HTTPS" && length(aws_lb_listener.https) == 1
+    error_message = "With a certificate HTTP must redirect to HTTPS."
+  }
+
+  assert {
+    condition     = startswith(output.alb_url, "https://") && startswith(output.ws_url, "wss://") && length(aws_vpc_security_group_ingress_rule.world) == 2
+    error_message = "With a certificate the URLs must be https and wss, and 443 open."
+  }
 }
 
-run "a_password_with_an_example_s_word_is_refused" {
+run "a_shell_in_tasks" {
   command = plan
 
   variables {
-    nats_password = "ChangeMe-ChangeMe-1"
+    execute_command = true
   }
 
-  expect_failures = [var.nats_password]
-}
-
-run "an_account_that_contradicts_emulated_is_refused" {
-  command = plan
-
-  variables {
-    emulated = true
+  assert {
+    condition     = alltrue([for service in module.service : !service.container.readonlyRootFilesystem && anytrue([for policy in service.policies : strcontains(policy, "ssmmessages:OpenDataChannel")])])
+    error_message = "ECS Exec needs its channels and a root file system it may write to."
   }
-
-  expect_failures = [data.aws_caller_identity.current]
 }

@@ -12,3 +12,20 @@ output "container" {
   description = "The container's definition, for tests: secrets are references."
   value       = local.container
 }
+
+output "service" {
+  description = "How it deploys, for tests."
+  value = one([for service in concat(aws_ecs_service.fixed, aws_ecs_service.scaled) : {
+    desired_count   = service.desired_count
+    minimum_percent = service.deployment_minimum_healthy_percent
+    maximum_percent = service.deployment_maximum_percent
+    circuit_breaker = service.deployment_circuit_breaker[0].enable
+    rollback        = service.deployment_circuit_breaker[0].rollback
+    waits           = service.wait_for_steady_state
+  }])
+}
+
+output "policies" {
+  description = "JSON policies of both roles, for tests."
+  value       = concat([aws_iam_role_policy.execution.policy], aws_iam_role_policy.file_system[*].policy, aws_iam_role_policy.execute_command[*].policy)
+}

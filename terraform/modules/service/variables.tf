@@ -57,19 +57,8 @@ variable "cpu" {
 }
 
 variable "memory" {
-  description = "MiB."
+  description = "MiB; whether Fargate has it with that CPU is asked of the caller."
   type        = number
-
-  validation {
-    condition = contains(lookup({
-      256  = [512, 1024, 2048]
-      512  = range(1024, 4097, 1024)
-      1024 = range(2048, 8193, 1024)
-      2048 = range(4096, 16385, 1024)
-      4096 = range(8192, 30721, 1024)
-    }, var.cpu, []), var.memory)
-    error_message = "Fargate has no size of ${var.cpu} CPU units with ${var.memory} MiB: 256 goes with 512, 1024 or 2048, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720, in steps of 1024."
-  }
 }
 
 variable "port" {

@@ -93,6 +93,7 @@ def test_without_arguments_every_environment_runs_what_tox_says() -> None:
 def test_arguments_go_to_the_environments_that_run_pytest() -> None:
     assert named("-k", "money") == [
         ("unit", ["-k", "money", "tests/unit"]),
+        ("terraform", ["-k", "money", "tests/terraform"]),
         ("integration", ["-k", "money", "tests/integration"]),
         ("faults", ["-k", "money", "tests/integration/faults"]),
         ("compose", ["-k", "money", "tests/integration/compose"]),

@@ -1,0 +1,226 @@
+# What holds for dev and prod alike, planned and applied on a mocked AWS:
+#
+#   export TF_VAR_db_password=... TF_VAR_nats_password=...
+#   terraform test -filter=tests/always.tftest.hcl -var-file=dev.tfvars
+mock_provider "aws" {
+  source          = "./tests/mocks"
+  override_during = plan
+}
+
+run "plan" {
+  command = plan
+
+  # Names
+
+  assert {
+    condition     = aws_ecs_cluster.this.name == "bidding-system-cluster"
+    error_message = "The cluster must be bidding-system-cluster."
+  }
+
+  assert {
+    condition     = toset([for service in module.service : service.service_name]) == toset(["bidding-system-api-gateway", "bidding-system-broadcast-service", "bidding-system-archival-worker"])
+    error_message = "The services' names are what scripts know them by."
+  }
+
+  assert {
+    condition     = alltrue([for node, service in module.nats : service.service_name == "bidding-system-${node}" && startswith(node, "nats")])
+    error_message = "NATS must be bidding-system-nats, or bidding-system-nats-1 to -3."
+  }
+
+  assert {
+    condition     = toset([for service in merge(module.service, module.nats) : service.log_group_name]) == toset([for name in concat(keys(module.service), keys(module.nats)) : "/ecs/bidding-system/${name}"])
+    error_message = "Each service must log to a group of its own, /ecs/bidding-system/<service>."
+  }
+
+  assert {
+    condition     = toset([for repository in aws_ecr_repository.this : repository.name]) == toset(["bidding-system/api-gateway", "bidding-system/broadcast-service", "bidding-system/archival-worker", "bidding-system/load-generator"])
+    error_message = "The repositories must be bidding-system/<service>, and one for the load generator."
+  }
+
+  assert {
+    condition     = aws_db_instance.this.db_name == "bidding" && aws_db_instance.this.username == "bidding"
+    error_message = "Database and user must be bidding."
+  }
+
+  assert {
+    condition     = aws_service_discovery_private_dns_namespace.this.name == "bidding-system.local"
+    error_message = "The namespace must be bidding-system.local."
+  }
+
+  assert {
+    condition     = local.tags == { Project = "bidding-system", Environment = var.environment, ManagedBy = "terraform" }
+    error_message = "Every resource must carry Project, Environment and ManagedBy."
+  }
+
+  # Network
+
+  assert {
+    condition     = length(aws_subnet.public) >= 2 && length(aws_subnet.private) >= 2
+    error_message = "There must be public and private subnets in two zones or more."
+  }
+
+  assert {
+    condition     = length([for rule in aws_vpc_security_group_ingress_rule.world : rule if rule.description != "The world on ${rule.from_port}"]) == 0 && toset([for rule in aws_vpc_security_group_ingress_rule.world : rule.from_port]) == toset(var.certificate_arn == null ? [80] : [80, 443])
+    error_message = "The world may reach the load balancer's listeners and nothing else."
+  }
+
+  assert {
+    condition     = alltrue([for rule in aws_vpc_security_group_ingress_rule.flow : rule.cidr_ipv4 == null && rule.cidr_ipv6 == null && rule.from_port == rule.to_port])
+    error_message = "A rule between groups names addresses or a range of ports."
+  }
+
+  assert {
+    condition     = alltrue([for rule in aws_vpc_security_group_egress_rule.flow : rule.cidr_ipv4 == null && rule.cidr_ipv6 == null && rule.from_port == rule.to_port])
+    error_message = "A rule between groups lets out to addresses or to a range of ports."
+  }
+
+  assert {
+    condition     = alltrue([for rule in aws_vpc_security_group_egress_rule.aws : rule.from_port == 443 && rule.to_port == 443])
+    error_message = "Tasks may go out to AWS' APIs over HTTPS only."
+  }
+
+  assert {
+    condition     = aws_flow_log.this.traffic_type == "ALL"
+    error_message = "Flow logs must record all traffic."
+  }
+
+  # Stores
+
+  assert {
+    condition     = aws_elasticache_replication_group.this.at_rest_encryption_enabled == "true" && aws_elasticache_replication_group.this.transit_encryption_enabled
+    error_message = "Redis must be encrypted at rest and in transit."
+  }
+
+  assert {
+    condition     = anytrue([for parameter in aws_elasticache_parameter_group.this.parameter : parameter.name == "maxmemory-policy" && parameter.value == "noeviction"])
+    error_message = "Redis must never evict."
+  }
+
+  assert {
+    condition     = aws_db_instance.this.engine == "postgres" && aws_db_instance.this.engine_version == "15" && aws_db_instance.this.storage_type == "gp3"
+    error_message = "PostgreSQL must be 15 on gp3."
+  }
+
+  assert {
+    condition     = aws_db_instance.this.storage_encrypted && !aws_db_instance.this.publicly_accessible && aws_db_instance.this.performance_insights_enabled && aws_db_instance.this.backup_retention_period > 0
+    error_message = "PostgreSQL must be encrypted, private, observed and backed up."
+  }
+
+  assert {
+    condition     = anytrue([for parameter in aws_db_parameter_group.this.parameter : parameter.name == "rds.force_ssl" && parameter.value == "1"])
+    error_message = "PostgreSQL must refuse connections without TLS."
+  }
+
+  assert {
+    condition     = aws_efs_file_system.nats.encrypted && toset(keys(aws_efs_access_point.nats)) == toset(keys(module.nats)) && length(toset([for point in aws_efs_access_point.nats : point.root_directory[0].path])) == length(module.nats)
+    error_message = "JetStream's files must be encrypted, each server's in a folder of its own."
+  }
+
+  assert {
+    condition     = alltrue([for repository in aws_ecr_repository.this : repository.image_scanning_configuration[0].scan_on_push]) && length(aws_ecr_lifecycle_policy.this) == 4
+    error_message = "Images must be scanned on push, and old ones expire."
+  }
+
+  # Tasks
+
+  assert {
+    condition     = alltrue([for service in merge(module.service, module.nats) : length(service.container.healthCheck.command) > 1 && service.container.logConfiguration.options["awslogs-group"] == service.log_group_name])
+    error_message = "Every container must have a health check and its log group."
+  }
+
+  assert {
+    condition     = alltrue([for name, service in module.service : service.container.healthCheck.command[4] == "http://127.0.0.1:${service.container.portMappings[0].containerPort}/health" if service.container.healthCheck.command[0] == "CMD"])
+    error_message = "The services' health check is liveness at their own port: readiness would replace tasks whenever a store is away."
+  }
+
+  assert {
+    condition     = alltrue([for service in merge(module.service, module.nats) : service.container.user == "10001:10001" && service.container.readonlyRootFilesystem && service.container.linuxParameters.capabilities.drop == ["ALL"]])
+    error_message = "No container may run as root, write to its root file system or keep capabilities."
+  }
+
+  assert {
+    condition     = alltrue(flatten([for service in merge(module.service, module.nats) : [for variable in service.container.environment : !can(regex("PASSWORD|TOKEN|SECRET|KEY", variable.name)) && !can(regex("//[^/]*:[^/@]*@", variable.value))]]))
+    error_message = "A secret must be no environment variable that the console shows, and in no URL."
+  }
+
+  assert {
+    condition     = alltrue(flatten([for service in merge(module.service, module.nats) : [for secret in service.container.secrets : startswith(secret.valueFrom, "arn:aws:secretsmanager:")]]))
+    error_message = "Secrets must be references to Secrets Manager."
+  }
+
+  assert {
+    condition     = { for name, service in module.service : name => toset([for secret in service.container.secrets : secret.name if secret.name != "REDIS_PASSWORD"]) } == { "api-gateway" = toset(["NATS_PASSWORD"]), "broadcast-service" = toset(["NATS_PASSWORD"]), "archival-worker" = toset(["NATS_PASSWORD", "POSTGRES_PASSWORD"]) }
+    error_message = "A service must have the secrets it needs and no other."
+  }
+
+  assert {
+    condition     = alltrue([for service in merge(module.service, module.nats) : service.service.circuit_breaker && service.service.rollback && !service.service.waits])
+    error_message = "A failed deployment must roll back, and the first apply must not wait for images."
+  }
+
+  assert {
+    condition     = alltrue([for service in module.nats : service.service.minimum_percent == 0 && service.service.maximum_percent == 100 && service.service.desired_count == 1])
+    error_message = "There must never be two NATS servers on one store."
+  }
+
+  assert {
+    condition     = alltrue([for service in module.service : service.service.minimum_percent == 100 && service.service.maximum_percent == 200])
+    error_message = "Services must grow before they shrink."
+  }
+
+  assert {
+    condition     = alltrue(flatten([for service in merge(module.service, module.nats) : [for policy in service.policies : [for statement in jsondecode(policy).Statement : [for action in flatten([statement.Action]) : !strcontains(action, "*") && (flatten([statement.Resource]) != ["*"] || action == "ecr:GetAuthorizationToken")]]]]))
+    error_message = "A role may do no more than it needs, on what it needs it for."
+  }
+
+  # Load balancer
+
+  assert {
+    condition     = aws_lb.this.idle_timeout > 54 && aws_lb.this.drop_invalid_header_fields && !aws_lb.this.internal
+    error_message = "The load balancer must outwait a ping's 54 s and drop invalid headers."
+  }
+
+  assert {
+    condition     = toset(flatten(aws_lb_listener_rule.hidden.condition[*].path_pattern[0].values)) == toset(["/metrics", "/metrics/*", "/ready", "/ready/*"]) && aws_lb_listener_rule.hidden.action[0].fixed_response[0].status_code == "404" && aws_lb_listener_rule.hidden.priority < aws_lb_listener_rule.broadcast.priority
+    error_message = "Metrics and readiness must be hidden, before anything else is decided."
+  }
+
+  assert {
+    condition     = toset(flatten(aws_lb_listener_rule.broadcast.condition[*].path_pattern[0].values)) == toset(["/ws", "/ws/*", "/stats", "/stats/*"])
+    error_message = "WebSockets and their counts must go to broadcast."
+  }
+
+  assert {
+    condition     = aws_lb_target_group.this["broadcast-service"].stickiness[0].enabled && !aws_lb_target_group.this["api-gateway"].stickiness[0].enabled && alltrue([for group in aws_lb_target_group.this : group.target_type == "ip" && group.health_check[0].path == "/health" && length(group.name) <= 32])
+    error_message = "Targets are addresses, checked for liveness; viewers stay with their task."
+  }
+
+  # Scaling and observing
+
+  assert {
+    condition     = toset(keys(aws_appautoscaling_target.this)) == toset(["api-gateway", "broadcast-service"]) && alltrue([for name, target in aws_appautoscaling_target.this : target.min_capacity == var.services[name].count && target.max_capacity == var.services[name].max])
+    error_message = "The API and broadcast must scale, within what is asked."
+  }
+
+  assert {
+    condition     = alltrue([for alarm in merge(aws_cloudwatch_metric_alarm.own, aws_cloudwatch_metric_alarm.aws, aws_cloudwatch_metric_alarm.silent) : contains(alarm.alarm_actions, aws_sns_topic.alarms.arn)])
+    error_message = "Every alarm must tell somebody."
+  }
+
+  assert {
+    condition     = contains([for setting in aws_ecs_cluster.this.setting : setting.value if setting.name == "containerInsights"], "enabled")
+    error_message = "Container Insights must be on."
+  }
+
+  # Outputs
+
+  assert {
+    condition     = output.rds_endpoint == "bidding-system.mocked.us-east-1.rds.amazonaws.com" && output.rds_port == 5432
+    error_message = "rds_endpoint must be the host alone."
+  }
+
+  assert {
+    condition     = startswith(output.alb_url, "http") && startswith(output.ws_url, "ws") && length(regexall("update-service", output.deployment_commands)) == 3 && length(regexall("docker push", output.deployment_commands)) == 3
+    error_message = "The outputs must tell where the system is and how to deploy it."
+  }
+}

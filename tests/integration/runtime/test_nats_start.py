@@ -1,0 +1,106 @@
+"""terraform/nats/start.sh, which starts NATS in its task: any password, and a cluster."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import nats.errors
+import pytest
+from nats.aio.client import Client
+
+from pkg.devkit.process.wheels import Programs
+from tests.integration.ports import free_ports
+from tests.waiting import until
+
+SCRIPT = Path(__file__).parents[3] / "terraform" / "nats" / "start.sh"
+ODD = "n@3/h:8%Zp5 s\"Y\\c'1$F`b{#}[]é;&|<>~!"
+
+
+@contextmanager
+def started(folder: Path, number: int) -> Iterator[list[str]]:
+    """The URLs of so many servers; of more than one, as a cluster."""
+    ports, routes, pages = (free_ports(number) for _ in range(3))
+    running = []
+    try:
+        for index, port in enumerate(ports):
+            environment = {
+                "PATH": f"{Programs().nats_server().parent}:{os.environ['PATH']}",
+                "NATS_NAME": f"nats-{index + 1}",
+                "NATS_PASSWORD": ODD,
+                "NATS_ROUTES": " ".join(f"127.0.0.1:{one}" for one in routes if number > 1),
+                "NATS_STORE": str(folder / str(index)),
+                "NATS_PORT": str(port),
+                "NATS_HTTP": str(pages[index]),
+                "NATS_CLUSTER_PORT": str(routes[index]),
+            }
+            running.append(
+                subprocess.Popen(
+                    # As ECS does it: the script is an argument, and there is no file of it.
+                    ["sh", "-c", SCRIPT.read_text()],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
+        yield [f"nats://127.0.0.1:{port}" for port in ports]
+        assert all(server.poll() is None for server in running)
+    finally:
+        for server in running:
+            server.kill()
+            server.wait()
+
+
+@asynccontextmanager
+async def connected(url: str, password: str = ODD) -> AsyncIterator[Client]:
+    """A client that leaves nothing open when it is refused."""
+    client = Client()
+    try:
+        await client.connect(
+            url, user="bidding", password=password, allow_reconnect=False, connect_timeout=2
+        )
+        yield client
+    finally:
+        await client.close()
+
+
+async def listening(url: str) -> bool:
+    _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+async def test_any_password_opens_the_server_and_no_other_does(tmp_path: Path) -> None:
+    with started(tmp_path, 1) as [url]:
+        await until(lambda: listening(url), within_s=15, forgiving=(OSError,))
+
+        with pytest.raises(nats.errors.Error):
+            async with connected(url, "another"):
+                pytest.fail("any password will do")
+        async with connected(url) as client:
+            await client.jetstream().add_stream(name="S", subjects=["s"])
+            await client.jetstream().publish("s", b"kept")
+
+        assert list((tmp_path / "0" / "jetstream").rglob("*.blk"))
+
+
+async def test_three_servers_find_each_other_and_hold_a_stream_three_times(tmp_path: Path) -> None:
+    with started(tmp_path, 3) as urls:
+        await until(lambda: listening(urls[0]), within_s=15, forgiving=(OSError,))
+        async with connected(urls[0]) as client:
+            jetstream = client.jetstream()
+
+            async def made() -> bool:
+                await jetstream.add_stream(name="S", subjects=["s"], num_replicas=3)
+                return True
+
+            await until(made, within_s=30, forgiving=(nats.errors.Error,))
+            await jetstream.publish("s", b"kept")
+            info = await jetstream.stream_info("S")
+
+        assert info.cluster is not None
+        assert len(info.cluster.replicas or []) == 2

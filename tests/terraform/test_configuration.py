@@ -1,0 +1,38 @@
+"""Format, validity, and every file of `terraform test` with the sizes of dev and of prod."""
+
+import pytest
+
+from tests.terraform.conftest import ENVIRONMENTS, SOURCES, Terraform
+
+FILES = sorted(path.name.partition(".")[0] for path in (SOURCES / "tests").glob("*.tftest.hcl"))
+OF_ONE = {"dev": "dev", "prod": "prod", "prod_refusals": "prod", "refusals": "dev"}
+RUNS = [
+    (file, environment)
+    for file in FILES
+    for environment in ENVIRONMENTS
+    if file != "always" and environment == OF_ONE.get(file, environment)
+]
+"""`always` is run where its plan is looked at."""
+
+
+def test_every_file_is_formatted(terraform: Terraform) -> None:
+    ran = terraform("fmt", "-check", "-recursive", "-diff")
+
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_the_configuration_is_valid_and_without_a_warning(terraform: Terraform) -> None:
+    ran = terraform("validate", "-json")
+
+    assert ran.returncode == 0, ran.stdout
+    assert '"diagnostics": []' in ran.stdout
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("file", "environment"), RUNS)
+def test_what_is_asserted_holds(terraform: Terraform, file: str, environment: str) -> None:
+    messages = terraform.tested(file, environment)
+
+    summary = next(each["test_summary"] for each in messages if each["type"] == "test_summary")
+    assert summary["passed"] > 0
+    assert (summary["failed"], summary["errored"], summary["skipped"]) == (0, 0, 0)
