@@ -1,4 +1,6 @@
 resource "aws_ecr_repository" "this" {
+  # checkov:skip=CKV_AWS_136:encrypted with AWS' own key; a customer's key is the account owner's decision
+  # checkov:skip=CKV_AWS_51:dev pushes latest again; prod is immutable (ecr_mutable)
   for_each = setunion(local.services, ["load-generator"])
 
   name                 = "${local.name}/${each.key}"

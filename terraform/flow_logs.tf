@@ -1,4 +1,6 @@
 resource "aws_cloudwatch_log_group" "flow" {
+  # checkov:skip=CKV_AWS_158:encrypted with AWS' own key; a customer's key is the account owner's decision
+  # checkov:skip=CKV_AWS_338:kept for log_retention_days: a year of logs is a cost, not a need
   name              = "/vpc/${local.name}"
   retention_in_days = var.log_retention_days
 }

@@ -27,6 +27,7 @@ locals {
 }
 
 resource "aws_security_group" "this" {
+  # checkov:skip=CKV2_AWS_5:attached by for_each, which the check does not follow
   for_each = local.groups
 
   name        = "${local.name}-${each.key}"

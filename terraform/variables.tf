@@ -158,8 +158,14 @@ variable "db_password" {
   type        = string
   ephemeral   = true
 
+  # One sentence for both, so that an unedited copy of the example is answered with one.
   validation {
-    condition     = length(var.db_password) >= 16 && length(var.db_password) <= 128 && !can(regex("(?i)password|change|example|secret|bidding|12345", var.db_password))
+    condition     = !contains([var.db_password, var.nats_password], "CHANGE_ME")
+    error_message = "db_password and nats_password must be passwords of your own, not the example's CHANGE_ME: export TF_VAR_db_password=\"$(openssl rand -hex 24)\", and the same for nats_password."
+  }
+
+  validation {
+    condition     = var.db_password == "CHANGE_ME" || (length(var.db_password) >= 16 && length(var.db_password) <= 128 && !can(regex("(?i)password|change|example|secret|bidding|12345", var.db_password)))
     error_message = "db_password must have 16 to 128 characters and no word of an example: export TF_VAR_db_password=\"$(openssl rand -hex 24)\"."
   }
 
@@ -175,7 +181,7 @@ variable "nats_password" {
   ephemeral   = true
 
   validation {
-    condition     = length(var.nats_password) >= 16 && can(regex("^[!-~]*$", var.nats_password)) && !can(regex("(?i)password|change|example|secret|bidding|12345", var.nats_password))
+    condition     = var.nats_password == "CHANGE_ME" || (length(var.nats_password) >= 16 && can(regex("^[!-~]*$", var.nats_password)) && !can(regex("(?i)password|change|example|secret|bidding|12345", var.nats_password)))
     error_message = "nats_password must have at least 16 printable ASCII characters, no space and no word of an example: export TF_VAR_nats_password=\"$(openssl rand -hex 24)\"."
   }
 }

@@ -43,6 +43,7 @@ ENVIRONMENTS = (
     Environment("lint"),
     Environment("types"),
     Environment("unit", tests="tests/unit"),
+    Environment("terraform", tests="tests/terraform", needs="terraform"),
     Environment("integration", tests="tests/integration"),
     Environment("faults", tests="tests/integration/faults", takes_long=True),
     Environment(

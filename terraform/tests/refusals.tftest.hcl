@@ -315,3 +315,13 @@ run "a_size_of_nats_that_fargate_does_not_have" {
 
   expect_failures = [var.nats_size]
 }
+
+run "an_example_s_passwords" {
+  command = plan
+
+  variables {
+    db_password = "CHANGE_ME"
+  }
+
+  expect_failures = [var.db_password]
+}

@@ -1,0 +1,99 @@
+"""Alarms and dashboard ask for metrics that the services really emit."""
+
+import json
+import re
+from typing import Any
+
+from pkg.runtime.emf import EMITTED, NAMESPACE
+from tests.terraform.conftest import PROJECT, Planned
+
+NAMES = {each.name for each in EMITTED}
+
+
+def own_alarms(planned: Planned) -> list[dict[str, Any]]:
+    return [
+        alarm
+        for alarm in planned.after("aws_cloudwatch_metric_alarm")
+        if alarm["namespace"] == NAMESPACE
+    ]
+
+
+def test_what_is_emitted_is_what_the_services_count() -> None:
+    listed = (PROJECT / "docs" / "operations.md").read_text()
+
+    # The document is held against the code by a test of its own.
+    assert set(re.findall(r"^\| `(bid_\w+)` \|", listed, re.MULTILINE)) >= NAMES
+
+
+def test_every_alarm_is_on_a_metric_that_is_emitted(planned: Planned) -> None:
+    assert own_alarms(planned)
+    assert {alarm["metric_name"] for alarm in own_alarms(planned)} <= NAMES
+
+
+def test_everything_alarming_has_an_alarm(planned: Planned) -> None:
+    alarming = {each.name for each in EMITTED if each.alarming}
+
+    over = {
+        alarm["metric_name"]
+        for alarm in own_alarms(planned)
+        if alarm["comparison_operator"] == "GreaterThanThreshold"
+    }
+    assert over == alarming
+
+
+def test_an_alarm_names_the_service_that_emits_its_metric(planned: Planned) -> None:
+    archive = {
+        alarm["metric_name"].startswith("bid_archive")
+        for alarm in own_alarms(planned)
+        if alarm["dimensions"]["Service"] == "archival-worker"
+    }
+    others = {
+        alarm["metric_name"].startswith("bid_archive")
+        for alarm in own_alarms(planned)
+        if alarm["dimensions"]["Service"] == "api-gateway"
+    }
+
+    assert (archive, others) == ({True}, {False})
+
+
+def test_the_dashboard_shows_everything_that_is_emitted_and_has_cloudwatchs_shape(
+    planned: Planned,
+) -> None:
+    (dashboard,) = planned.after("aws_cloudwatch_dashboard")
+    widgets = json.loads(dashboard["dashboard_body"])["widgets"]
+
+    shown = set()
+    for widget in widgets:
+        assert widget["type"] == "metric"
+        assert widget["x"] + widget["width"] <= 24
+        properties = widget["properties"]
+        assert {"title", "region", "stat", "period", "view"} <= set(properties)
+        for namespace, metric, *dimensions in properties["metrics"]:
+            names = [each for each in dimensions if isinstance(each, str)]
+            assert len(names) % 2 == 0
+            if namespace == NAMESPACE:
+                shown.add(metric)
+                assert names[0] == "Service"
+    assert shown == NAMES
+    places = [(widget["x"], widget["y"]) for widget in widgets]
+    assert len(set(places)) == len(places)
+
+
+def test_redis_rds_and_the_load_balancer_are_watched(planned: Planned) -> None:
+    watched = {
+        (alarm["namespace"], alarm["metric_name"])
+        for alarm in planned.after("aws_cloudwatch_metric_alarm")
+    }
+
+    assert {
+        ("AWS/ElastiCache", "DatabaseMemoryUsagePercentage"),
+        ("AWS/ElastiCache", "EngineCPUUtilization"),
+        ("AWS/ElastiCache", "Evictions"),
+        ("AWS/RDS", "CPUUtilization"),
+        ("AWS/RDS", "FreeStorageSpace"),
+        ("AWS/ECS", "CPUUtilization"),
+        ("AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count"),
+        ("AWS/ApplicationELB", "HTTPCode_Target_5XX_Count"),
+    } <= watched
+    lag = ("AWS/ElastiCache", "ReplicationLag")
+    assert (lag in watched) == (planned.environment == "prod")

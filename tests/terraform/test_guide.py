@@ -1,0 +1,156 @@
+"""terraform/README.md says of the configuration what is so, and its sums are right."""
+
+import importlib.util
+import json
+import re
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.terraform.conftest import PROJECT, SOURCES, Planned, Terraform
+
+GUIDE = (SOURCES / "README.md").read_text()
+MOST_POLICY_CHARACTERS = 6144  # of a managed policy, blanks not counted
+
+
+def table(first_column: str) -> list[list[str]]:
+    """The rows below the header that begins so, cell by cell."""
+    lines = GUIDE.splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith(f"| {first_column} |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip(" *`") for cell in line.strip("|").split("|")])
+    return rows
+
+
+COUNTED = {
+    "subnets, public and private": ["aws_subnet"],
+    "NAT gateways": ["aws_nat_gateway"],
+    "security groups": ["aws_security_group"],
+    "rules between them, and to the world": [
+        "aws_vpc_security_group_ingress_rule",
+        "aws_vpc_security_group_egress_rule",
+    ],
+    "ECS services": ["aws_ecs_service"],
+    "image repositories": ["aws_ecr_repository"],
+    "secrets": ["aws_secretsmanager_secret"],
+    "alarms": ["aws_cloudwatch_metric_alarm"],
+}
+
+
+def test_numbers_of_what_is_created_are_the_plans(planned: Planned) -> None:
+    column = {"dev": 1, "prod": 2}[planned.environment]
+    said = {row[0]: int(row[column]) for row in table("what")}
+
+    found = {
+        what: sum(len(planned.after(kind)) for kind in kinds) for what, kinds in COUNTED.items()
+    }
+    found["resources in all"] = len(planned.resources)
+    found["tasks at first"] = sum(
+        each["desired_count"] for each in planned.after("aws_ecs_service")
+    )
+    (redis,) = planned.after("aws_elasticache_replication_group")
+    found["Redis nodes"] = redis["num_cache_clusters"]
+    assert said == found
+
+
+def test_the_file_structure_is_what_is_there() -> None:
+    there = {
+        str(path.relative_to(SOURCES))
+        for path in SOURCES.rglob("*")
+        if path.is_file()
+        and not path.name.endswith((".tfstate", ".tfstate.backup", ".tfplan"))
+        and path.name not in {".terraform.lock.hcl", "terraform.tfvars", "backend.tf"}
+        and not {".terraform", "__pycache__"} & set(path.parts)
+    }
+
+    assert {row[0] for row in table("file")} == there
+
+
+def test_costs_are_price_times_quantity_and_add_up() -> None:
+    *rows, total = table("line")
+    cent = Decimal("0.01")
+
+    for name, price, *cells in rows:
+        for quantity, cost in (cells[:2], cells[2:]):
+            product = (Decimal(price) * Decimal(quantity)).quantize(cent, ROUND_HALF_UP)
+            assert abs(product - Decimal(cost)) <= cent, name
+    for column in (3, 5):
+        assert sum(Decimal(row[column]) for row in rows) == Decimal(total[column])
+
+
+def test_costs_count_what_the_plan_makes(planned: Planned) -> None:
+    hours = 730
+    column = {"dev": 2, "prod": 4}[planned.environment]
+    said = {row[0]: float(row[column]) for row in table("line")[:-1]}
+
+    assert said["NAT gateway (an hour)"] == hours * len(planned.after("aws_nat_gateway"))
+    assert said["Secrets (a secret-month)"] == len(planned.after("aws_secretsmanager_secret"))
+    assert said["Alarms (an alarm-month)"] == len(planned.after("aws_cloudwatch_metric_alarm"))
+    tasks = sum(each["desired_count"] for each in planned.after("aws_ecs_service"))
+    fargate = sum(cost for name, cost in said.items() if name.startswith("Fargate"))
+    assert fargate == hours * tasks
+    addresses = len(planned.after("aws_eip")) + len(planned.after("aws_subnet")) // 2
+    assert said["Public IPv4: load balancer and NAT (an address-hour)"] == hours * addresses
+
+
+def test_the_picture_is_drawn_from_the_rules_as_they_are() -> None:
+    spec = importlib.util.spec_from_file_location("draw", SOURCES / "draw.py")
+    assert spec
+    assert spec.loader
+    draw = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(draw)
+
+    assert len(draw.flows()) == 11
+    assert set(draw.groups()) == set(draw.KINDS)
+    assert draw.PICTURE.read_text().rstrip().endswith(draw.mark()), "run terraform/draw.py"
+
+
+def test_the_deployers_policy_fits_into_one_and_may_not_do_everything() -> None:
+    text = (SOURCES / "deployer-policy.json").read_text()
+
+    assert len(re.sub(r"\s", "", text)) <= MOST_POLICY_CHARACTERS
+    for statement in json.loads(text)["Statement"]:
+        assert "*" not in statement["Action"]
+        assert not any(action.startswith("iam:*") for action in statement["Action"])
+        if "iam:" in json.dumps(statement["Action"]):
+            assert statement["Resource"] != "*"
+
+
+def test_an_unedited_example_is_answered_with_one_sentence_about_the_password(
+    terraform: Terraform,
+) -> None:
+    (terraform.folder / "example.tfvars").write_bytes(
+        (SOURCES / "terraform.tfvars.example").read_bytes()
+    )
+
+    ran = terraform("test", "-json", "-filter=tests/always.tftest.hcl", "-var-file=example.tfvars")
+
+    errors = [
+        message["diagnostic"]["detail"]
+        for message in map(json.loads, ran.stdout.splitlines())
+        if message["type"] == "diagnostic" and message["@level"] == "error"
+    ]
+    assert len(errors) == 1
+    assert errors[0].startswith("db_password and nats_password must be passwords of your own")
+
+
+def test_the_example_is_dev_with_passwords_to_choose() -> None:
+    def settings(name: str) -> set[str]:
+        lines = (SOURCES / name).read_text().splitlines()
+        return {line for line in lines if line and not line.startswith("#")}
+
+    assert settings("terraform.tfvars.example") - settings("dev.tfvars") == {
+        'db_password   = "CHANGE_ME"',
+        'nats_password = "CHANGE_ME"',
+    }
+    assert settings("dev.tfvars") <= settings("terraform.tfvars.example")
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)[^)]*\)", GUIDE))
+def test_links_lead_somewhere(link: str) -> None:
+    assert (SOURCES / link).resolve().is_relative_to(PROJECT)
+    assert Path(SOURCES / link).exists()
