@@ -50,6 +50,12 @@ ENVIRONMENTS = (
         "containers", tests="tests/integration", again=True, needs="docker", takes_long=True
     ),
     Environment("compose", tests="tests/integration/compose", needs="docker", takes_long=True),
+    Environment(
+        "faults-compose",
+        tests="tests/integration/faults_compose",
+        needs="docker",
+        takes_long=True,
+    ),
 )
 
 ENGINES: dict[str, Callable[[], Finding]] = {"docker": docker, "terraform": terraform}

@@ -97,6 +97,7 @@ def test_arguments_go_to_the_environments_that_run_pytest() -> None:
         ("integration", ["-k", "money", "tests/integration"]),
         ("faults", ["-k", "money", "tests/integration/faults"]),
         ("compose", ["-k", "money", "tests/integration/compose"]),
+        ("faults-compose", ["-k", "money", "tests/integration/faults_compose"]),
     ]
 
 

@@ -25,7 +25,7 @@ from pkg.devkit.faults.scene import Scene
 from pkg.devkit.faults.stores import free_ports
 from pkg.devkit.faults.viewers import Viewers
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS, SERVICES, STORES
-from pkg.devkit.process.home import save
+from pkg.devkit.process.home import Home, save
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.system import Desired
 
@@ -33,6 +33,7 @@ REPLICAS = {API: 2, BROADCAST: 2, ARCHIVAL: 1}
 STORE_PORTS = {REDIS: 6379, NATS: 4222, POSTGRES: 5432}
 HEARTBEAT_S = 4.0
 """A viewer's own: what is cut off says no goodbye, and the edge waits for more than a minute."""
+_HOME_PREFIX = "bidkit-faults-compose-"
 _TRIES = 3
 _SHOWN = 12
 _MAKE_SECRETS = COMPOSE_FILE.with_name("make-secrets")
@@ -93,7 +94,15 @@ class ContainerStage:
 async def container_stage(*, short: bool) -> AsyncIterator[ContainerStage]:
     """Up while inside; nothing but images is left when the block ends."""
     await asyncio.to_thread(_look_for_engine)
-    home = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="bidkit-faults-"))
+    await asyncio.to_thread(end_leftovers)
+    home = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=_HOME_PREFIX))
+    with _owner(home).lock():
+        async with _stage(home, short=short) as stage:
+            yield stage
+
+
+@asynccontextmanager
+async def _stage(home: Path, *, short: bool) -> AsyncIterator[ContainerStage]:
     place = Place(home)
     desired = _desired(short=short)
     project = Project(place, desired)
@@ -108,6 +117,24 @@ async def container_stage(*, short: bool) -> AsyncIterator[ContainerStage]:
     finally:
         await asyncio.to_thread(_take_down, project)
         shutil.rmtree(home)
+
+
+def _owner(home: Path) -> Home:
+    """Locked as long as the bench lives that the folder belongs to, however that ends."""
+    return Home(home / "owner")
+
+
+def end_leftovers() -> None:
+    """Takes away the stacks of benches that were killed, which could not do it themselves."""
+    for home in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}*"):
+        if not (home / "owner").exists():
+            continue
+        with _owner(home).lock() as free:
+            if not free:
+                continue
+            _take_down(Project(Place(home), Desired()))
+            shutil.rmtree(home)
+            views.complain(f"ended what a killed bench had left: {home.name}")
 
 
 def _desired(*, short: bool) -> Desired:
