@@ -95,6 +95,12 @@ module "service" {
   )...)
   secrets = merge(each.value.parts[*].secrets...)
 
-  # A target group that no listener uses refuses tasks.
-  depends_on = [aws_lb_listener.http, aws_lb_listener_rule.broadcast]
+  # A target group that no listener uses refuses tasks, and a task needs its secrets to start.
+  depends_on = [
+    aws_lb_listener.http,
+    aws_lb_listener_rule.broadcast,
+    aws_secretsmanager_secret_version.db,
+    aws_secretsmanager_secret_version.nats,
+    aws_secretsmanager_secret_version.redis,
+  ]
 }

@@ -43,4 +43,11 @@ module "nats" {
     access_point_arn = aws_efs_access_point.nats[each.key].arn
     path             = "/data"
   }
+
+  # A task that starts before these are there fails, and counts against the first deployment.
+  depends_on = [
+    aws_efs_mount_target.nats,
+    aws_efs_file_system_policy.nats,
+    aws_secretsmanager_secret_version.nats,
+  ]
 }

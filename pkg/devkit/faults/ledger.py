@@ -35,6 +35,8 @@ class Ledger:
     """By the code of the 503, or `no connection`: nothing was written, says the answer."""
     defects: list[str] = field(default_factory=list)
     """Answers that no contract knows."""
+    told_at: dict[str, float] = field(default_factory=dict)
+    """By event_id, when the 201 was read; seconds of time.monotonic."""
     _accepted_at: list[float] = field(default_factory=list)
     _sent_at: list[float] = field(default_factory=list)
 
@@ -42,7 +44,8 @@ class Ledger:
         if event_id in self.accepted:
             self.defects.append(f"event_id {event_id} was given to two bids")
         self.accepted[event_id] = kept
-        self._accepted_at.append(time.monotonic())
+        self.told_at[event_id] = time.monotonic()
+        self._accepted_at.append(self.told_at[event_id])
         self._sent_at.append(sent_at)
 
     def fail(self, code: str, *, item: str, cents: int) -> None:

@@ -32,11 +32,16 @@ class Scene:
     """What the report says of this run, in sentences."""
     problems: list[str] = field(default_factory=list)
     """Why the fault itself proves nothing, in sentences."""
+    struck_at: float | None = None
     ended_at: float | None = None
 
     async def hold(self, full_s: float, *, short_s: float) -> None:
         """The time for which the fault lasts."""
         await asyncio.sleep(short_s if self.short else full_s)
+
+    def strike(self) -> None:
+        """Something is killed now; what it may forget is counted back from here."""
+        self.struck_at = time.monotonic()
 
     def over(self) -> None:
         """The fault ends now; without this it does when its function returns."""

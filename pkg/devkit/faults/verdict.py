@@ -38,8 +38,10 @@ async def judge(row: Row, scene: Scene, result: Result) -> None:
         result.problems.append(f"no bid was archived that was placed by {' or '.join(missing)}")
     if comparison.came_true:
         scene.note(f"{comparison.came_true} bids of unknown outcome turned out accepted.")
-    if row.may_lose:
-        problems, notes = allowed_loss(row, scene.ledger, result.audit, comparison, findings)
+    if row.may_lose and (row.forgets_s is None or comparison.lost or comparison.conflicts):
+        problems, notes = allowed_loss(
+            row, scene.ledger, result.audit, comparison, findings, struck_at=scene.struck_at
+        )
         result.problems += problems
         scene.notes += notes
     else:
@@ -81,7 +83,13 @@ def _viewers(seen: Seen) -> list[str]:
 
 
 def allowed_loss(
-    row: Row, ledger: Ledger, audit: int, comparison: Comparison, findings: Findings
+    row: Row,
+    ledger: Ledger,
+    audit: int,
+    comparison: Comparison,
+    findings: Findings,
+    *,
+    struck_at: float | None = None,
 ) -> tuple[list[str], list[str]]:
     """Problems and notes, of a row that may lose: what is lost is counted, and what any store or
     gateway could know of it, the audit has to name. `audit` is its exit code.
@@ -89,6 +97,7 @@ def allowed_loss(
     lost_problems, lost_notes = _loss(row, ledger, audit, comparison, findings)
     conflict_problems, conflict_notes = _conflicts(ledger, audit, comparison, findings)
     said = [f"The audit ends with 1: {findings.summary}."] if audit else []
+    lost_problems += _too_old(row, ledger, comparison, struck_at)
     return lost_problems + conflict_problems, lost_notes + said + conflict_notes
 
 
@@ -117,6 +126,20 @@ def _loss(
         shown = ", ".join(sorted(kept)[:_SHOWN])
         problems.append(f"the audit names {len(kept)} bids that are not lost: {shown}")
     return problems, notes
+
+
+def _too_old(
+    row: Row, ledger: Ledger, comparison: Comparison, struck_at: float | None
+) -> list[str]:
+    if row.forgets_s is None:
+        return []
+    if struck_at is None:
+        return ["the fault does not say when it struck"]
+    limit = struck_at - row.forgets_s
+    old = [event for event in comparison.lost if ledger.told_at[event] < limit]
+    if not old:
+        return []
+    return [f"{len(old)} bids are lost that were accepted over {row.forgets_s:g} s before the kill"]
 
 
 def _conflicts(

@@ -79,6 +79,25 @@ def test_a_row_that_is_there_to_lose_and_loses_nothing_fails(ledger: Ledger) -> 
     assert problems == ["nothing was lost, so the row proves nothing"]
 
 
+def test_what_redis_may_forget_is_bounded_by_when_it_was_killed(ledger: Ledger) -> None:
+    row = replace(ROW, forgets_s=2.0)
+    lost, told_at = _comparison(lost=["e0"]), ledger.told_at["e0"]
+
+    within, _ = allowed_loss(row, ledger, 1, lost, NAMED, struck_at=told_at + 1.9)
+    too_old, _ = allowed_loss(row, ledger, 1, lost, NAMED, struck_at=told_at + 2.1)
+
+    assert within == []
+    assert too_old == ["1 bids are lost that were accepted over 2 s before the kill"]
+
+
+def test_a_bound_without_a_moment_to_count_from_fails_the_row(ledger: Ledger) -> None:
+    row = replace(ROW, forgets_s=2.0)
+
+    problems, _ = allowed_loss(row, ledger, 1, _comparison(lost=["e0"]), NAMED)
+
+    assert problems == ["the fault does not say when it struck"]
+
+
 def test_an_audit_that_is_content_with_a_conflict_fails_the_row(ledger: Ledger) -> None:
     problems, _ = allowed_loss(ROW, ledger, 0, _comparison(conflicts=["e0"]), CONTENT)
 

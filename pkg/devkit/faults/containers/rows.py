@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pkg.devkit.faults.containers.container import Container
 from pkg.devkit.faults.row import REDIS_AWAY, UNKNOWN, Row
 from pkg.devkit.faults.rows.controls import entry_removed
+from pkg.devkit.faults.rows.redis import EVERYSEC_S, KILLED
 from pkg.devkit.faults.scene import Scene
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS
 
@@ -24,6 +25,7 @@ async def _victim(scene: Scene, name: str) -> Container:
 def _killed(name: str) -> Callable[[Scene], Awaitable[None]]:
     async def fault(scene: Scene) -> None:
         victim = await _victim(scene, name)
+        scene.strike()
         await victim.kill()
         await scene.hold(2, short_s=1)
         await victim.start()
@@ -90,11 +92,7 @@ async def _redis_wiped(scene: Scene) -> None:
 
 _EXPECTED = {
     REDIS: (
-        (
-            "Bids get 503 until it is back. None that was accepted is lost: Redis writes its log "
-            "before it replies, and what is written outlives the process. (With the machine, up to "
-            "the 2 s that everysec allows would be forgotten, and put back from the stream.)"
-        ),
+        f"Bids get 503 until it is back. {KILLED}.",
         "Bids get 503 or no certain answer; all of them are accounted for when it goes on.",
         "As if it were paused, but every connection is lost, and its address may be another.",
         _REDIS_COSTS,
@@ -143,6 +141,8 @@ def _hit(name: str) -> tuple[Row, ...]:
             expects=when_killed,
             fault=_killed(name),
             may_fail=costs,
+            may_lose=name == REDIS,
+            forgets_s=EVERYSEC_S if name == REDIS else None,
         ),
         Row(
             name=f"{name}-container-paused",
