@@ -10,6 +10,12 @@ mock_provider "aws" {
 run "plan" {
   command = plan
 
+  override_resource {
+    target          = aws_security_group.this["alb"]
+    override_during = plan
+    values          = { id = "sg-alb" }
+  }
+
   # Names
 
   assert {
@@ -60,7 +66,7 @@ run "plan" {
   }
 
   assert {
-    condition     = length([for rule in aws_vpc_security_group_ingress_rule.world : rule if rule.description != "The world on ${rule.from_port}"]) == 0 && toset([for rule in aws_vpc_security_group_ingress_rule.world : rule.from_port]) == toset(var.certificate_arn == null ? [80] : [80, 443])
+    condition     = alltrue([for rule in aws_vpc_security_group_ingress_rule.world : rule.security_group_id == "sg-alb"]) && toset([for rule in aws_vpc_security_group_ingress_rule.world : rule.from_port]) == toset(var.certificate_arn == null ? [80] : [80, 443])
     error_message = "The world may reach the load balancer's listeners and nothing else."
   }
 
