@@ -118,7 +118,7 @@ async def nats_link(settings: NatsSettings, *, name: str) -> AsyncIterator[NatsL
     client = _Client()
     link = NatsLink(client)
     options: dict[str, Any] = {
-        "servers": list(settings.nats_url),
+        "servers": settings.nats_servers,
         "name": name,
         "connect_timeout": CONNECT_TIMEOUT_S,
         "max_reconnect_attempts": -1,

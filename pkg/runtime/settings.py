@@ -180,12 +180,14 @@ def url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
-def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
+def urls(*schemes: str) -> Callable[[str], str]:
     """One URL or several between commas."""
-    parse_one = url(*schemes)
+    check = url(*schemes)
 
-    def parse(text: str) -> tuple[str, ...]:
-        return tuple(parse_one(each.strip()) for each in text.split(","))
+    def parse(text: str) -> str:
+        for each in text.split(","):
+            check(each.strip())
+        return text
 
     return parse
 
@@ -281,7 +283,7 @@ class RedisSettings:
 class NatsSettings:
     """Where NATS is, and how the stream is made when it is missing."""
 
-    nats_url: tuple[str, ...] = setting(
+    nats_url: str = setting(
         urls("nats", "tls"),
         secret=True,
         what="nats:// or tls:// URL of the NATS server, or of several between commas",
@@ -293,3 +295,8 @@ class NatsSettings:
         whole(1 << 20, 1 << 44), default=1 << 30, what="bytes the stream holds; full, it refuses"
     )
     stream_replicas: int = setting(whole(1, 5), default=1, what="copies of the stream")
+
+    @property
+    def nats_servers(self) -> list[str]:
+        """The URLs one by one."""
+        return [each.strip() for each in self.nats_url.split(",")]

@@ -86,7 +86,7 @@ async def publish(nats_url: str, *batches: Batch | tuple[str, bytes]) -> None:
     client: Client = await nats.connect(nats_url)
     try:
         jetstream = client.jetstream()
-        await ensure_stream(jetstream, stream_config(NatsSettings(nats_url=(nats_url,))))
+        await ensure_stream(jetstream, stream_config(NatsSettings(nats_url=nats_url)))
         for batch in batches:
             if isinstance(batch, Batch):
                 await jetstream.publish(events_subject(batch.partition), batch.data)

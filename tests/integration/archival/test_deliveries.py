@@ -23,7 +23,7 @@ from tests.waiting import until
 async def delivering(
     nats_url: str, *, batch: int = 10
 ) -> AsyncIterator[tuple[Deliveries, NatsLink]]:
-    settings = NatsSettings(nats_url=(nats_url,))
+    settings = NatsSettings(nats_url=nats_url)
     async with nats_link(settings, name="test") as link:
 
         async def ensure() -> datetime:

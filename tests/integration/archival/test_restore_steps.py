@@ -63,7 +63,7 @@ async def rebuilt(
         at_step(step)
 
     client = client or redis_client(stores.redis_url, timeout_s=2, name="test")
-    settings = NatsSettings(nats_url=(stores.nats_url,))
+    settings = NatsSettings(nats_url=stores.nats_url)
     async with aclosing(client), nats_link(settings, name="test") as link:
         await link.wait_connected()
         side = RedisSide(client, partitions=PARTITIONS)

@@ -31,7 +31,7 @@ async def here(stores: Stores) -> AsyncIterator[Here]:
         settings = BroadcastSettings(
             server_addr=Address(fd=listening.fileno()),
             redis_url=stores.redis_url,
-            nats_url=(stores.nats_url,),
+            nats_url=stores.nats_url,
             viewer_buffer_bytes=16384,
             viewer_socket_bytes=16384,
             slow_viewer_s=0.3,

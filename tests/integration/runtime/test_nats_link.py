@@ -26,7 +26,7 @@ async def nats() -> AsyncIterator[FakeNats]:
 
 
 def settings(nats: FakeNats, credentials: str = "") -> NatsSettings:
-    return NatsSettings(nats_url=(f"nats://{credentials}127.0.0.1:{nats.port}",))
+    return NatsSettings(nats_url=f"nats://{credentials}127.0.0.1:{nats.port}")
 
 
 async def up(link: NatsLink) -> None:
@@ -65,7 +65,7 @@ async def test_service_connects_to_a_server_that_resets_its_first_connections(
 
 async def test_any_one_of_several_servers_will_do(nats: FakeNats) -> None:
     (nobody,) = free_ports(1)
-    several = NatsSettings(nats_url=(f"nats://127.0.0.1:{nobody}", f"nats://127.0.0.1:{nats.port}"))
+    several = NatsSettings(nats_url=f"nats://127.0.0.1:{nobody},nats://127.0.0.1:{nats.port}")
 
     async with nats_link(several, name="test") as link:
         await up(link)

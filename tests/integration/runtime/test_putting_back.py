@@ -34,7 +34,7 @@ async def redis(stores: Stores) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def jetstream(stores: Stores) -> AsyncIterator[JetStreamContext]:
-    settings = NatsSettings(nats_url=(stores.nats_url,))
+    settings = NatsSettings(nats_url=stores.nats_url)
     async with nats_link(settings, name="test") as link:
         await link.wait_connected()
         await ensure_stream(link.jetstream, stream_config(settings))

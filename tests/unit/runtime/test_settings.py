@@ -145,7 +145,7 @@ def test_redis_has_one_password() -> None:
 def test_nats_may_be_several_servers() -> None:
     settings = load(NatsSettings, {"NATS_URL": "nats://a:4222, nats://b:4222"})
 
-    assert settings.nats_url == ("nats://a:4222", "nats://b:4222")
+    assert settings.nats_servers == ["nats://a:4222", "nats://b:4222"]
 
 
 def test_one_bad_server_of_several_is_refused() -> None:
