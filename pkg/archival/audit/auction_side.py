@@ -1,9 +1,12 @@
 """What the audit reads of Redis: items, page by page, and the ends of the outboxes."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
 
 from redis.asyncio import Redis
 
+from pkg.auction.events import UndecodableError, decode_event
 from pkg.auction.item import FIELDS, ItemState, partition_names, partition_of
 from pkg.auction.keys import item_key, meta_key, outbox_key, witnessed_key
 from pkg.auction.outbox import OutboxId
@@ -12,6 +15,7 @@ from pkg.runtime.redis_meta import PARTITIONS, PartitionsDifferError
 
 PAGE = 500
 _COUNT_PAGE = 1000
+_EVENT = b"e"
 
 
 class UnreadableWitnessError(Exception):
@@ -93,6 +97,18 @@ class AuctionSide:
             for entry_id, _ in await self._redis.xrevrange(outbox_key(name), count=1) or ():
                 ends[name] = OutboxId.parse(_text(entry_id))
         return ends
+
+    async def waiting_after(self, name: str, mark: OutboxId) -> set[str]:
+        """The event_ids of an outbox's entries beyond a watermark."""
+        found = set()
+        after = f"({mark}"
+        while entries := await self._redis.xrange(outbox_key(name), after, count=_COUNT_PAGE):
+            for _, fields in entries:
+                event: Any = (fields or {}).get(_EVENT, b"")
+                with suppress(UndecodableError):  # it will be a dead letter
+                    found.add(decode_event(event).event_id)
+            after = f"({_text(entries[-1][0])}"
+        return found
 
     async def entries_after(self, name: str, mark: OutboxId) -> int:
         """How many entries of an outbox lie beyond a watermark."""

@@ -76,23 +76,34 @@ class Walk:
             )
 
     async def every_witnessed(self, findings: Findings, *, settle_s: float = SETTLE_S) -> None:
-        """Names the bids that gateways accepted and the archive lacks; to be asked when the
-        outboxes were waited for. One on its way gets ``settle_s`` to arrive.
+        """Names the bids that gateways accepted and no store holds; to be asked when the outboxes
+        were waited for. One on its way gets ``settle_s`` to arrive, and one that waits in an outbox
+        is not lost.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + settle_s
         lacking = list(self._witnessed)
         while True:
-            pages = [lacking[at : at + _KNOWN_PAGE] for at in range(0, len(lacking), _KNOWN_PAGE)]
-            known = {each for page in pages for each in await self._archive.known(page)}
-            lacking = [each for each in lacking if each not in known]
+            lacking = await self._not_archived(lacking)
             if not lacking or loop.time() >= deadline:
                 break
             self._tell(f"{len(lacking)} bids that gateways remember not archived yet")
             await asyncio.sleep(POLL_S)
+        if lacking:
+            marks = await self._archive.watermarks()
+            waiting: set[str] = set()
+            for name in self._auction.names:
+                waiting |= await self._auction.waiting_after(name, marks.get(name, BEGINNING))
+            # What has left an outbox since is archived by now.
+            lacking = await self._not_archived([each for each in lacking if each not in waiting])
         findings.lost = sorted(
             (self._witnessed[each] for each in lacking), key=lambda bid: (bid.item_id, bid.seq)
         )
+
+    async def _not_archived(self, event_ids: list[str]) -> list[str]:
+        pages = [event_ids[at : at + _KNOWN_PAGE] for at in range(0, len(event_ids), _KNOWN_PAGE)]
+        known = {each for page in pages for each in await self._archive.known(page)}
+        return [each for each in event_ids if each not in known]
 
     async def every_item(
         self,

@@ -61,12 +61,12 @@ class Fleet:
         ours = {one.id for one in new}
         try:
             self._await(lambda found: _are_ready(found, ours))
-        except BidkitError:
+            if old.ready:
+                time.sleep(EDGE_NOTICES_WITHIN_S)
+        except BaseException:  # Ctrl-C too: there must not be one replica too many
             for one in new:
                 self._step(lambda one=one: self._project.remove(one.id))  # type: ignore[misc]
             raise
-        if old.ready:
-            time.sleep(EDGE_NOTICES_WITHIN_S)
         for one in new:
             say(f"{one.replica} is ready; {old.replica} drains")
         self._step(lambda: self._project.remove(old.id))

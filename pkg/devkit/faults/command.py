@@ -1,6 +1,7 @@
 """`bidkit fault`: list the rows, run some or all, write the report."""
 
 import asyncio
+import os
 import shlex
 import signal
 from collections.abc import Sequence
@@ -72,6 +73,8 @@ def run(
     chosen = _chosen(rows or (), on=on, everything=everything)
     if on is Backend.COMPOSE and jobs > 1:
         raise BadArgument("containers take one row at a time; leave out --jobs.")
+    if output is not None and not os.access(output if output.exists() else output.parent, os.W_OK):
+        raise BadArgument(f"{output} cannot be written to.")  # said before, not after, the rows
     try:
         results = asyncio.run(_run(chosen, on=on, short=short, logs=logs, jobs=jobs))
     except asyncio.CancelledError:  # by SIGTERM; everything is ended

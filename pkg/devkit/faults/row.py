@@ -30,10 +30,9 @@ class Row:
     """
     may_lose: bool = False
     """A store forgot what no other store held: loss and conflicts are counted, not forbidden, and
-    the audit has to tell of a conflict."""
+    the audit has to tell of them. A run with neither is judged as if there might be none."""
     forgets_s: float | None = None
-    """Only what was accepted within so many seconds before the strike may be lost. A run that loses
-    nothing is judged as if nothing might be."""
+    """Only what was accepted within so many seconds before the strike may be lost."""
     must_lose: bool = False
     """It may, and a run in which nothing is lost proves nothing."""
     control: bool = False

@@ -38,7 +38,7 @@ async def judge(row: Row, scene: Scene, result: Result) -> None:
         result.problems.append(f"no bid was archived that was placed by {' or '.join(missing)}")
     if comparison.came_true:
         scene.note(f"{comparison.came_true} bids of unknown outcome turned out accepted.")
-    if row.may_lose and (row.forgets_s is None or comparison.lost or comparison.conflicts):
+    if row.may_lose and (row.must_lose or comparison.lost or comparison.conflicts):
         problems, notes = allowed_loss(
             row, scene.ledger, result.audit, comparison, findings, struck_at=scene.struck_at
         )

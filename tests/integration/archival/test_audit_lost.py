@@ -46,6 +46,21 @@ async def test_names_exactly_the_witnessed_bids_that_no_store_holds(
     assert findings["failing"] == []
 
 
+async def test_a_witnessed_bid_that_waits_in_its_outbox_is_not_lost(
+    stores: Stores, archive: Connection
+) -> None:
+    """With the worker away, after Redis was restarted: nothing is archived, and nothing is lost."""
+    events = Item("lamp").bids(3)
+    await accept(stores.redis_url, *events, outbox=True)
+    gone = Event("lamp", 4, uuid7(), 450, b"")
+    await _witness(stores, *events, gone)
+
+    ok, findings = await audit(stores)
+
+    assert not ok
+    assert [each["seq"] for each in findings["lost"]] == [4]
+
+
 async def test_is_content_where_every_witnessed_bid_is_archived(
     stores: Stores, archive: Connection
 ) -> None:

@@ -19,6 +19,21 @@ ROOT = Path(__file__).resolve().parents[3]
 BIDKIT = (sys.executable, "-m", "pkg.devkit", "fault")
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_any_row_runs(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [*BIDKIT, "run", "nats-stopped", "--report", str(tmp_path / "nowhere" / "report.md")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert ran.returncode == 2
+    assert ran.stderr.endswith("nowhere/report.md cannot be written to.\n")
+    assert len(ran.stderr.splitlines()) == 1
+
+
 @pytest.mark.timeout(180)
 def test_a_promise_broken_by_hand_is_found_and_named_and_ends_with_1(tmp_path: Path) -> None:
     report = tmp_path / "report.md"

@@ -1,5 +1,6 @@
 """A bench that was killed leaves its stack; the next one takes it away."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -38,6 +39,17 @@ def test_the_stack_of_a_killed_bench_is_taken_away(left: Path) -> None:
 
     assert engine.containers(Place(left).project) == []
     assert not left.exists()
+
+
+def test_the_folder_of_another_user_is_left_alone(
+    left: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as another:
+        another.setattr(os, "getuid", lambda: 4711)
+        end_leftovers()
+
+    assert left.exists()
+    end_leftovers()
 
 
 def test_the_stack_of_a_bench_that_lives_is_left_alone(left: Path) -> None:

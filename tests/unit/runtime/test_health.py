@@ -24,7 +24,7 @@ def answering(answer: bytes) -> Iterator[str]:
                 connection.recv(4096)
                 connection.sendall(answer)
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/ready"
         thread.join(timeout=5)
@@ -90,7 +90,7 @@ def trickling(part: bytes, *, every_s: float) -> Iterator[str]:
                     connection.sendall(part)
                     time.sleep(every_s)
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/ready"
         thread.join(timeout=5)
@@ -125,7 +125,7 @@ def test_an_address_of_six_is_written_between_brackets() -> None:
                 connection.recv(4096)
                 connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         assert main([f"http://[::1]:{listener.getsockname()[1]}/ready"]) == 0
         thread.join(timeout=5)

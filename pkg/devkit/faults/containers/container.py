@@ -47,6 +47,11 @@ class Container:
         state = json.loads(engine.ask("inspect", "-f", "{{json .State}}", self.id))
         return bool(state["Status"] == "running")
 
+    @property
+    def crashes(self) -> int:
+        """How often Docker has started it again since it was started by hand."""
+        return int(engine.ask("inspect", "-f", "{{.RestartCount}}", self.id))
+
     async def running(self) -> bool:
         """Paused counts as running."""
         status: str = (await self._inspect())["State"]["Status"]

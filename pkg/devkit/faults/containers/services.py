@@ -25,7 +25,8 @@ class ContainerServices:
 
     @property
     def dead(self) -> list[str]:
-        return [one.name for one in self.all if not one.alive]
+        """Crashed, whether Docker has started it again or not; a start by hand counts anew."""
+        return [one.name for one in self.all if not one.alive or one.crashes]
 
     @property
     def api_port(self) -> int:

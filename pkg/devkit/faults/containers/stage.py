@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -96,7 +97,8 @@ async def container_stage(*, short: bool) -> AsyncIterator[ContainerStage]:
     await asyncio.to_thread(_look_for_engine)
     await asyncio.to_thread(end_leftovers)
     home = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=_HOME_PREFIX))
-    with _owner(home).lock():
+    with _owner(home).lock() as ours:
+        assert ours  # noqa: S101 - the folder was made a moment ago, by us
         async with _stage(home, short=short) as stage:
             yield stage
 
@@ -127,8 +129,8 @@ def _owner(home: Path) -> Home:
 def end_leftovers() -> None:
     """Takes away the stacks of benches that were killed, which could not do it themselves."""
     for home in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}*"):
-        if not (home / "owner").exists():
-            continue
+        if home.stat().st_uid != os.getuid() or not (home / "owner").exists():
+            continue  # another user's, or none of ours
         with _owner(home).lock() as free:
             if not free:
                 continue

@@ -14,9 +14,8 @@ from pkg.devkit.system import Desired
 
 
 @contextmanager
-def answering(*statuses: int) -> Iterator[int]:
+def answering(left: list[int]) -> Iterator[int]:
     """The port of something that gives these answers in turn, and the last one for ever."""
-    left = list(statuses)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -42,8 +41,12 @@ def nobody_stops() -> None: ...
 
 
 def test_up_waits_until_the_edge_has_found_every_service() -> None:
-    with answering(503, 503, 200, 503, 200) as port:
+    # Each of the four ways to a service is asked until it answers 200.
+    answers = [503, 503, 200, 503, 200, 503, 200, 503, 200, 404]
+    with answering(answers) as port:
         await_passing(desired(port), still_wanted=nobody_stops)
+
+    assert answers == [404]
 
 
 def test_an_edge_that_finds_nobody_is_told_with_what_it_answers(
@@ -51,7 +54,7 @@ def test_an_edge_that_finds_nobody_is_told_with_what_it_answers(
 ) -> None:
     monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.2)
     with (
-        answering(503) as port,
+        answering([503]) as port,
         pytest.raises(NotReady, match=r"does not pass api-gateway on: .* answers 503"),
     ):
         await_passing(desired(port), still_wanted=nobody_stops)
@@ -61,7 +64,7 @@ def test_nothing_is_waited_for_in_a_system_that_is_stopped() -> None:
     def stopped() -> None:
         raise BidkitError("the system was stopped meanwhile.")
 
-    with answering(503) as port, pytest.raises(BidkitError, match="stopped meanwhile"):
+    with answering([503]) as port, pytest.raises(BidkitError, match="stopped meanwhile"):
         await_passing(desired(port), still_wanted=stopped)
 
 
