@@ -11,6 +11,7 @@ locals {
     conflicts               = { metric = "bid_archive_conflicts_total", service = "archival-worker", above = 0, minutes = 1, statistic = "Sum", what = "Two accepted bids claim one place: run the audit." }
     recovery-conflicts      = { metric = "bid_recovery_conflicts_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Redis and the stream contradict each other: run the audit." }
     recovery-without-stream = { metric = "bid_recoveries_without_stream_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Redis was opened while NATS was away: run the audit." }
+    opening-without-archive = { metric = "bid_openings_without_archive_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "An empty Redis was opened with no word from the archive: run the audit, unless there were no bids yet." }
     restore-needed          = { metric = "bid_restore_needed", service = "api-gateway", above = 0, minutes = 1, statistic = "Maximum", what = "Redis lacks what the stream cannot give back; every bid is refused: run restore." }
     forgotten-bids          = { metric = "bid_forgotten_bids_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Redis came back without bids that were accepted: the audit names them." }
   }

@@ -45,7 +45,7 @@ EMITTED = (
     Emitted("bid_recovered_bids_total", "Count"),
     Emitted("bid_recovery_conflicts_total", "Count", alarming=True),
     Emitted("bid_recoveries_without_stream_total", "Count", alarming=True),
-    Emitted("bid_openings_without_archive_total", "Count"),
+    Emitted("bid_openings_without_archive_total", "Count", alarming=True),
     Emitted("bid_restore_needed", "Count", alarming=True),
     Emitted("bid_viewers", "Count", over_labels=add),
     Emitted("bid_slow_viewers_closed_total", "Count"),

@@ -10,6 +10,24 @@ from tests.terraform.conftest import PROJECT, Planned
 NAMES = {each.name for each in EMITTED}
 
 
+SHOWN_OF_AWS = {
+    ("AWS/ElastiCache", "DatabaseMemoryUsagePercentage"),
+    ("AWS/ElastiCache", "EngineCPUUtilization"),
+    ("AWS/ElastiCache", "Evictions"),
+    ("AWS/ElastiCache", "ReplicationLag"),
+    ("AWS/RDS", "CPUUtilization"),
+    ("AWS/RDS", "DatabaseConnections"),
+    ("AWS/RDS", "FreeStorageSpace"),
+    ("AWS/ECS", "CPUUtilization"),
+    ("AWS/ECS", "MemoryUtilization"),
+    ("AWS/ApplicationELB", "RequestCount"),
+    ("AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count"),
+    ("AWS/ApplicationELB", "HTTPCode_Target_5XX_Count"),
+    ("AWS/ApplicationELB", "TargetResponseTime"),
+}
+"""What the dashboard shows besides the services' own."""
+
+
 def own_alarms(planned: Planned) -> list[dict[str, Any]]:
     return [
         alarm
@@ -23,6 +41,14 @@ def test_what_is_emitted_is_what_the_services_count() -> None:
 
     # The document is held against the code by a test of its own.
     assert set(re.findall(r"^\| `(bid_\w+)` \|", listed, re.MULTILINE)) >= NAMES
+
+
+def test_what_operations_call_an_alarm_is_alarming() -> None:
+    listed = (PROJECT / "docs" / "operations.md").read_text()
+
+    called = set(re.findall(r"^\| `(bid_\w+)` \|[^|]+\|[^|]*\b[Aa]larm\b", listed, re.MULTILINE))
+    assert called
+    assert called <= {each.name for each in EMITTED if each.alarming}
 
 
 def test_every_alarm_is_on_a_metric_that_is_emitted(planned: Planned) -> None:
@@ -63,20 +89,20 @@ def test_the_dashboard_shows_everything_that_is_emitted_and_has_cloudwatchs_shap
     widgets = json.loads(dashboard["dashboard_body"])["widgets"]
 
     shown = set()
+    places = set()
     for widget in widgets:
         assert widget["type"] == "metric"
         assert widget["x"] + widget["width"] <= 24
+        places.add((widget["x"], widget["y"]))
         properties = widget["properties"]
         assert {"title", "region", "stat", "period", "view"} <= set(properties)
         for namespace, metric, *dimensions in properties["metrics"]:
             names = [each for each in dimensions if isinstance(each, str)]
             assert len(names) % 2 == 0
-            if namespace == NAMESPACE:
-                shown.add(metric)
-                assert names[0] == "Service"
-    assert shown == NAMES
-    places = [(widget["x"], widget["y"]) for widget in widgets]
-    assert len(set(places)) == len(places)
+            shown.add((namespace, metric))
+            assert namespace != NAMESPACE or names[0] == "Service"
+    assert shown == {(NAMESPACE, name) for name in NAMES} | SHOWN_OF_AWS
+    assert len(places) == len(widgets)
 
 
 def test_redis_rds_and_the_load_balancer_are_watched(planned: Planned) -> None:

@@ -72,3 +72,12 @@ def test_the_provider_tags_everything() -> None:
 
     assert provider
     assert re.search(r"default_tags \{\s+tags = local\.tags\s+\}", provider[1])
+
+
+def test_only_what_scales_keeps_the_number_of_tasks_it_has() -> None:
+    """A first plan does not show what a later one ignores."""
+    text = (SOURCES / "modules" / "service" / "service.tf").read_text()
+    fixed, scaled = text.split('resource "aws_ecs_service"')[1:]
+
+    assert "ignore_changes" not in fixed
+    assert "ignore_changes = [desired_count]" in scaled

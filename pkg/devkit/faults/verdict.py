@@ -21,12 +21,11 @@ async def judge(row: Row, scene: Scene, result: Result) -> None:
         for replica in scene.services.all
         if replica.process.has_said("Traceback (most recent call last)")
     ]
-    if seen.resets:
-        scene.note(f"Viewers were shown {seen.resets} resets.")
-    if seen.resets and not row.may_lose:
-        result.problems.append(
-            f"viewers were shown {seen.resets} resets, and nothing was forgotten"
-        )
+    told = _older_states(seen)
+    if row.may_lose:
+        scene.notes += told
+    else:
+        result.problems += [f"{each} Nothing was forgotten." for each in told]
     result.audit, findings = await scene.services.audit(
         environment=scene.environment, wait_s=AUDIT_WAITS_S
     )
@@ -69,6 +68,16 @@ def costs(row: Row, ledger: Ledger) -> list[str]:
         for code, count in sorted(charged.items())
         if code not in row.may_fail
     ]
+
+
+def _older_states(seen: Seen) -> list[str]:
+    """What viewers are told, and may be told only when Redis forgot."""
+    sentences = []
+    if seen.resets:
+        sentences.append(f"Viewers were shown {seen.resets} resets.")
+    if seen.greeted_behind:
+        sentences.append(f"{seen.greeted_behind} viewers came back to an older state.")
+    return sentences
 
 
 def _viewers(seen: Seen) -> list[str]:

@@ -43,6 +43,8 @@ class Seen:
     falls: int = 0
     """A seq or a price went down without a reset."""
     resets: int = 0
+    greeted_behind: int = 0
+    """Greetings, after coming back, with an older state than the viewer had seen."""
 
     def __add__(self, other: "Seen") -> "Seen":
         return Seen(*(a + b for a, b in zip(_values(self), _values(other), strict=True)))
@@ -67,6 +69,7 @@ class Eye:
         price = frame.amount if frame.type is None else frame.current_bid
         if frame.type == "connected":
             seen.greetings += 1
+            seen.greeted_behind += frame.seq < self.seq or price < self._price
         elif frame.reset:
             seen.resets += 1
         elif frame.type is None and frame.seq <= self.seq:

@@ -22,7 +22,21 @@ output "service" {
     circuit_breaker = service.deployment_circuit_breaker[0].enable
     rollback        = service.deployment_circuit_breaker[0].rollback
     waits           = service.wait_for_steady_state
+    rebalancing     = service.availability_zone_rebalancing
+    tags_from       = service.propagate_tags
+    target_groups   = service.load_balancer[*].target_group_arn
+    registries      = service.service_registries[*].registry_arn
+    security_groups = service.network_configuration[0].security_groups
+    public          = service.network_configuration[0].assign_public_ip
   }])
+}
+
+output "task" {
+  description = "What its task definition asks of Fargate, for tests."
+  value = {
+    architecture = aws_ecs_task_definition.this.runtime_platform[0].cpu_architecture
+    volumes      = flatten(aws_ecs_task_definition.this.volume[*].efs_volume_configuration)
+  }
 }
 
 output "policies" {

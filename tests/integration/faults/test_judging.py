@@ -140,6 +140,13 @@ def test_a_lower_seq_or_price_without_a_reset_is_a_fall() -> None:
     assert _eye(_greeting(3, 30), _snapshot(2, 20), latest=True).seen.falls == 1
 
 
+def test_a_greeting_behind_what_the_viewer_had_seen_is_counted() -> None:
+    eye = _eye(_greeting(3, 30), _bid(4, 40), _greeting(4, 40), _greeting(3, 30), _greeting(5, 20))
+
+    assert eye.seen.greeted_behind == 2
+    assert eye.seen.falls == 0
+
+
 def test_a_reset_may_lower_both() -> None:
     eye = _eye(_greeting(3, 30), _snapshot(2, 20, reset=True), _bid(3, 25))
 
