@@ -1,4 +1,4 @@
-"""What alarms and dashboard ask CloudWatch for is in the lines that the services' processes write."""
+"""What alarms and dashboard ask for is in the lines that the services' processes write."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def told_by(service: Service) -> set[tuple[str, str]]:
 
 
 def asked() -> set[tuple[str, str]]:
-    """What Terraform's files ask for: `metric = "bid_…", service = "…"`, `"bid_…", "Service", "…"`."""
+    """Metrics and their services, as the alarms and the dashboard of Terraform name them."""
     text = "".join(
         (ROOT / "terraform" / f"{name}.tf").read_text() for name in ("observability", "dashboard")
     )
