@@ -56,7 +56,7 @@ async def _audit(settings: AuditSettings, options: AuditOptions) -> int:
     except asyncpg.UndefinedTableError:
         return _unable("the archive has no schema yet; the archival-worker makes it when it starts")
     except AWAY as error:
-        return _unable(f"cannot ask PostgreSQL: {error or type(error).__name__}")
+        return _unable(f"cannot ask PostgreSQL: {str(error) or type(error).__name__}")
     if options.as_json:
         text = report.as_json(findings)
     else:

@@ -67,7 +67,7 @@ async def _restore(settings: RestoreSettings, options: RestoreOptions) -> int:
     except nats.errors.Error as error:
         return _unable(f"cannot ask NATS: {error}")
     except AWAY as error:
-        return _unable(f"cannot ask PostgreSQL: {error or type(error).__name__}")
+        return _unable(f"cannot ask PostgreSQL: {str(error) or type(error).__name__}")
     except (RestartedError, NotOpenError) as error:
         return _unable(str(error))
     except OpenedMeanwhileError as error:

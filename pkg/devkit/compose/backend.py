@@ -68,7 +68,9 @@ class ComposeBackend:
                     raise BidkitError(
                         "somebody has just started the system again; nothing deleted."
                     )
-                some = self._stack.has_data()
+                # A checkout elsewhere has the same project: only who ran it may delete its data.
+                ran = self._place.desired.exists() or self._place.secrets.exists()
+                some = ran and self._stack.has_data()
                 if some:
                     self._stack.project.down(volumes=True)
                 self._stack.forget()

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import time
 from typing import Any
 
 import aiohttp
@@ -74,3 +75,5 @@ async def test_what_was_counted_before_the_end_is_in_the_last_line(services: Ser
 
     [line] = [each for each in lines_of(api) if "_aws" in each]
     assert line["bid_accepted_total"] == 1
+    assert isinstance(line["_aws"]["Timestamp"], int)
+    assert abs(line["_aws"]["Timestamp"] / 1000 - time.time()) < 60  # CloudWatch wants ms
