@@ -13,6 +13,7 @@ from typing import Any
 
 from pkg.devkit import views
 from pkg.devkit.compose import engine
+from pkg.devkit.compose.edge import await_passing
 from pkg.devkit.compose.images import provide
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import COMPOSE_FILE, ComposeFailed, Project
@@ -44,6 +45,7 @@ class ContainerStage:
     def __init__(self, project: Project, desired: Desired, place: Place) -> None:
         (network,) = engine.networks(project.name)
         name = engine.ask("network", "inspect", "-f", "{{.Name}}", network).strip()
+        self._desired = desired
         self.containers: dict[str, list[Container]] = {}
         for found in engine.containers(project.name):
             one = Container(found, network=name)
@@ -71,6 +73,9 @@ class ContainerStage:
         await self.stores.renew()
         await self.containers["edge"][0].start()
         await self.services.start()
+        # Healthy to the engine is not yet found by the edge: a bid in between would be refused,
+        # and the row would charge it to its fault.
+        await asyncio.to_thread(await_passing, self._desired, still_wanted=lambda: None)
         try:
             yield Scene(
                 stores=self.stores,
