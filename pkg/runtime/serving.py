@@ -57,10 +57,15 @@ class Listener:
         return port
 
     async def accept(self) -> None:
+        """Accepts from now on, if it does not already."""
+        if self._accepting is not None:
+            return
         loop = asyncio.get_running_loop()
+        # Known before it starts: one cancelled in between is closed all the same.
         self._accepting = await loop.create_server(
-            self._server, sock=self._socket.dup(), backlog=BACKLOG
+            self._server, sock=self._socket.dup(), backlog=BACKLOG, start_serving=False
         )
+        await self._accepting.start_serving()
 
     async def accept_when_ready(self, *, grace_s: float) -> None:
         """Accepts once the service is ready, and after the grace whatever is missing.
@@ -145,7 +150,9 @@ async def serve_until(
         stopped.cancel()
     log.info("draining")
     listener.announce_end()
-    await asyncio.sleep(settings.deregister_s)
+    if settings.deregister_s:
+        await listener.accept()  # ended while it started: what came meanwhile is answered too
+        await asyncio.sleep(settings.deregister_s)
     listener.stop_accepting()
     if before_drain is not None:
         before_drain()
