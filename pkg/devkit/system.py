@@ -71,6 +71,8 @@ class SystemStatus(msgspec.Struct, frozen=True):
     api_url: str
     websocket_url: str
     services: tuple[ServiceStatus, ...]
+    edge_url: str | None = None
+    """One address for every route, where there is a load balancer."""
 
     @property
     def ready(self) -> bool:

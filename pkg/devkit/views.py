@@ -113,8 +113,10 @@ def duration(seconds: float) -> str:
 
 
 def to_try(status: SystemStatus) -> str:
+    edge = f"\nBoth       {status.edge_url} (the load balancer)" if status.edge_url else ""
     return (
-        f"\nHTTP API   {status.api_url}\nWebSocket  {status.websocket_url}\n\nTry:\n"
+        f"\nHTTP API   {status.api_url}"
+        f"\nWebSocket  {status.websocket_url}/ws/items/lamp{edge}\n\nTry:\n"
         "  ./bidkit watch lamp\n"
         "  ./bidkit bid lamp 125.50 --user alice\n"
         f"  curl -s {status.api_url}/api/v1/items/lamp\n"

@@ -30,22 +30,29 @@ def ask(url: str) -> tuple[int, str]:
     deadline = time.monotonic() + WITHIN_S
     address = (host.removeprefix("[").removesuffix("]"), int(port))
     with socket.create_connection(address, timeout=WITHIN_S) as connection:
+        connection.settimeout(_left(deadline))
         connection.sendall(
             f"GET /{path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n".encode()
         )
+        connection.settimeout(_left(deadline))
         answer = b""
         while part := connection.recv(65536):
             answer += part
             if len(answer) > MOST_BYTES:
                 raise OSError("the answer does not end")
-            if (left := deadline - time.monotonic()) <= 0:
-                raise TimeoutError("the answer did not end in time")
-            connection.settimeout(left)
+            connection.settimeout(_left(deadline))
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split(None, 2)
     if len(words) < 2 or not words[1].isdigit():  # noqa: PLR2004
         raise OSError("what answered is not HTTP")
     return int(words[1]), body.decode(errors="replace")
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the answer did not end in time")
+    return left
 
 
 def main(arguments: list[str]) -> int:

@@ -8,6 +8,7 @@ from pkg.devkit.compose.project import COMPOSE_FILE
 from pkg.devkit.errors import BidkitError
 
 LOOK_WITHIN_S = 2.0
+REGISTRY_WITHIN_S = 5.0
 
 
 def obstacle(compose_file: Path = COMPOSE_FILE) -> str | None:
@@ -34,7 +35,7 @@ def _in_reach(image: str) -> bool:
         asked = subprocess.run(
             ("docker", "manifest", "inspect", image),
             capture_output=True,
-            timeout=LOOK_WITHIN_S,
+            timeout=REGISTRY_WITHIN_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -68,9 +68,7 @@ class ComposeBackend:
                     raise BidkitError(
                         "somebody has just started the system again; nothing deleted."
                     )
-                # A checkout elsewhere has the same project: only who ran it may delete its data.
-                ran = self._place.desired.exists() or self._place.secrets.exists()
-                some = ran and self._stack.has_data()
+                some = self._stack.has_data()
                 if some:
                     self._stack.project.down(volumes=True)
                 self._stack.forget()
@@ -289,11 +287,6 @@ class ComposeBackend:
         found = engine.containers(self._place.project)
         if not found:
             return
-        if not self._place.secrets.exists():
-            raise BidkitError(
-                f"containers of a compose project {self._place.project} that bidkit did not start "
-                f"are there; `docker compose -p {self._place.project} down` takes them away."
-            )
         during(lambda: self._stack.project.down(volumes=False), lambda: None)
         names = ", ".join(one.replica for one in found)
         watcher.event(f"ended what an earlier run had left: {names}")

@@ -29,10 +29,13 @@ class Place:
 
     @property
     def project(self) -> str:
-        """That of the compose file for the checkout's own home; systems elsewhere run beside it."""
-        if self.home == PROJECT / ".bidkit":
-            return "bidding-system"
-        return f"bidding-{hashlib.sha256(os.fsencode(self.home)).hexdigest()[:8]}"
+        """One of its own for each home: what one checkout stops or deletes is never another's."""
+        return f"bidding-{_mark(self.home)}"
+
+    @property
+    def image_tag(self) -> str:
+        """One for each checkout, whichever home runs it: another's code is never started here."""
+        return f"checkout-{_mark(PROJECT)}"
 
     @property
     def folder(self) -> Path:
@@ -65,6 +68,10 @@ class Place:
         self.folder.mkdir(parents=True, exist_ok=True)
         with held(self.folder / name, within_s=within_s, busy=busy):
             yield
+
+
+def _mark(folder: Path) -> str:
+    return hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
 
 
 @contextmanager

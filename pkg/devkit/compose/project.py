@@ -44,6 +44,7 @@ class Project:
             "BROADCAST_PORT": str(self._desired.broadcast_port),
             "BID_STRATEGY": self._desired.bid_strategy,
             "SECRETS_DIR": str(self._place.secrets),
+            "IMAGE_TAG": self._place.image_tag,
         }
 
     def override(self) -> dict[str, Any]:

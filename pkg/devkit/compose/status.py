@@ -26,6 +26,7 @@ def system_of(
         backend="compose",
         api_url=f"http://127.0.0.1:{desired.api_port}",
         websocket_url=f"ws://127.0.0.1:{desired.broadcast_port}",
+        edge_url=f"http://127.0.0.1:{desired.edge_port}",
         services=tuple(
             _service(
                 name,

@@ -32,7 +32,8 @@ class Row:
     """A store forgot what no other store held: loss and conflicts are counted, not forbidden, and
     the audit has to tell of them. A run with neither is judged as if there might be none."""
     forgets_s: float | None = None
-    """Only what was accepted within so many seconds before the strike may be lost."""
+    """Only what was accepted within so many seconds before the strike may be lost. A row that may
+    lose has to say it."""
     must_lose: bool = False
     """It may, and a run in which nothing is lost proves nothing."""
     control: bool = False

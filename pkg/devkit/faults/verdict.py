@@ -141,14 +141,14 @@ def _too_old(
     row: Row, ledger: Ledger, comparison: Comparison, struck_at: float | None
 ) -> list[str]:
     if row.forgets_s is None:
-        return []
+        return ["the row does not say how far back it may lose"] if comparison.lost else []
     if struck_at is None:
         return ["the fault does not say when it struck"]
     limit = struck_at - row.forgets_s
     old = [event for event in comparison.lost if ledger.told_at[event] < limit]
     if not old:
         return []
-    return [f"{len(old)} bids are lost that were accepted over {row.forgets_s:g} s before the kill"]
+    return [f"{len(old)} lost bids were accepted over {row.forgets_s:g} s before the fault"]
 
 
 def _conflicts(

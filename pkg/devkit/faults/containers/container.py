@@ -62,14 +62,21 @@ class Container:
         return any(text in line for line in self.lines())
 
     def lines(self) -> list[str]:
-        ran = subprocess.run(
-            ("docker", "logs", "--since", self._since.isoformat(), self.id),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=engine.ANSWER_WITHIN_S,
-            check=False,
-        )
-        return ran.stdout.decode(errors="replace").splitlines()
+        """Raises BidkitError when the engine cannot tell."""
+        try:
+            ran = subprocess.run(
+                ("docker", "logs", "--since", self._since.isoformat(), self.id),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=engine.ANSWER_WITHIN_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise BidkitError(f"the engine did not tell what {self.name} said") from None
+        lines = ran.stdout.decode(errors="replace").splitlines()
+        if ran.returncode:
+            raise BidkitError(f"the engine did not tell what {self.name} said: {lines[-1:]}")
+        return lines
 
     def forget_log(self) -> None:
         """For a new row: what was said until now is an earlier one's."""

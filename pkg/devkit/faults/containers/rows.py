@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from pkg.devkit.faults.containers.container import Container
 from pkg.devkit.faults.row import REDIS_AWAY, UNKNOWN, Row
 from pkg.devkit.faults.rows.controls import entry_removed
-from pkg.devkit.faults.rows.redis import EVERYSEC_S, KILLED
+from pkg.devkit.faults.rows.redis import EVERYSEC_S, KILLED, RELAYED_WITHIN_S
 from pkg.devkit.faults.scene import Scene
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS
 
@@ -77,6 +77,7 @@ async def _nats_wiped(scene: Scene) -> None:
 
 async def _redis_wiped(scene: Scene) -> None:
     redis = scene.stores.redis
+    scene.strike()
     await redis.kill()
     await redis.discard()
     await redis.start()
@@ -183,6 +184,7 @@ ROWS: tuple[Row, ...] = (
         fault=_redis_wiped,
         may_fail=_REDIS_COSTS,
         may_lose=True,
+        forgets_s=RELAYED_WITHIN_S,
     ),
 )
 CONTROLS: tuple[Row, ...] = (

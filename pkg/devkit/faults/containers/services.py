@@ -1,12 +1,15 @@
 """The stack's services as the bench sees them: through the edge, and one by one by the engine."""
 
 import asyncio
+import contextlib
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pkg.devkit.compose.project import Project
+from pkg.devkit.errors import BidkitError
 from pkg.devkit.faults import findings, pages
-from pkg.devkit.faults.containers.container import Container, each
+from pkg.devkit.faults.containers.container import Container, ask, each
 from pkg.devkit.faults.waiting import NotInTimeError, until
 from pkg.devkit.names import ARCHIVAL, MODULES
 
@@ -66,10 +69,12 @@ class ContainerServices:
         environment: Mapping[str, str],  # noqa: ARG002 - compose.yaml says where the stores are
         within_s: float,
     ) -> tuple[int, str, str]:
-        """In a container of its own, which is gone afterwards."""
+        """In a container of its own, which is gone afterwards, done or not."""
+        name = f"{self.project.name}-command-{secrets.token_hex(4)}"
         process = await asyncio.create_subprocess_exec(
             *self.project.command(
-                *("--progress", "quiet", "run", "--rm", "--no-deps", "--no-TTY"),
+                *("--progress", "quiet", "run", "--rm", "--name", name, "--no-deps"),
+                "--no-TTY",
                 *(ARCHIVAL, "python", "-m", MODULES[ARCHIVAL], *arguments),
             ),
             env=self.project.environment,
@@ -82,6 +87,8 @@ class ContainerServices:
         except TimeoutError:
             process.kill()
             await process.wait()
+            with contextlib.suppress(BidkitError):  # not made yet, or gone by itself
+                await ask("rm", "--force", name)
             raise NotInTimeError(f"{' '.join(arguments)}: not within {within_s:g} s") from None
         return process.returncode or 0, said.decode(), complained.decode()
 

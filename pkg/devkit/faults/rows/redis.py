@@ -11,6 +11,8 @@ RESTORE_WITHIN_S = 60.0
 EVERYSEC_S = 2.0
 """Redis writes its log before it replies, unless the disk is still busy with the last fsync: then
 it goes on without, for up to two seconds (``flushAppendOnlyFile`` in its aof.c)."""
+RELAYED_WITHIN_S = 2.0
+"""What waits longer in an outbox while NATS is there is late; tenths are usual when busy."""
 KILLED = (
     "Nothing accepted is lost, for Redis writes its log before it replies, and what is written "
     "outlives the process; but while the disk is busy it postpones that for up to 2 s, and of "
@@ -35,6 +37,7 @@ async def _tail_cut(scene: Scene) -> None:
     redis = scene.stores.redis
     log, size = _log(redis)
     await scene.hold(5, short_s=3)
+    scene.strike()
     await redis.kill()
     _cut(scene, log, size)
     await redis.start()
@@ -53,6 +56,7 @@ async def _tail_cut_without_nats(scene: Scene) -> None:
     redis = scene.stores.redis
     log, size = _log(redis)
     await scene.hold(5, short_s=3)
+    scene.strike()
     await scene.stores.nats.stop()
     await redis.kill()
     _cut(scene, log, size)
@@ -74,6 +78,7 @@ async def _unrelayed_tail_cut(scene: Scene) -> None:
     """What Redis forgets here was nowhere else, so bids are lost each time: the alarm is held."""
     redis = scene.stores.redis
     await scene.stores.nats.stop()
+    scene.strike()
     log, size = _log(redis)
     await scene.hold(5, short_s=3)
     await redis.kill()
@@ -99,6 +104,7 @@ async def _unrelayed_tail_cut(scene: Scene) -> None:
 
 async def _flushed(scene: Scene) -> None:
     async with scene.stores.asking_redis() as redis:
+        scene.strike()
         await redis.flushall()
     scene.over()
     await scene.hold(3, short_s=1)
@@ -157,6 +163,7 @@ ROWS = (
         fault=_tail_cut,
         may_fail=REDIS_AWAY,
         may_lose=True,
+        forgets_s=RELAYED_WITHIN_S,
     ),
     Row(
         name="redis-tail-cut-without-nats",
@@ -166,6 +173,7 @@ ROWS = (
         fault=_tail_cut_without_nats,
         may_fail=REDIS_AWAY,
         may_lose=True,
+        forgets_s=RELAYED_WITHIN_S,
     ),
     Row(
         name="redis-unrelayed-tail-cut",
@@ -174,6 +182,7 @@ ROWS = (
         fault=_unrelayed_tail_cut,
         may_fail=REDIS_AWAY,
         may_lose=True,
+        forgets_s=EVERYSEC_S,
         must_lose=True,
     ),
     Row(
@@ -183,6 +192,7 @@ ROWS = (
         fault=_flushed,
         may_fail=REDIS_AWAY,
         may_lose=True,
+        forgets_s=RELAYED_WITHIN_S,
     ),
     Row(
         name="redis-at-maxmemory",
