@@ -13,7 +13,8 @@ from tests.integration.devkit.conftest import Bidkit, docker
 SERVICES = ("api-gateway", "broadcast-service", "archival-worker")
 PARTS = (*SERVICES, "redis", "nats", "postgres", "edge")
 MOST_BYTES = 220_000_000
-READY_WITHIN_S = 2.0
+LATE_S = 6.0
+"""2 s on an idle machine; here two cores are shared with all the other containers."""
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -82,22 +83,25 @@ def test_an_image_holds_the_interpreter_and_its_own_service_alone(
     assert said.strip() == f"[] [] {parts}"
 
 
-def test_a_gateway_is_ready_soon_after_its_start(stack: Bidkit) -> None:
-    """With its stores there; the engine's own time to start a container included."""
-    gateway = stack.inspect("api-gateway")[0]["Id"]
-    docker("stop", "-t", "25", gateway)
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_ready_soon_after_its_start(stack: Bidkit, service: str) -> None:
+    """With its stores there; the engine's own time to start a container and to look included."""
+    container = stack.inspect(service)[0]
+    check = container["Config"]["Healthcheck"]["Test"][1:]
+    docker("stop", "-t", "25", container["Id"])
     began = time.monotonic()
 
-    docker("start", gateway)
+    docker("start", container["Id"])
 
-    check = ("python", "-m", "pkg.runtime.health", "http://127.0.0.1:8080/ready")
     while True:
         try:
-            docker("exec", gateway, *check)
+            docker("exec", container["Id"], *check)
             break
         except subprocess.CalledProcessError:
-            assert time.monotonic() - began < 5 * READY_WITHIN_S  # two cores may be busy
-    print(f"ready after {time.monotonic() - began:.1f} s")  # noqa: T201 - for who looks
+            assert time.monotonic() - began < LATE_S
+    took = time.monotonic() - began
+    print(f"{service} ready after {took:.1f} s")  # noqa: T201 - for who looks
+    assert took < LATE_S
 
 
 def test_secrets_of_the_checkout_are_no_part_of_the_build() -> None:

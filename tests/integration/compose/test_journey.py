@@ -5,6 +5,7 @@ import os
 import signal
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -21,6 +22,9 @@ from tests.integration.system.test_contention import (
 )
 from tests.waiting import until
 
+HEALTH_CHECK_BYTES = 60
+"""More than the edge's own take, less than what it passes on."""
+
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -35,6 +39,14 @@ def archived(stack: Bidkit, item: str) -> list[Placed]:
     said = docker("exec", postgres["Id"], "psql", "-U", "bidding", "-Atc", query)
     rows = [line.split("|") for line in said.splitlines()]
     return [Placed(int(seq), event_id, Decimal(amount)) for seq, event_id, amount in rows]
+
+
+def unread(pid: int) -> int:
+    """Requests that have reached a container and that nobody has taken up, but health checks."""
+    _, *sockets = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()
+    _, *more = Path(f"/proc/{pid}/net/tcp6").read_text().splitlines()
+    received = [int(line.split()[4].partition(":")[2], 16) for line in (*sockets, *more)]
+    return sum(each > HEALTH_CHECK_BYTES for each in received)
 
 
 async def test_a_bid_goes_through_the_edge_to_a_viewer_and_into_the_archive(
@@ -118,15 +130,19 @@ async def test_what_the_edge_answers_by_itself_is_json(stack: Bidkit) -> None:
         b"POST /api/v1/items/edge/bid HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         b'Content-Length: 27\r\n\r\n{"user_id":"ann","amount":1}'
     )
+    read = b"GET /api/v1/items/edge HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     assert (await asyncio.to_thread(stack, "scale", "api=1", within_s=120)).code == 0
     (pid,) = stack.pids("api-gateway")
     os.kill(pid, signal.SIGSTOP)
-    asking = asyncio.create_task(raw(bid))
-    await asyncio.sleep(0.3)  # the edge passes it on to who cannot answer
+    asking = asyncio.gather(raw(bid), raw(read))
+    # The edge passes them on to who cannot answer.
+    await until(lambda: unread(pid) == 2, within_s=5)
     os.kill(pid, signal.SIGKILL)
-    lost = await asking
+    lost, unseen = await asking
     assert lost.startswith(b"HTTP/1.1 502 ")
     assert b'"code":"outcome_unknown"' in lost
+    assert unseen.startswith(b"HTTP/1.1 502 ")
+    assert b'"code":"no_answer"' in unseen
 
     assert (await asyncio.to_thread(stack, "scale", "api=0", within_s=120)).code == 0
     nobody = await raw(bid)
