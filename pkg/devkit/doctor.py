@@ -59,7 +59,11 @@ def _containers() -> list[Finding]:
         missing = engine.missing_images(images.needed(), within_s=_ASK_WITHIN_S)
     except BidkitError as error:
         return [found, Finding("docker compose", well=False, says=str(error), needed=False)]
-    says = f"lacks {', '.join(missing)}; `bidkit up` fetches them" if missing else "all are here"
+    says = (
+        f"lacks {', '.join(missing)}; `bidkit up --on compose` fetches them if a registry has them"
+        if missing
+        else "all are here"
+    )
     return [
         found,
         Finding("docker compose", well=True, says=version, needed=False),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from pkg.devkit.errors import BadArgument
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -18,8 +20,13 @@ class DevkitSettings:
 
     @classmethod
     def read(cls) -> Self:
+        """Raises BadArgument when there is no folder, nor could be, where the home should be."""
+        home = Path(os.environ.get("BIDKIT_HOME") or PROJECT / ".bidkit").absolute()
+        there = next(path for path in (home, *home.parents) if path.exists())
+        if not there.is_dir():
+            raise BadArgument(f"BIDKIT_HOME is {home}, but {there} is no folder.")
         required = os.environ.get("CI_REQUIRE", "").split(",")
         return cls(
-            home=Path(os.environ.get("BIDKIT_HOME") or PROJECT / ".bidkit").absolute(),
+            home=home,
             ci_require=frozenset(name.strip() for name in required if name.strip()),
         )
