@@ -128,7 +128,7 @@ resource "aws_lb_listener_rule" "broadcast" {
 
   condition {
     path_pattern {
-      values = ["/ws", "/ws/*", "/stats", "/stats/*"]
+      values = ["/ws*", "/stats*"]
     }
   }
 

@@ -192,7 +192,7 @@ run "plan" {
   }
 
   assert {
-    condition     = toset(flatten(aws_lb_listener_rule.broadcast.condition[*].path_pattern[0].values)) == toset(["/ws", "/ws/*", "/stats", "/stats/*"])
+    condition     = toset(flatten(aws_lb_listener_rule.broadcast.condition[*].path_pattern[0].values)) == toset(["/ws*", "/stats*"])
     error_message = "WebSockets and their counts must go to broadcast."
   }
 
