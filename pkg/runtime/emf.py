@@ -96,11 +96,13 @@ class Emf:
         return msgspec.json.encode(document | found | added)
 
     def emit(self, write: Callable[[bytes], object]) -> None:
-        """What fails is said once, and never stops the service."""
+        """What fails is said once, and never stops the service; the next line counts it in."""
+        before = self._before
         try:
             if line := self.line(time.time_ns() // 1_000_000):
                 write(line + b"\n")
         except Exception as error:  # noqa: BLE001 - a metric is not worth a bid
+            self._before = before
             if not self._failing:
                 log.warning("cannot emit metrics; trying on", why=str(error) or repr(error))
             self._failing = True

@@ -102,6 +102,22 @@ def test_counts_that_cannot_be_read_are_told_once_and_stop_nothing() -> None:
     assert written[0].endswith(b"}\n")
 
 
+def test_what_could_not_be_written_is_counted_in_the_next_line() -> None:
+    counts = Counts()
+    written: list[bytes] = []
+    lines = lines_of(counts)
+    counts.accepted = 5
+
+    def full(_: bytes) -> None:
+        raise OSError("no space left")
+
+    lines.emit(full)
+    counts.accepted = 7
+    lines.emit(written.append)
+
+    assert read(written[0])["bid_accepted_total"] == 7
+
+
 async def test_there_is_a_line_each_so_many_seconds_and_a_last_one() -> None:
     counts, written = Counts(), list[bytes]()
     settings = ServingSettings(emf_every_s=0.05)
