@@ -57,6 +57,11 @@ async def relaying(
         lease = Lease(redis)
         stream = JetStreamEvents(nats, stream_config(settings))
         recovery = RecoveryCounts()
+        readiness.watch(
+            "recovery",
+            lambda: "waits for restore" if recovery.waiting_for_restore else None,
+            required=False,
+        )
         metrics = RelayMetrics(holds_lease=lambda: lease.held, recovery=recovery)
         relay = Relay(
             outbox,

@@ -118,13 +118,18 @@ def _totals(findings: Findings) -> str:
             "over; they count as not archived."
         )
     lines.append(
-        f"{findings.items} items, {findings.accepted} events accepted, "
+        f"{findings.items} items in Redis, {findings.accepted} events accepted, "
         f"{findings.archived} bids archived, {findings.dead_letters_in_all} dead letters."
     )
     if findings.lost:
         lines.append(
             f"{len(findings.lost)} accepted bids are lost: Redis forgot them before they reached "
             "the stream. Only the gateways that accepted them remember."
+        )
+    if findings.only_in_postgres:
+        lines.append(
+            f"Redis has forgotten {len(findings.only_in_postgres)} items that are archived; "
+            "`restore` puts them back (these totals are without them)."
         )
     wrong = len(findings.failing) + len(findings.only_in_postgres) + len(findings.astray)
     lines.append(

@@ -13,6 +13,8 @@ from typing import IO, cast
 
 TIMEOUT_S = 2.0
 _POSTGRES_PROTOCOL = 196608
+_MOST_BYTES = 65536
+"""Of an answer to /ready or /health; a longer one is cut."""
 
 
 def redis_says(port: int) -> str | None:
@@ -83,6 +85,26 @@ def _ask(port: int, exchange: Callable[[IO[bytes]], str | None]) -> str | None:
 
 async def http_status(port: int, path: str, *, timeout_s: float = TIMEOUT_S) -> int | None:
     """The status of a GET on loopback; None when there is no answer in time."""
+    answer = await _get(port, path, timeout_s=timeout_s)
+    return answer and answer[0]
+
+
+async def service_says(port: int) -> str | None:
+    answer = await _get(port, "/ready", timeout_s=TIMEOUT_S)
+    if answer is None:
+        return "does not answer"
+    status, body = answer
+    if status == 200:  # noqa: PLR2004 - HTTP's OK
+        return None
+    try:
+        checks = json.loads(body)["checks"].items()
+        lacking = ", ".join(f"{part} {word}" for part, word in checks if word != "ok")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        lacking = ""
+    return f"/ready says {status}: {lacking}" if lacking else f"/ready says {status}"
+
+
+async def _get(port: int, path: str, *, timeout_s: float) -> tuple[int, bytes] | None:
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -90,10 +112,13 @@ async def http_status(port: int, path: str, *, timeout_s: float = TIMEOUT_S) -> 
                 writer.write(
                     f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
                 )
-                status_line = await reader.readline()
+                answer = await reader.read(_MOST_BYTES)
+                while part := await reader.read(_MOST_BYTES - len(answer)):
+                    answer += part
             finally:
                 writer.close()
     except (OSError, TimeoutError):
         return None
-    words = status_line.split()
-    return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(None, 2)
+    return (int(words[1]), body) if len(words) > 1 and words[1].isdigit() else None

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pkg.devkit.names import MODULES
 from pkg.devkit.process.launch import Launch
-from pkg.devkit.process.probes import http_status
+from pkg.devkit.process.probes import http_status, service_says
 from pkg.devkit.process.servers import Server
 from pkg.devkit.settings import PROJECT
 
@@ -93,10 +93,7 @@ class ServiceWorkload:
         )
 
     async def unready(self) -> str | None:
-        status = await http_status(self.port, "/ready")
-        if status is None:
-            return "does not answer"
-        return None if status == 200 else f"/ready says {status}"  # noqa: PLR2004 - HTTP's OK
+        return await service_says(self.port)
 
     async def alive(self) -> bool:
         return await http_status(self.port, "/health") == 200  # noqa: PLR2004

@@ -16,6 +16,7 @@ from pkg.auction.events import decode_batch
 from pkg.auction.item import partition_names
 from pkg.auction.keys import meta_key, outbox_key
 from pkg.auction.subjects import STREAM
+from pkg.devkit.process.probes import service_says
 from pkg.runtime.redis_meta import RUN_ID
 from tests.integration.archival.auction import PARTITIONS, publish
 from tests.integration.archival.looking import connected, everything_acknowledged, holds
@@ -90,9 +91,11 @@ async def test_running_system_goes_on_after_a_flush_as_if_nothing_had_happened(
     await flush(stores)
     refused = await bid(api, items[0], 100)
     await until(lambda: wants_restore(api), within_s=10)
+    why = await service_says(api.replicas[0].admin_port)
 
     code, said, _ = await services.run("archival", "restore", "--yes", "--json")
 
+    assert why == "/ready says 503: redis recovering, recovery waits for restore"
     assert refused == (503, "redis_recovering")
     assert (code, json.loads(said)["plan"]["items_to_put_back"]) == (0, 12), said
     assert await items_in(stores.redis_url) == before
