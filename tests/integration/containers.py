@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from testcontainers.community.nats import NatsContainer
 from testcontainers.community.postgres import PostgresContainer
 from testcontainers.community.redis import RedisContainer
@@ -127,9 +127,11 @@ def end_leftovers() -> None:
     """Ends what a run of the tests left that was killed: there may be no reaper."""
     client = docker.from_env()
     try:
-        for container in client.containers.list(all=True, filters={"label": OWNER}):
+        # Another run may be at the same: what is gone already is what is wanted.
+        found = client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
+        for container in found:
             if not _lives(int(container.labels[OWNER])):
-                with suppress(NotFound):
+                with suppress(APIError):  # gone, or going
                     container.remove(force=True, v=True)
     finally:
         client.close()

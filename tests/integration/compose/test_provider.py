@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from redis import Redis
@@ -67,3 +68,16 @@ def test_what_a_killed_run_left_is_ended_by_the_next() -> None:
     end_leftovers()
 
     assert left not in docker("ps", "-aq", "--no-trunc").split()
+
+
+def test_two_runs_that_start_at_once_do_not_trip_over_what_the_other_ends() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    image = os.environ.get("REDIS_IMAGE", "redis:7-alpine")
+    left = [docker("create", "--label", f"{OWNER}={gone.pid}", image).strip() for _ in range(8)]
+
+    with ThreadPoolExecutor(4) as runs:
+        for run in [runs.submit(end_leftovers) for _ in range(4)]:
+            run.result()
+
+    assert not set(left) & set(docker("ps", "-aq", "--no-trunc").split())
