@@ -1,28 +1,32 @@
 """bidkit's verbs. What they do is elsewhere; here is what they are called and what they print."""
 
-import asyncio
 import errno
 import os
-import re
 import sys
-from enum import StrEnum
 from typing import Annotated, NoReturn
 
 import typer
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperCommand
 
-from pkg.devkit import bidding, views
-from pkg.devkit.backend import Backend, Options
-from pkg.devkit.choice import BackendName, Choice
-from pkg.devkit.errors import BadArgument, BidkitError, BidRefused
+from pkg.devkit import views
+from pkg.devkit.arguments import (
+    OnOption,
+    Output,
+    OutputOption,
+    ServiceArgument,
+    Strategy,
+    choice,
+    chosen_backend,
+)
+from pkg.devkit.backend import Options
+from pkg.devkit.bid_verbs import app as bids
+from pkg.devkit.choice import BackendName
+from pkg.devkit.errors import BadArgument, BidkitError
 from pkg.devkit.faults.command import app as fault
-from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES, STORES, named, scaling
-from pkg.devkit.process.home import Home
+from pkg.devkit.names import EDGE, SERVICES, STORES, named, scaling
 from pkg.devkit.progress import Progress
 from pkg.devkit.settings import PROJECT, DevkitSettings
-from pkg.devkit.system import SystemStatus
 
 INTERRUPTED = 130
 
@@ -37,23 +41,8 @@ app = typer.Typer(
 )
 
 
-class Strategy(StrEnum):
-    LUA = "lua"
-    OPTIMISTIC = "optimistic"
-
-
-class Output(StrEnum):
-    TABLE = "table"
-    JSON = "json"
-
-
+app.add_typer(bids)
 app.add_typer(fault, name="fault")
-
-ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help=", ".join(SERVICES))]
-OnOption = Annotated[
-    BackendName | None, typer.Option(help="The backend, when it is not the one that runs.")
-]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="For people or programs.")]
 
 
 @app.command()
@@ -90,7 +79,7 @@ def up(
         bid_strategy=bid_strategy.value if bid_strategy else None,
         settings=dict(_setting(text) for text in settings or ()),
     )
-    backend, why = _choice().for_up(on)
+    backend, why = choice().for_up(on)
     if edge_port and backend.name == BackendName.PROCESS:
         raise BadArgument("on processes there is no edge; leave --edge-port out.")
     if why:
@@ -108,7 +97,7 @@ def down(
 ) -> None:
     """Stop everything, in order; the data stays unless told otherwise."""
     console = views.console()
-    _choice().of_verb(on).down(volumes=volumes, say=lambda line: views.plain(console, line))
+    choice().of_verb(on).down(volumes=volumes, say=lambda line: views.plain(console, line))
 
 
 @app.command()
@@ -119,7 +108,7 @@ def get(
 ) -> None:
     """What runs: replicas, restarts, ports, processes, CPU, memory, age."""
     only = named(service) if service else None
-    status = _backend().status()
+    status = chosen_backend().status()
     if output is Output.TABLE:
         views.console().print(views.overview(status, only=only))
     else:
@@ -132,7 +121,7 @@ def describe(service: ServiceArgument) -> None:
     from pkg.devkit.service_settings import read_by
 
     name = named(service)
-    backend = _backend()
+    backend = chosen_backend()
     status, settings = backend.status().of(name), read_by(name, backend.settings())
     views.console().print(views.details(status, settings=settings))
 
@@ -146,7 +135,7 @@ def logs(
 ) -> None:
     """What the replicas of a service, or all of them, have said."""
     services = (named(service),) if service else (*SERVICES, *STORES, EDGE)
-    for line in _backend().logs(services, last=last, follow=follow):
+    for line in chosen_backend().logs(services, last=last, follow=follow):
         views.write(f"{line.replica} | {line.text}")
 
 
@@ -156,102 +145,13 @@ def scale(
 ) -> None:
     """Set the number of replicas, such as `scale api-gateway=2`; waits until it is so."""
     wanted = dict(scaling(text) for text in replicas)
-    _backend().scale(wanted, say=views.write)
+    chosen_backend().scale(wanted, say=views.write)
 
 
 @app.command()
 def restart(service: ServiceArgument) -> None:
     """One replica after the other, each replaced by a ready one before it goes."""
-    _backend().restart(named(service), say=views.write)
-
-
-class _WithAmount(TyperCommand):
-    """Takes a negative amount for what it is, so that the API can say what it thinks of it."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        ctx.ignore_unknown_options = any(re.match(r"-[\d.]", text) for text in args)
-        return super().parse_args(ctx, args)
-
-
-@app.command(cls=_WithAmount)
-def bid(
-    item: str,
-    amount: str,
-    *,
-    user: Annotated[str, typer.Option("--user", "-u", help="Who bids.")],
-    strategy: Annotated[Strategy | None, typer.Option(help="For this bid only.")] = None,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Place a bid. Exit code 4 when a rule refuses it."""
-    outcome = bidding.place_bid(
-        _serving(API).api_url,
-        item,
-        amount,
-        user=user,
-        strategy=strategy.value if strategy else None,
-    )
-    if output is Output.JSON:
-        views.write(outcome.text.strip())
-    elif outcome.accepted:
-        views.write(outcome.message)
-    if not outcome.accepted:
-        raise BidRefused(outcome.message)
-
-
-class Mode(StrEnum):
-    ALL = "all"
-    LATEST = "latest"
-
-
-@app.command()
-def watch(
-    item: str,
-    *,
-    mode: Annotated[Mode, typer.Option(help="Every bid, or the newest state only.")] = Mode.ALL,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Follow an item's bids as they are accepted, until Ctrl-C."""
-    status = _serving(BROADCAST)
-
-    def show(text: str) -> None:
-        views.write(text if output is Output.JSON else bidding.line_of(text))
-
-    asyncio.run(
-        bidding.watch(
-            status.websocket_url,
-            item,
-            latest=mode is Mode.LATEST,
-            show=show,
-            notice=views.complain,
-        )
-    )
-
-
-@app.command()
-def audit(
-    *,
-    every_item: Annotated[bool, typer.Option("--all", help="Items in order too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-    wait_s: Annotated[
-        float, typer.Option("--wait", metavar="SECONDS", min=0, help="For bids under way.")
-    ] = 30.0,
-) -> None:
-    """Compare Redis and PostgreSQL bid by bid; exit code 1 when they disagree."""
-    chosen = (("--all", every_item), ("--json", as_json))
-    flags = (flag for flag, given in chosen if given)
-    raise typer.Exit(_backend().audit((*flags, "--wait", f"{wait_s:g}")))
-
-
-@app.command()
-def restore(
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show only, write nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-) -> None:
-    """Rebuild a Redis that forgot from PostgreSQL and NATS; shows what it would do, then asks."""
-    chosen = (("--dry-run", dry_run), ("--yes", yes), ("--json", as_json))
-    raise typer.Exit(_backend().restore(tuple(flag for flag, given in chosen if given)))
+    chosen_backend().restart(named(service), say=views.write)
 
 
 @app.command(
@@ -278,7 +178,7 @@ def doctor(*, output: OutputOption = Output.TABLE) -> None:
     """What this machine has of what bidkit needs, and what runs."""
     from pkg.devkit.doctor import examine
 
-    findings = examine(_backend())
+    findings = examine(chosen_backend())
     if output is Output.JSON:
         views.write(views.as_json(findings))
     else:
@@ -325,24 +225,6 @@ def _run() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
-
-
-def _choice() -> Choice:
-    return Choice(Home(DevkitSettings.read().home))
-
-
-def _backend() -> Backend:
-    return _choice().of_verb()
-
-
-def _serving(service: str) -> SystemStatus:
-    """Raises BidkitError when no replica of the service should be there to answer."""
-    status = _backend().status()
-    if not status.of(service).desired:
-        raise BidkitError(
-            f"{service} has 0 replicas, nobody answers; `./bidkit scale {service}=1` starts one."
-        )
-    return status
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -1,0 +1,37 @@
+"""What verbs have in common: options, arguments, and the backend that they mean."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pkg.devkit.backend import Backend
+from pkg.devkit.choice import BackendName, Choice
+from pkg.devkit.names import SERVICES
+from pkg.devkit.process.home import Home
+from pkg.devkit.settings import DevkitSettings
+
+
+class Strategy(StrEnum):
+    LUA = "lua"
+    OPTIMISTIC = "optimistic"
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help=", ".join(SERVICES))]
+OnOption = Annotated[
+    BackendName | None, typer.Option(help="The backend, when it is not the one that runs.")
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="For people or programs.")]
+
+
+def choice() -> Choice:
+    return Choice(Home(DevkitSettings.read().home))
+
+
+def chosen_backend() -> Backend:
+    return choice().of_verb()

@@ -1,0 +1,116 @@
+"""The verbs that are about bids: placed, watched, audited, restored."""
+
+import asyncio
+import re
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from typer.core import TyperCommand
+
+from pkg.devkit import bidding, views
+from pkg.devkit.arguments import Output, OutputOption, Strategy, chosen_backend
+from pkg.devkit.errors import BidkitError, BidRefused
+from pkg.devkit.names import API, BROADCAST
+from pkg.devkit.system import SystemStatus
+
+app = typer.Typer()
+
+
+class _WithAmount(TyperCommand):
+    """Takes a negative amount for what it is, so that the API can say what it thinks of it."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        ctx.ignore_unknown_options = any(re.match(r"-[\d.]", text) for text in args)
+        return super().parse_args(ctx, args)
+
+
+@app.command(cls=_WithAmount)
+def bid(
+    item: str,
+    amount: str,
+    *,
+    user: Annotated[str, typer.Option("--user", "-u", help="Who bids.")],
+    strategy: Annotated[Strategy | None, typer.Option(help="For this bid only.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Place a bid. Exit code 4 when a rule refuses it."""
+    outcome = bidding.place_bid(
+        _serving(API).api_url,
+        item,
+        amount,
+        user=user,
+        strategy=strategy.value if strategy else None,
+    )
+    if output is Output.JSON:
+        views.write(outcome.text.strip())
+    elif outcome.accepted:
+        views.write(outcome.message)
+    if not outcome.accepted:
+        raise BidRefused(outcome.message)
+
+
+class Mode(StrEnum):
+    ALL = "all"
+    LATEST = "latest"
+
+
+@app.command()
+def watch(
+    item: str,
+    *,
+    mode: Annotated[Mode, typer.Option(help="Every bid, or the newest state only.")] = Mode.ALL,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Follow an item's bids as they are accepted, until Ctrl-C."""
+    status = _serving(BROADCAST)
+
+    def show(text: str) -> None:
+        views.write(text if output is Output.JSON else bidding.line_of(text))
+
+    asyncio.run(
+        bidding.watch(
+            status.websocket_url,
+            item,
+            latest=mode is Mode.LATEST,
+            show=show,
+            notice=views.complain,
+        )
+    )
+
+
+@app.command()
+def audit(
+    *,
+    every_item: Annotated[bool, typer.Option("--all", help="Items in order too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    wait_s: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", min=0, help="For bids under way.")
+    ] = 30.0,
+) -> None:
+    """Compare Redis and PostgreSQL bid by bid; exit code 1 when they disagree."""
+    chosen = (("--all", every_item), ("--json", as_json))
+    flags = (flag for flag, given in chosen if given)
+    raise typer.Exit(chosen_backend().audit((*flags, "--wait", f"{wait_s:g}")))
+
+
+@app.command()
+def restore(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show only, write nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Rebuild a Redis that forgot from PostgreSQL and NATS; shows what it would do, then asks."""
+    chosen = (("--dry-run", dry_run), ("--yes", yes), ("--json", as_json))
+    raise typer.Exit(chosen_backend().restore(tuple(flag for flag, given in chosen if given)))
+
+
+def _serving(service: str) -> SystemStatus:
+    """Raises BidkitError when no replica of the service should be there to answer."""
+    status = chosen_backend().status()
+    if not status.of(service).desired:
+        raise BidkitError(
+            f"{service} has 0 replicas, nobody answers; `./bidkit scale {service}=1` starts one."
+        )
+    return status
