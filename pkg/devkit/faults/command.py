@@ -79,7 +79,8 @@ def run(
         results = asyncio.run(_run(chosen, on=on, short=short, logs=logs, jobs=jobs))
     except asyncio.CancelledError:  # by SIGTERM; everything is ended
         raise typer.Exit(128 + signal.SIGTERM) from None
-    views.console().print(report.table(results))
+    console = views.console()
+    console.print(report.table(results, width=console.width))
     if output is not None:
         # Without --logs: it names a place on this machine and changes nothing of the run.
         what = ["--all"] if everything else [row.name for row in chosen]

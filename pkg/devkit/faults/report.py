@@ -21,6 +21,8 @@ _HEADS = (
     *("row", "requests", "failed", "unknown", "accepted", "archived", "lost", "conflicts"),
     *("repaired", "unrepaired", "recover s", "drain s", "audit", "verdict"),
 )
+_MATTERS = ("row", "unknown", "accepted", "lost", "unrepaired", "verdict")
+_WIDE = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,17 @@ class Setting:
         )
 
 
-def table(results: Sequence[Result]) -> Table:
+def table(results: Sequence[Result], *, width: int) -> Table:
+    """In so many columns of a terminal; a narrow one is shown what a promise is about."""
+    heads = _HEADS if width >= _WIDE else _MATTERS
     shown = Table(box=None, pad_edge=False)
-    for head in _HEADS:
+    for head in heads:
         left = head in {"row", "verdict"}
         shown.add_column(head, justify="left" if left else "right", no_wrap=head == "row")
     for result in results:
+        cells = dict(zip(_HEADS, _cells(result), strict=True))
         shown.add_row(
-            *_cells(result)[:-1],
+            *(cells[head] for head in heads[:-1]),
             Text("ok", style="green") if result.passed else Text("FAILS", style="red"),
         )
     return shown
@@ -105,6 +110,7 @@ def _how(*, short: bool, contained: bool) -> str:
         else "Every row has stores of its own, two gateways, two broadcasters and an archiver "
         "(or two)."
     )
+    end = " (what was killed is started then, and not yet healthy)" if contained else ""
     unknown = ", or the load balancer's 502 or 504" if contained else ""
     return (
         f"{outages}{system} {len(ITEMS) * BIDDERS_PER_ITEM} clients, half of them `lua` and half "
@@ -116,8 +122,8 @@ def _how(*, short: bool, contained: bool) -> str:
         "Failed: answered with a documented 503, or not connected; nothing was written. Unknown: "
         f"`outcome_unknown`, or the connection ended without an answer{unknown}. Repaired and "
         "unrepaired: viewers' gaps; one is repaired when a snapshot stands in for what was "
-        "missed. Recover: seconds from the end of the fault to the first 201. Drain: seconds from "
-        "the end of the load to empty outboxes. Audit: its exit code."
+        f"missed. Recover: seconds from the end of the fault{end} to the first 201. Drain: seconds "
+        "from the end of the load to empty outboxes. Audit: its exit code."
     )
 
 

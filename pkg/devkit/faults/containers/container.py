@@ -84,7 +84,7 @@ class Container:
 
     async def start(self) -> None:
         """Returns when it is healthy: running, awake, on its network. Same name, same data."""
-        await self._put_right()
+        await self.begin()
         await self.becomes_healthy()
 
     async def stop(self) -> None:
@@ -146,7 +146,8 @@ class Container:
             return b""
         return page.encode()
 
-    async def _put_right(self) -> None:
+    async def begin(self) -> None:
+        """As `start`, without waiting until it is healthy: recovering counts from here."""
         inspected = await self._inspect()
         if self._network not in inspected["NetworkSettings"]["Networks"]:
             await self.connect()

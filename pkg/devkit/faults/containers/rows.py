@@ -28,7 +28,9 @@ def _killed(name: str) -> Callable[[Scene], Awaitable[None]]:
         scene.strike()
         await victim.kill()
         await scene.hold(2, short_s=1)
-        await victim.start()
+        await victim.begin()
+        scene.over()
+        await victim.becomes_healthy()
 
     return fault
 
@@ -54,34 +56,40 @@ def _disconnected(name: str) -> Callable[[Scene], Awaitable[None]]:
 
 
 async def _nats_away(scene: Scene) -> None:
-    await scene.stores.nats.stop()
+    (nats,) = scene.containers[NATS]
+    await nats.stop()
     await scene.hold(150, short_s=15)
     waited = await scene.outbox_entries()
     scene.note(f"{waited} events waited in the outboxes.")
     scene.require(waited, "no event waited while NATS was away")
-    await scene.stores.nats.start()
+    await nats.begin()
+    scene.over()
+    await nats.becomes_healthy()
 
 
 async def _nats_wiped(scene: Scene) -> None:
     """With the archiver asleep before, so that it holds what the archive does not."""
     (archiver,) = scene.containers[ARCHIVAL]
-    nats = scene.stores.nats
+    (nats,) = scene.containers[NATS]
     await archiver.pause()
     await scene.hold(3, short_s=1)
     await nats.stop()
     await nats.discard()
     await archiver.resume()
     await scene.hold(10, short_s=2)
-    await nats.start()
+    await nats.begin()
+    scene.over()
+    await nats.becomes_healthy()
 
 
 async def _redis_wiped(scene: Scene) -> None:
-    redis = scene.stores.redis
+    (redis,) = scene.containers[REDIS]
     scene.strike()
     await redis.kill()
     await redis.discard()
-    await redis.start()
+    await redis.begin()
     scene.over()
+    await redis.becomes_healthy()
     await scene.hold(3, short_s=1)
     code, said, complained = await scene.services.command(
         "restore", "--yes", environment=scene.environment, within_s=RESTORE_WITHIN_S
