@@ -109,6 +109,8 @@ def test_the_document_has_every_row_in_order() -> None:
     listed = re.findall(r"^\| ([a-z-]+) \| \d", text, re.MULTILINE)
 
     assert listed == [row.name for row in ROWS]
+    told = text.splitlines()
+    assert [row.name for row in ROWS if f"- **{row.name}**: {row.expects}" not in told] == []
 
 
 def test_the_document_was_made_by_a_run_in_full_that_holds() -> None:

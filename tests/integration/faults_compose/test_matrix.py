@@ -47,6 +47,8 @@ def test_the_document_has_every_row_in_order_by_a_run_in_full_that_holds() -> No
     listed = re.findall(r"^\| ([a-z-]+) \| \d", text, re.MULTILINE)
 
     assert listed == [row.name for row in ROWS]
+    told = text.splitlines()
+    assert [row.name for row in ROWS if f"- **{row.name}**: {row.expects}" not in told] == []
     assert "`./bidkit fault run --all --on compose --report docs/faults.md`" in text
     assert "**fails**" not in text
     assert tempfile.gettempdir() not in text
