@@ -8,8 +8,9 @@ resource "aws_lb" "this" {
   subnets                    = [for subnet in aws_subnet.public : subnet.id]
   drop_invalid_header_fields = true
   enable_deletion_protection = var.alb_deletion_protection
-  # A viewer who is silent is pinged after 54 s; the connection has to outlive that.
-  idle_timeout = 120
+  # A viewer who is silent is pinged after 54 s; the connection has to outlive that. And the gateway
+  # keeps an idle connection for 75 s: whoever sends must be the one that closes it.
+  idle_timeout = 65
 
   dynamic "access_logs" {
     for_each = aws_s3_bucket.access_logs

@@ -7,6 +7,7 @@ redis_replicas          = 0
 db_instance_class       = "db.t3.micro"
 db_multi_az             = false
 db_deletion_protection  = false
+db_final_snapshot       = false
 secret_recovery_days    = 0
 ecr_mutable             = true
 ecr_force_delete        = true

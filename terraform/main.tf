@@ -23,7 +23,7 @@ provider "aws" {
 
 data "aws_caller_identity" "current" {}
 
-# An emulated apply never reaches AWS, and the reverse: nothing is made before this has held.
+# An emulated apply never reaches AWS, and the reverse. (Not asked by `destroy`, nor with `-target`.)
 resource "terraform_data" "account" {
   input = data.aws_caller_identity.current.account_id
 
@@ -38,12 +38,21 @@ resource "terraform_data" "account" {
 data "aws_availability_zones" "available" {
   # checkov:skip=CKV_AWS_394:only the first zone_count names are used, whatever is added
   state = "available"
+
+  lifecycle {
+    postcondition {
+      condition     = length([for name in self.names : name if can(regex("^${var.aws_region}[a-z]$", name))]) >= var.zone_count
+      error_message = "aws_region has fewer availability zones than zone_count. Choose another region, or fewer zones."
+    }
+  }
 }
 
 locals {
   name     = "bidding-system"
   services = toset(["api-gateway", "broadcast-service", "archival-worker"])
-  zones    = slice(data.aws_availability_zones.available.names, 0, var.zone_count)
+  # Not the Local Zones that an account may have opted into (us-east-1-bos-1a): they lack most of this.
+  regional_zones = [for name in data.aws_availability_zones.available.names : name if can(regex("^${var.aws_region}[a-z]$", name))]
+  zones          = slice(local.regional_zones, 0, var.zone_count)
 
   tags = {
     Project     = local.name

@@ -23,12 +23,14 @@ module "nats" {
   desired_count      = 1
   single             = true
   stop_timeout_s     = 60
-  health_command     = ["CMD-SHELL", "wget -q -O /dev/null http://127.0.0.1:8222/healthz"]
-  subnet_ids         = [for subnet in aws_subnet.private : subnet.id]
-  security_group_id  = aws_security_group.this["nats"].id
-  registry_arn       = aws_service_discovery_service.nats[each.key].arn
-  execute_command    = var.execute_command
-  trust_policy       = local.task_trust
+  # Whether the server lives: the plain /healthz also asks for a quorum, without which the servers
+  # that are left would be killed too.
+  health_command    = ["CMD-SHELL", "wget -q -O /dev/null 'http://127.0.0.1:8222/healthz?js-enabled-only=true'"]
+  subnet_ids        = [for subnet in aws_subnet.private : subnet.id]
+  security_group_id = aws_security_group.this["nats"].id
+  registry_arn      = aws_service_discovery_service.nats[each.key].arn
+  execute_command   = var.execute_command
+  trust_policy      = local.task_trust
 
   environment = {
     NATS_NAME   = each.key

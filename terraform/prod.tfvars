@@ -1,4 +1,4 @@
-# No zone's outage is an outage. Needs TF_VAR_redis_auth_token besides the two passwords, and image_tag.
+# Bids go on through a zone's outage. Needs TF_VAR_redis_auth_token besides the two passwords, and image_tag.
 environment             = "prod"
 nat_per_zone            = true
 log_retention_days      = 90
@@ -8,6 +8,7 @@ db_instance_class       = "db.r6g.large"
 db_storage_gib          = 100
 db_multi_az             = true
 db_deletion_protection  = true
+db_final_snapshot       = true
 db_backup_days          = 14
 secret_recovery_days    = 30
 ecr_mutable             = false
@@ -15,6 +16,7 @@ ecr_force_delete        = false
 alb_deletion_protection = true
 alb_access_logs         = true
 waf_requests_per_5_min  = 60000
+bid_strategy_override   = false
 nats_clustered          = true
 nats_size               = { cpu = 1024, memory = 2048 }
 

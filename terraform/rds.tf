@@ -42,6 +42,6 @@ resource "aws_db_instance" "this" {
   copy_tags_to_snapshot           = true
   auto_minor_version_upgrade      = true
   deletion_protection             = var.db_deletion_protection
-  skip_final_snapshot             = !var.db_deletion_protection
+  skip_final_snapshot             = !var.db_final_snapshot
   final_snapshot_identifier       = "${local.name}-last"
 }

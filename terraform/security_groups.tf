@@ -7,7 +7,7 @@ locals {
     nats              = "NATS tasks"
     redis             = "Redis"
     postgres          = "PostgreSQL"
-    efs               = "JetStream's file system"
+    efs               = "File system of JetStream"
   }
 
   # Who may speak to whom. Each is one rule out of the first group and one into the second.

@@ -47,24 +47,14 @@ resource "aws_efs_access_point" "nats" {
   }
 }
 
-# Through an access point and encrypted on the way, or not at all.
+# Encrypted on the way, or not at all. Who may mount is said by the tasks' own roles alone: what a
+# file system's policy allows, it allows besides those.
 resource "aws_efs_file_system_policy" "nats" {
   file_system_id = aws_efs_file_system.nats.id
 
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
-      {
-        Sid       = "MountByAccessPoint"
-        Effect    = "Allow"
-        Principal = { AWS = "*" }
-        Action    = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
-        Resource  = aws_efs_file_system.nats.arn
-        Condition = {
-          Bool         = { "elasticfilesystem:AccessedViaMountTarget" = "true" }
-          StringEquals = { "elasticfilesystem:AccessPointArn" = [for point in aws_efs_access_point.nats : point.arn] }
-        }
-      },
       {
         Sid       = "OnlyEncrypted"
         Effect    = "Deny"

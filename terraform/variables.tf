@@ -69,8 +69,8 @@ variable "certificate_arn" {
   default     = null
 
   validation {
-    condition     = var.certificate_arn == null || can(regex("^arn:aws[a-z-]*:acm:", var.certificate_arn))
-    error_message = "certificate_arn must be the ARN of an ACM certificate."
+    condition     = var.certificate_arn == null || can(regex("^arn:aws[a-z-]*:acm:${var.aws_region}:[0-9]{12}:certificate/", var.certificate_arn))
+    error_message = "certificate_arn must be the ARN of an ACM certificate of aws_region."
   }
 }
 
@@ -106,6 +106,11 @@ variable "redis_auth_token" {
   }
 
   validation {
+    condition     = var.redis_auth_token == null || !can(regex("(?i)password|change|example|secret|bidding|12345", var.redis_auth_token))
+    error_message = "redis_auth_token must hold no word of an example: export TF_VAR_redis_auth_token=\"$(openssl rand -hex 32)\"."
+  }
+
+  validation {
     condition     = var.redis_auth_token != null || var.environment != "prod"
     error_message = "redis_auth_token is required in prod: export TF_VAR_redis_auth_token."
   }
@@ -138,7 +143,12 @@ variable "db_multi_az" {
 }
 
 variable "db_deletion_protection" {
-  description = "Whether PostgreSQL refuses to be destroyed, and leaves a last snapshot when it is."
+  description = "Whether PostgreSQL refuses to be destroyed."
+  type        = bool
+}
+
+variable "db_final_snapshot" {
+  description = "Whether PostgreSQL leaves the snapshot bidding-system-last when it is destroyed."
   type        = bool
 }
 

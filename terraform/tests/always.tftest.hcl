@@ -182,7 +182,7 @@ run "plan" {
   # Load balancer
 
   assert {
-    condition     = aws_lb.this.idle_timeout > 54 && aws_lb.this.drop_invalid_header_fields && !aws_lb.this.internal
+    condition     = aws_lb.this.idle_timeout > 54 && aws_lb.this.idle_timeout < 75 && aws_lb.this.drop_invalid_header_fields && !aws_lb.this.internal
     error_message = "The load balancer must outwait a ping's 54 s and drop invalid headers."
   }
 

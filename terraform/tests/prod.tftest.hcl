@@ -1,4 +1,4 @@
-# No zone's outage is an outage: besides the passwords, export TF_VAR_redis_auth_token and image_tag.
+# Bids go on through a zone's outage: besides the passwords, export TF_VAR_redis_auth_token and image_tag.
 #
 #   terraform test -filter=tests/prod.tftest.hcl -var-file=prod.tfvars
 mock_provider "aws" {

@@ -23,3 +23,13 @@ run "redis_without_a_password" {
 
   expect_failures = [var.redis_auth_token]
 }
+
+run "an_example_as_the_password_of_redis" {
+  command = plan
+
+  variables {
+    redis_auth_token = "passwordpasswordpasswordpassword"
+  }
+
+  expect_failures = [var.redis_auth_token]
+}

@@ -325,3 +325,28 @@ run "an_example_s_passwords" {
 
   expect_failures = [var.db_password]
 }
+
+run "a_certificate_of_another_region" {
+  command = plan
+
+  variables {
+    certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+  }
+
+  expect_failures = [var.certificate_arn]
+}
+
+run "more_zones_than_the_region_has" {
+  command = plan
+
+  variables {
+    zone_count = 3
+  }
+
+  override_data {
+    target = data.aws_availability_zones.available
+    values = { names = ["us-east-1-bos-1a", "us-east-1a", "us-east-1b"] }
+  }
+
+  expect_failures = [data.aws_availability_zones.available]
+}

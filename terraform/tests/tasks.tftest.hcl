@@ -8,7 +8,7 @@ run "tasks" {
   command = plan
 
   assert {
-    condition     = alltrue([for service in module.nats : service.container.healthCheck.command == tolist(["CMD-SHELL", "wget -q -O /dev/null http://127.0.0.1:8222/healthz"])])
+    condition     = alltrue([for service in module.nats : service.container.healthCheck.command == tolist(["CMD-SHELL", "wget -q -O /dev/null 'http://127.0.0.1:8222/healthz?js-enabled-only=true'"])])
     error_message = "NATS must be asked for its own health."
   }
 
@@ -28,8 +28,8 @@ run "tasks" {
   }
 
   assert {
-    condition     = [for statement in jsondecode(aws_efs_file_system_policy.nats.policy).Statement : statement.Effect if try(statement.Condition.Bool["aws:SecureTransport"], "") == "false"] == ["Deny"] && alltrue([for statement in jsondecode(aws_efs_file_system_policy.nats.policy).Statement : can(statement.Condition.StringEquals["elasticfilesystem:AccessPointArn"]) if statement.Effect == "Allow"])
-    error_message = "JetStream's files may be mounted by their access points and encrypted, or not at all."
+    condition     = [for statement in jsondecode(aws_efs_file_system_policy.nats.policy).Statement : [statement.Effect, statement.Condition.Bool["aws:SecureTransport"]]] == [["Deny", "false"]]
+    error_message = "The file system's own policy may only forbid what is not encrypted: what it allowed, it would allow to everybody."
   }
 
   assert {

@@ -56,7 +56,7 @@ resource "aws_ecs_service" "fixed" {
     }
   }
 
-  depends_on = [aws_iam_role_policy.execution]
+  depends_on = [aws_iam_role_policy.execution, aws_iam_role_policy.file_system]
 }
 
 resource "aws_ecs_service" "scaled" {
@@ -104,7 +104,7 @@ resource "aws_ecs_service" "scaled" {
     }
   }
 
-  depends_on = [aws_iam_role_policy.execution]
+  depends_on = [aws_iam_role_policy.execution, aws_iam_role_policy.file_system]
 
   lifecycle {
     ignore_changes = [desired_count]
