@@ -40,7 +40,7 @@ _ITEMS = "/api/v1/items/"
 _STRATEGY_HEADER = "X-Bid-Strategy"
 _WRITE_BUFFER_MAX_BYTES = 64 * 1024
 BODY_TIMEOUT_S = 10.0
-KEEPALIVE_S = 75.0  # above a load balancer's idle time-out of 60 s, so that it closes first
+KEEPALIVE_S = 75.0  # above a load balancer's idle time-out (65 s on AWS), so that it closes first
 
 log = logs.get("gateway")
 

@@ -176,8 +176,8 @@ class RedisLink:
         first.append(pack("CLIENT", "SETNAME", self._name))
         try:
             await asyncio.gather(*[connection.submit(command) for command in first])
-        except BaseException:
-            connection.close()  # a wrong password, or the process ends: nobody else knows of it
+        except BaseException:  # a wrong password, or cancelled: nobody else knows of it
+            connection.close()
             raise
         return connection
 

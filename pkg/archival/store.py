@@ -117,7 +117,7 @@ class Store:
         )
         try:
             await self._prepare(connection)
-        except BaseException:
+        except BaseException:  # cancelled too: nobody else knows of this connection
             connection.terminate()
             raise
         self._connection = connection

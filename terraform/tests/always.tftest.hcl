@@ -61,6 +61,11 @@ run "plan" {
   # Network
 
   assert {
+    condition     = alltrue([for text in concat(values(aws_security_group.this)[*].description, values(aws_vpc_security_group_ingress_rule.flow)[*].description, values(aws_vpc_security_group_ingress_rule.world)[*].description, values(aws_vpc_security_group_egress_rule.flow)[*].description, values(aws_vpc_security_group_egress_rule.aws)[*].description) : can(regex("^[0-9A-Za-z_ .:/()#,@\\[\\]+=&;{}!$*-]{1,255}$", text))])
+    error_message = "EC2 refuses a description with a sign that it does not know, such as an apostrophe."
+  }
+
+  assert {
     condition     = length(aws_subnet.public) >= 2 && length(aws_subnet.private) >= 2
     error_message = "There must be public and private subnets in two zones or more."
   }

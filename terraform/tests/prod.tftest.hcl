@@ -54,3 +54,16 @@ run "sizes" {
     error_message = "No request may choose its strategy in prod."
   }
 }
+
+run "unprotected_for_its_end" {
+  command = plan
+
+  variables {
+    db_deletion_protection = false
+  }
+
+  assert {
+    condition     = !aws_db_instance.this.skip_final_snapshot
+    error_message = "PostgreSQL must leave a last snapshot though its protection was lifted to destroy it."
+  }
+}

@@ -120,6 +120,25 @@ def test_the_deployers_policy_fits_into_one_and_may_not_do_everything() -> None:
             assert statement["Resource"] != "*"
 
 
+def test_a_deployer_may_see_the_database_which_is_looked_up_by_no_name() -> None:
+    statements = json.loads((SOURCES / "deployer-policy.json").read_text())["Statement"]
+
+    anywhere = [each["Action"] for each in statements if each["Resource"] == "*"]
+
+    assert any("rds:Describe*" in actions for actions in anywhere)
+
+
+def test_nothing_of_a_copied_example_is_left_standing_in_prod() -> None:
+    """Terraform reads terraform.tfvars besides the file that is named."""
+    names = re.compile(r"^(\w+) *=", re.MULTILINE)
+    example, prod = (
+        set(names.findall((SOURCES / file).read_text()))
+        for file in ("terraform.tfvars.example", "prod.tfvars")
+    )
+
+    assert example - prod == {"db_password", "nats_password"}
+
+
 def test_an_unedited_example_is_answered_with_one_sentence_about_the_password(
     terraform: Terraform,
 ) -> None:

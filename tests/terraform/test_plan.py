@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from pkg.api.gateway import KEEPALIVE_S
 from pkg.runtime.settings import ServingSettings
 from tests.terraform.conftest import ENVIRONMENTS, SECRETS, SOURCES, TOKEN, Planned, Terraform
 
@@ -51,6 +52,12 @@ def test_no_password_is_in_state_and_rediss_token_only_where_it_has_to_be(
 def test_a_test_for_leaks_finds_one() -> None:
     assert leaked(json.dumps({"password": SECRETS["db_password"]})) == ["db_password"]
     assert leaked("nats://bidding:n%403%2Fh%3A8%25Zp5sYc1Fb@nats") == ["nats_password"]
+
+
+def test_whoever_sends_on_an_idle_connection_is_the_one_that_closes_it(planned: Planned) -> None:
+    (balancer,) = planned.after("aws_lb")
+
+    assert balancer["idle_timeout"] < KEEPALIVE_S
 
 
 def test_a_task_is_not_killed_before_the_service_has_drained(planned: Planned) -> None:

@@ -103,7 +103,7 @@ class Supervisor:
             async with asyncio.TaskGroup() as preparing:
                 for server in self._servers.values():
                     preparing.create_task(asyncio.to_thread(server.prepare))
-        except BaseException as error:
+        except BaseException as error:  # Ctrl-C too: the ports are given back
             for fleet in self._fleets.values():
                 fleet.close()
             if isinstance(error, BaseExceptionGroup):

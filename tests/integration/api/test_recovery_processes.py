@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from pkg.auction.bid import Accepted
-from pkg.auction.keys import item_key, outbox_key
+from pkg.auction.keys import RELAY_LEASE, item_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import STREAM
 from pkg.runtime.redis_meta import (
@@ -176,10 +176,16 @@ async def test_lease_is_taken_and_room_made_though_memory_was_full_when_its_hold
         for number in range(50):
             assert (await ask(client, 100 + number))[0] == 201
     second = await services.api()
+    holder = await house.redis.get(RELAY_LEASE)
+    assert holder
+
+    async def ran_out() -> bool:
+        return bool(await house.redis.get(RELAY_LEASE) != holder)
+
     await first.replicas[0].end(signal.SIGKILL)
     try:
         await house.redis.config_set("maxmemory", 500_000)
-        await asyncio.sleep(4)  # the lease's time to live
+        await until(ran_out, within_s=10)
     finally:
         await house.redis.config_set("maxmemory", 0)
 

@@ -58,6 +58,27 @@ def test_secrets_are_made_once_and_kept_from_others(secrets: Path) -> None:
     assert secrets.stat().st_mode & 0o077 == 0
 
 
+def test_a_folder_that_was_there_is_closed_to_others_too(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+
+    subprocess.run(["sh", ROOT / "compose" / "make-secrets", tmp_path], check=True)
+
+    assert tmp_path.stat().st_mode & 0o077 == 0
+
+
+def test_another_package_index_reaches_the_build_and_none_is_named(
+    secrets: Path, definition: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.test/simple")
+
+    said = compose("config", "--format", "json", secrets=secrets)
+
+    parts = json.loads(said.stdout)["services"]
+    for service in ("api-gateway", "broadcast-service", "archival-worker"):
+        assert parts[service]["build"]["args"]["PIP_INDEX_URL"] == "https://index.test/simple"
+        assert "index.test" not in json.dumps(definition[service])
+
+
 @pytest.mark.parametrize("part", sorted(PARTS))
 def test_every_container_is_hardened_and_bounded(definition: dict[str, Any], part: str) -> None:
     said = definition[part]

@@ -1,7 +1,5 @@
 """The gateway's contract: exact bodies, routes, refusals and unavailability."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from pkg.api.errors import (
@@ -18,18 +16,6 @@ from tests.unit.api.http_client import RawClient, bid_request, raw_client, reque
 from tests.waiting import until
 
 ANN_200 = b'{"user_id":"ann","amount":200}'
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[RunningGateway]:
-    async with running_gateway() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(gateway: RunningGateway) -> AsyncIterator[RawClient]:
-    async with raw_client(gateway.port) as one:
-        yield one
 
 
 async def test_an_accepted_bid_is_told_as_designed(

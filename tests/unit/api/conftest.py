@@ -1,0 +1,18 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.unit.api.gateways import RunningGateway, running_gateway
+from tests.unit.api.http_client import RawClient, raw_client
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[RunningGateway]:
+    async with running_gateway() as running:
+        yield running
+
+
+@pytest.fixture
+async def client(gateway: RunningGateway) -> AsyncIterator[RawClient]:
+    async with raw_client(gateway.port) as one:
+        yield one

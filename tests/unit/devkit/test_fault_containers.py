@@ -1,0 +1,62 @@
+"""What the bench asks of an engine that does not do its part, by a docker command of the test's."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pkg.devkit.compose import engine
+from pkg.devkit.compose.container import container_of
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.project import Project
+from pkg.devkit.errors import BidkitError
+from pkg.devkit.faults.containers.container import Container
+from pkg.devkit.faults.containers.services import ContainerServices
+from pkg.devkit.faults.waiting import NotInTimeError
+from pkg.devkit.system import Desired
+from tests.unit.devkit.compose.test_container import inspected
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Its calls, a line each: it hangs in compose, says nothing of `hangs` and refuses the rest."""
+    calls = tmp_path / "calls"
+    command = tmp_path / "bin" / "docker"
+    command.parent.mkdir()
+    command.write_text(
+        "#!/bin/sh\n"
+        f'echo "$@" >>{calls}\n'
+        'case "$*" in\n'
+        "compose*|*hangs) exec /bin/sleep 60 ;;\n"
+        "rm*) exit 0 ;;\n"
+        "*) echo no such container >&2; exit 1 ;;\n"
+        "esac\n"
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent))
+    return calls
+
+
+def test_a_command_that_takes_too_long_leaves_no_container(docker: Path, tmp_path: Path) -> None:
+    project = Project(Place(tmp_path / "home"), Desired())
+    services = ContainerServices(project, 8000, [], [], [])
+
+    with pytest.raises(NotInTimeError, match="audit: not within"):
+        asyncio.run(services.command("audit", environment={}, within_s=0.5))
+
+    run, removal = docker.read_text().splitlines()
+    name = run.partition("--name ")[2].split()[0]
+    assert removal == f"rm --force {name}"
+
+
+@pytest.mark.parametrize("name", ["gone", "hangs"])
+def test_what_the_engine_cannot_tell_is_not_taken_for_silence(
+    docker: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "ANSWER_WITHIN_S", 0.3)
+    container = Container(container_of({**inspected(), "Id": name}), network="default")
+
+    with pytest.raises(BidkitError, match="did not tell what api-gateway-1 said"):
+        container.has_said("Traceback")
+
+    assert docker.exists()
