@@ -11,7 +11,8 @@ from typing import TypeVar
 import uvloop
 
 from pkg.runtime import logs
-from pkg.runtime.settings import LogSettings, SettingsError, load
+from pkg.runtime.settings import LogSettings, ServingSettings, SettingsError, load
+from pkg.runtime.watchdog import watchdog
 
 S = TypeVar("S", bound=LogSettings)
 
@@ -28,7 +29,8 @@ def run(
     """Reads the settings, runs ``main(settings, stop)``, returns the exit code.
 
     ``stop`` is set by SIGTERM or SIGINT; ``main`` then drains and returns. What it raises ends
-    the process with a traceback and exit code 1: an orchestrator starts a new one.
+    the process with a traceback and exit code 1: an orchestrator starts a new one. A service whose
+    event loop stands still for STUCK_AFTER_S ends with 70.
     """
     try:
         settings = load(settings_type, os.environ)
@@ -48,4 +50,6 @@ async def _until_stopped(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    return await main(settings, stop)
+    stuck_after_s = settings.stuck_after_s if isinstance(settings, ServingSettings) else 0
+    with watchdog(loop, stuck_after_s=stuck_after_s):
+        return await main(settings, stop)

@@ -231,6 +231,12 @@ class ServingSettings:
         default=0.0,
         what="seconds between lines of metrics for CloudWatch on standard output; 0: none",
     )
+    stuck_after_s: float = setting(
+        seconds(0, 3600),
+        default=30.0,
+        what="seconds for which the event loop may stand still before the process ends itself "
+        "with exit code 70; 0: for ever",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,9 @@
 """What compose.yaml says, before anything runs."""
 
 import json
+import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,7 @@ def test_every_container_is_hardened_and_bounded(definition: dict[str, Any], par
     assert said["security_opt"] == ["no-new-privileges:true"]
     assert int(said["mem_limit"]) > 0
     assert float(said["cpus"]) > 0
+    assert int(said["pids_limit"]) > 0
     assert said["restart"] == "unless-stopped"
     assert said["healthcheck"]["test"]
     assert said["ulimits"]["nofile"] <= 20_000
@@ -122,3 +125,21 @@ def test_the_kit_and_compose_agree_on_the_official_images() -> None:
     for name, image in {**images.SERVER_IMAGES, "PYTHON_IMAGE": images.PYTHON_IMAGE}.items():
         assert f"${{{name}:-{image}}}" in text
     assert f"ARG PYTHON_IMAGE={images.PYTHON_IMAGE}" in dockerfile
+
+
+def test_every_variable_of_compose_is_explained() -> None:
+    text = (ROOT / "compose" / "compose.yaml").read_text()
+    explained = (ROOT / "docs" / "operations.md").read_text()
+    table = explained[explained.index("| variable of compose.yaml |") :].partition("\n\n")[0]
+
+    used = set(re.findall(r"\$\{(\w+)", text)) | set(
+        re.findall(r"^  ([A-Z_]+):$", text, re.MULTILINE)
+    )
+    first_cells = "".join(line.split("|")[1] for line in table.splitlines()[2:])
+    assert set(re.findall(r"`(\w+)`", first_cells)) == used
+
+
+def test_the_images_are_of_the_projects_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert f"ARG VERSION={project['version']}\n" in (ROOT / "compose" / "Dockerfile").read_text()

@@ -74,13 +74,15 @@ def test_an_image_holds_the_interpreter_and_its_own_service_alone(
     assert config["Labels"]["org.opencontainers.image.title"] == service
     look = (
         "import importlib.util as u, os, shutil;"
+        "files = [os.path.join(f, n) for f, _, ns in os.walk('/') if f[:5] != '/proc' for n in ns];"
         "print([n for n in ('pip','setuptools','ensurepip','pkg.devkit') if u.find_spec(n)],"
-        "[n for n in ('gcc','cc','pip') if shutil.which(n)], sorted(os.listdir('/app/pkg')))"
+        "[n for n in ('gcc','cc','pip') if shutil.which(n)],"
+        "[f for f in files if os.lstat(f).st_mode & 0o6000], sorted(os.listdir('/app/pkg')))"
     )
     said = docker("run", "--rm", "--network=none", image["Id"], "python", "-c", look)
     package = {"api-gateway": "api", "broadcast-service": "broadcast"}.get(service, "archival")
     parts = sorted(["__init__.py", "__pycache__", "auction", "runtime", package])
-    assert said.strip() == f"[] [] {parts}"
+    assert said.strip() == f"[] [] [] {parts}"
 
 
 @pytest.mark.parametrize("service", SERVICES)

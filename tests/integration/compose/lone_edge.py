@@ -1,0 +1,191 @@
+"""The edge with its own configuration alone: names and replicas are stand-ins on loopback.
+
+What takes dozens of replicas, a silent name server or a gateway that dies at the right moment is
+cheap to have here, and hardly to be had from a whole stack.
+"""
+
+import asyncio
+import os
+import re
+import struct
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import aiohttp
+from aiohttp import web
+
+from tests.integration.devkit.conftest import docker
+from tests.integration.ports import free_ports
+from tests.waiting import until
+
+CONFIGURATION = Path(__file__).resolve().parents[3] / "compose" / "haproxy.cfg"
+IMAGE = os.environ.get("HAPROXY_IMAGE", "haproxy:2.6-alpine")
+
+_A, _OPT = 1, 41
+_PLAIN_BYTES = 512  # of an answer where the asker announces no more (RFC 6891)
+
+
+@dataclass
+class Names(asyncio.DatagramProtocol):
+    """A name server like the engine's: answers are not compressed, and cut off where too long."""
+
+    replicas: dict[str, list[str]]
+    silent: bool = False
+    unanswered: int = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self.silent:
+            self.unanswered += 1
+            return
+        end = data.index(b"\0", 12) + 1
+        name, question = data[12:end], data[12 : end + 4]
+        kind, _ = struct.unpack(">HH", data[end : end + 4])
+        (additional,) = struct.unpack(">H", data[10:12])
+        room = _PLAIN_BYTES
+        if additional:
+            more, room = struct.unpack(">HH", data[end + 5 : end + 9])
+            assert more == _OPT
+        host = ".".join(_labels(name))
+        addresses = self.replicas.get(host, []) if kind == _A else []
+        records = [
+            name + struct.pack(">HHIH4B", _A, 1, 1, 4, *map(int, address.split(".")))
+            for address in addresses
+        ]
+        truncated = 12 + len(question) + sum(map(len, records)) > room
+        if truncated:
+            records = []
+        head = data[:2] + struct.pack(">HHHHH", 0x8180 | truncated << 9, 1, len(records), 0, 0)
+        self._transport.sendto(head + question + b"".join(records), addr)
+
+
+def _labels(name: bytes) -> list[str]:
+    found = []
+    while length := name[0]:
+        found.append(name[1 : 1 + length].decode())
+        name = name[1 + length :]
+    return found
+
+
+@dataclass
+class LoneEdge:
+    every: int
+    api: int
+    broadcast: int
+    """Ports that the real one publishes as 8000, 8080 and 8081."""
+    own: int
+    """Port of its own health and statistics."""
+    names: Names
+    dying: bool = False
+    """Whether a gateway that is given a bid dies with it."""
+    bids: list[bytes] = field(default_factory=list)
+    """What reached a gateway, once each time."""
+
+    async def ask(self, port: int, path: str, **headers: str) -> tuple[int, dict[str, str]]:
+        """Status, and what the replica saw: its own address and the request's headers."""
+        async with (
+            aiohttp.ClientSession() as client,
+            client.get(f"http://127.0.0.1:{port}{path}", headers=headers) as answer,
+        ):
+            said: dict[str, str] = await answer.json()
+            return answer.status, said
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "POST":
+            self.bids.append(await request.read())
+            if self.dying:
+                assert request.transport
+                request.transport.abort()
+        if request.path.startswith("/ws"):
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            await socket.receive()
+            return socket
+        assert request.transport
+        replica = request.transport.get_extra_info("sockname")[0]
+        seen = [(name.lower(), value) for name, value in request.headers.items()]
+        assert len(dict(seen)) == len(seen), "a header came twice"
+        return web.json_response({"replica": replica, **dict(seen)})
+
+
+@asynccontextmanager
+async def lone_edge(
+    folder: Path, *, gateways: int = 1, broadcasters: int = 1, most_viewers: int = 7000
+) -> AsyncIterator[LoneEdge]:
+    """It has found every replica."""
+    every, api, broadcast, own, gateway_port, broadcaster_port = free_ports(6)
+    gateway_addresses = [f"127.0.1.{number}" for number in range(1, gateways + 1)]
+    broadcaster_addresses = [f"127.0.2.{number}" for number in range(1, broadcasters + 1)]
+    async with AsyncExitStack() as opened:
+        transport, names = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: Names(
+                {"api-gateway": gateway_addresses, "broadcast-service": broadcaster_addresses}
+            ),
+            local_addr=("127.0.0.1", 0),
+        )
+        opened.callback(transport.close)
+        edge = LoneEdge(every, api, broadcast, own, names)
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", edge.answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        opened.push_async_callback(runner.cleanup)
+        for addresses, port in (
+            (gateway_addresses, gateway_port),
+            (broadcaster_addresses, broadcaster_port),
+        ):
+            for address in addresses:
+                await web.TCPSite(runner, address, port).start()
+        name_server = transport.get_extra_info("sockname")[1]
+        container = await started(
+            folder,
+            {
+                "127.0.0.11:53": f"127.0.0.1:{name_server}",
+                "bind :8000": f"bind 127.0.0.1:{every}",
+                "bind :8080": f"bind 127.0.0.1:{api}",
+                "bind :8081": f"bind 127.0.0.1:{broadcast}",
+                "127.0.0.1:8404": f"127.0.0.1:{own}",
+                "api-gateway:8080": f"api-gateway:{gateway_port}",
+                "broadcast-service:8081": f"broadcast-service:{broadcaster_port}",
+                "ge 7000 ": f"ge {most_viewers} ",
+            },
+        )
+        opened.push_async_callback(asyncio.to_thread, docker, "rm", "-f", "-v", container)
+        await until(
+            lambda: up(edge, gateways + broadcasters),
+            within_s=20,
+            forgiving=(aiohttp.ClientError,),
+            log=lambda: docker("logs", container),
+        )
+        yield edge
+
+
+async def started(folder: Path, others: dict[str, str]) -> str:
+    """A container in the host's network, with others for what its configuration says once."""
+    text = CONFIGURATION.read_text()
+    for before, after in others.items():
+        assert text.count(before) == 1, before
+        text = text.replace(before, after)
+    file = folder / "haproxy.cfg"
+    file.write_text(text)
+    file.chmod(0o644)
+    said = await asyncio.to_thread(
+        docker,
+        *("run", "-d", "--network=host", "--user=99:99", "--read-only", "--cap-drop=ALL"),
+        *("--ulimit=nofile=20000", "-v", f"{file}:/usr/local/etc/haproxy/haproxy.cfg:ro", IMAGE),
+    )
+    return said.strip()
+
+
+async def up(edge: LoneEdge, number: int) -> bool:
+    """Whether so many replicas are there for it."""
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(f"http://127.0.0.1:{edge.own}/servers;csv") as answer,
+    ):
+        return len(re.findall(r"^\w+,replica-.*,UP,", await answer.text(), re.MULTILINE)) == number
