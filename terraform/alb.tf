@@ -22,7 +22,8 @@ resource "aws_lb" "this" {
     }
   }
 
-  depends_on = [aws_s3_bucket_policy.access_logs]
+  # Its addresses are the internet gateway's: made after it, gone before it.
+  depends_on = [aws_internet_gateway.this, aws_s3_bucket_policy.access_logs]
 }
 
 locals {

@@ -2,8 +2,9 @@
 locals {
   scaled = { for name in ["api-gateway", "broadcast-service"] : name => var.services[name] }
 
-  # Requests a minute and target that one API task is to have; a quarter of what it can.
-  requests_per_target = 60000
+  # Requests a minute that one API task is to have: 4000 a second and core, a quarter of what it can
+  # (70 µs a bid, load-tests/cpu_per_request.py).
+  requests_per_target = 240000 * var.services["api-gateway"].cpu / 1024
   cpu_percent         = 60
 }
 

@@ -40,21 +40,19 @@ locals {
       ["AWS/ApplicationELB", "TargetResponseTime", "TargetGroup", aws_lb_target_group.this[name].arn_suffix, "LoadBalancer", aws_lb.this.arn_suffix]
     ] },
     { title = "Tasks: CPU (%)", stat = "Average", lines = [
-      for name in keys(local.service_settings) :
-      ["AWS/ECS", "CPUUtilization", "ClusterName", aws_ecs_cluster.this.name, "ServiceName", module.service[name].service_name]
+      for service in local.tasks :
+      ["AWS/ECS", "CPUUtilization", "ClusterName", service.ClusterName, "ServiceName", service.ServiceName]
     ] },
     { title = "Tasks: memory (%)", stat = "Maximum", lines = [
-      for name in keys(local.service_settings) :
-      ["AWS/ECS", "MemoryUtilization", "ClusterName", aws_ecs_cluster.this.name, "ServiceName", module.service[name].service_name]
+      for service in local.tasks :
+      ["AWS/ECS", "MemoryUtilization", "ClusterName", service.ClusterName, "ServiceName", service.ServiceName]
     ] },
-    { title = "Redis: memory and engine CPU (%)", stat = "Maximum", lines = flatten([
-      for metric in ["DatabaseMemoryUsagePercentage", "EngineCPUUtilization"] :
-      [for node in keys(local.redis_nodes) : jsonencode(["AWS/ElastiCache", metric, "CacheClusterId", node])]
-    ]) },
-    { title = "Redis: evictions, replication lag (s)", stat = "Maximum", lines = flatten([
-      for metric in ["Evictions", "ReplicationLag"] :
-      [for node in keys(local.redis_nodes) : jsonencode(["AWS/ElastiCache", metric, "CacheClusterId", node])]
-    ]) },
+    { title = "Redis: memory and engine CPU (%)", stat = "Maximum", lines = [
+      for line in setproduct(["DatabaseMemoryUsagePercentage", "EngineCPUUtilization"], keys(local.redis_nodes)) : ["AWS/ElastiCache", line[0], "CacheClusterId", line[1]]
+    ] },
+    { title = "Redis: evictions, replication lag (s)", stat = "Maximum", lines = [
+      for line in setproduct(["Evictions", "ReplicationLag"], keys(local.redis_nodes)) : ["AWS/ElastiCache", line[0], "CacheClusterId", line[1]]
+    ] },
     { title = "PostgreSQL: CPU (%) and connections", stat = "Average", lines = [
       ["AWS/RDS", "CPUUtilization", "DBInstanceIdentifier", local.name],
       ["AWS/RDS", "DatabaseConnections", "DBInstanceIdentifier", local.name, { yAxis = "right" }],
@@ -76,13 +74,12 @@ resource "aws_cloudwatch_dashboard" "this" {
       width  = 12
       height = 6
       properties = {
-        title  = graph.title
-        region = var.aws_region
-        view   = "timeSeries"
-        period = 60
-        stat   = graph.stat
-        # flatten would take the lines themselves apart.
-        metrics = [for line in graph.lines : try(jsondecode(line), line)]
+        title   = graph.title
+        region  = var.aws_region
+        view    = "timeSeries"
+        period  = 60
+        stat    = graph.stat
+        metrics = graph.lines
       }
     }]
   })

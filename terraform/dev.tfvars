@@ -14,6 +14,7 @@ ecr_force_delete        = true
 alb_deletion_protection = false
 alb_access_logs         = false
 bid_strategy_override   = true
+outbox_max_entries      = 50000
 nats_clustered          = false
 nats_size               = { cpu = 256, memory = 512 }
 

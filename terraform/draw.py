@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Draws architecture.svg: who may speak to whom, read from the flows in security_groups.tf.
+"""Draws architecture.svg from the configuration: who may speak to whom, and what AWS lends.
+
+The arrows are the flows of security_groups.tf. What stands before the load balancer, and what tasks
+reach over HTTPS, is drawn where the configuration has a resource of that type.
 
 usage: python terraform/draw.py        (Graphviz' dot has to be on PATH)
 
@@ -26,6 +29,13 @@ KINDS = {
 }
 """Label and colour of each security group."""
 
+LENT = {
+    "aws_ecr_repository": "ECR\\nimages",
+    "aws_secretsmanager_secret": "Secrets Manager",
+    "aws_cloudwatch_log_group": "CloudWatch\\nlogs, metrics, alarms",
+}
+"""What every task reaches by AWS' own APIs, past the NAT gateway."""
+
 _FLOW = re.compile(
     r'^\s+[\w-]+\s*= \{ from = "([\w-]+)", to = "([\w-]+)", port = (\d+) \}', re.MULTILINE
 )
@@ -42,6 +52,11 @@ def groups() -> list[str]:
     return _GROUP.findall(text[: text.index("flows = {")])
 
 
+def has(kind: str) -> bool:
+    """Whether the configuration has a resource of this type."""
+    return any(f'resource "{kind}"' in each.read_text() for each in HERE.rglob("*.tf"))
+
+
 def source() -> str:
     """The picture in Graphviz' language."""
     lines = [
@@ -50,18 +65,36 @@ def source() -> str:
         '  node [shape = box, style = "rounded,filled", fontname = "sans-serif", fontsize = 12];',
         '  edge [fontname = "sans-serif", fontsize = 10, color = "#555555"];',
         '  world [label = "the world", shape = plaintext, style = ""];',
-        '  world -> "alb" [label = "80, 443"];',
     ]
+    if has("aws_wafv2_web_acl"):
+        lines += [
+            '  waf [label = "WAF\\nwhere asked for", fillcolor = "#f6dcdc"];',
+            '  world -> waf [label = "80, 443"]; waf -> "alb";',
+        ]
+    else:
+        lines.append('  world -> "alb" [label = "80, 443"];')
+    everything = {**KINDS, "nat": ("NAT gateway", "#fde7c8")}
     for place, members in (
-        ("public subnets", [each for each in groups() if each == "alb"]),
+        ("public subnets", ["alb", "nat"]),
         ("private subnets", [each for each in groups() if each != "alb"]),
     ):
         lines.append(f'  subgraph "cluster_{place}" {{ label = "{place}"; color = "#999999";')
         for each in members:
-            label, colour = KINDS[each]
+            label, colour = everything[each]
             lines.append(f'    "{each}" [label = "{label}", fillcolor = "{colour}"];')
         lines.append("  }")
     lines += [f'  "{one}" -> "{other}" [label = "{port}"];' for one, other, port in flows()]
+    lines.append('  subgraph "cluster_aws" { label = "AWS\' own, by HTTPS"; color = "#999999";')
+    for kind, label in LENT.items():
+        if has(kind):
+            lines.append(f'    "{kind}" [label = "{label}", fillcolor = "#eeeeee"];')
+    lines.append("  }")
+    lines += [
+        f'  "{each}" -> nat [style = dashed, color = "#aaaaaa"];'
+        for each in groups()
+        if "Fargate" in KINDS[each][0]
+    ]
+    lines += [f'  nat -> "{kind}" [label = "443", style = dashed];' for kind in LENT if has(kind)]
     return "\n".join([*lines, "}", ""])
 
 

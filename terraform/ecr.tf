@@ -16,6 +16,18 @@ resource "aws_ecr_repository" "this" {
   }
 }
 
+locals {
+  # Where a tag may move, what runs is among the newest. Where it may not, any image may be the one
+  # that runs, and without it no task would start again: those go by hand.
+  expiring_images = var.ecr_mutable ? {
+    description = "All but the newest 20"
+    selection   = jsonencode({ tagStatus = "any", countType = "imageCountMoreThan", countNumber = 20 })
+    } : {
+    description = "What no tag names"
+    selection   = jsonencode({ tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 14 })
+  }
+}
+
 resource "aws_ecr_lifecycle_policy" "this" {
   for_each = aws_ecr_repository.this
 
@@ -23,8 +35,8 @@ resource "aws_ecr_lifecycle_policy" "this" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "The newest 20 images"
-      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 20 }
+      description  = local.expiring_images.description
+      selection    = jsondecode(local.expiring_images.selection)
       action       = { type = "expire" }
     }]
   })

@@ -49,6 +49,7 @@ locals {
         BID_STRATEGY          = var.bid_strategy
         BID_STRATEGY_OVERRIDE = tostring(var.bid_strategy_override)
         REDIS_MIN_REPLICAS    = tostring(var.redis_min_replicas)
+        OUTBOX_MAX_ENTRIES    = tostring(var.outbox_max_entries)
       }
     }
     broadcast-service = {
@@ -69,25 +70,26 @@ module "service" {
   source   = "./modules/service"
   for_each = local.service_settings
 
-  name               = "${local.name}-${each.key}"
-  log_group          = "/ecs/${local.name}/${each.key}"
-  log_retention_days = var.log_retention_days
-  region             = var.aws_region
-  cluster_arn        = aws_ecs_cluster.this.arn
-  image              = "${aws_ecr_repository.this[each.key].repository_url}:${var.image_tag}"
-  repository_arn     = aws_ecr_repository.this[each.key].arn
-  cpu                = var.services[each.key].cpu
-  memory             = var.services[each.key].memory
-  port               = each.value.port
-  desired_count      = var.services[each.key].count
-  scales             = each.key != "archival-worker"
-  stop_timeout_s     = local.stop_timeout_s
-  health_command     = ["CMD", "python", "-m", "pkg.runtime.health", "http://127.0.0.1:${each.value.port}/health"]
-  subnet_ids         = [for subnet in aws_subnet.private : subnet.id]
-  security_group_id  = aws_security_group.this[each.key].id
-  target_group_arn   = each.key == "archival-worker" ? null : aws_lb_target_group.this[each.key].arn
-  execute_command    = var.execute_command
-  trust_policy       = local.task_trust
+  name                 = "${local.name}-${each.key}"
+  log_group            = "/ecs/${local.name}/${each.key}"
+  log_retention_days   = var.log_retention_days
+  region               = var.aws_region
+  cluster_arn          = aws_ecs_cluster.this.arn
+  image                = "${aws_ecr_repository.this[each.key].repository_url}:${var.image_tag}"
+  repository_arn       = aws_ecr_repository.this[each.key].arn
+  cpu                  = var.services[each.key].cpu
+  memory               = var.services[each.key].memory
+  port                 = each.value.port
+  desired_count        = var.services[each.key].count
+  scales               = each.key != "archival-worker"
+  stop_timeout_s       = local.stop_timeout_s
+  health_command       = ["CMD", "python", "-m", "pkg.runtime.health", "http://127.0.0.1:${each.value.port}/health"]
+  subnet_ids           = [for subnet in aws_subnet.private : subnet.id]
+  security_group_id    = aws_security_group.this[each.key].id
+  target_group_arn     = each.key == "archival-worker" ? null : aws_lb_target_group.this[each.key].arn
+  execute_command      = var.execute_command
+  trust_policy         = local.task_trust
+  permissions_boundary = var.permissions_boundary
 
   environment = merge(concat(
     [{ LOG_FORMAT = "json", EMF_EVERY_S = "30", DEREGISTER_S = tostring(local.deregister_s) }, each.value.own],
@@ -95,8 +97,13 @@ module "service" {
   )...)
   secrets = merge(each.value.parts[*].secrets...)
 
-  # A target group that no listener uses refuses tasks, and a task needs its secrets to start.
+  # A target group that no listener uses refuses tasks; and a task needs a way out and its secrets to
+  # start, which would else count against the first deployment.
   depends_on = [
+    aws_route.private,
+    aws_vpc_security_group_egress_rule.aws,
+    aws_vpc_security_group_egress_rule.flow,
+    aws_vpc_security_group_ingress_rule.flow,
     aws_lb_listener.http,
     aws_lb_listener_rule.broadcast,
     aws_secretsmanager_secret_version.db,

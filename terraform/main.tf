@@ -15,6 +15,9 @@ provider "aws" {
   region                      = var.aws_region
   skip_credentials_validation = var.emulated
   skip_metadata_api_check     = var.emulated
+  # Asked by every command, destroy too; the precondition below says it in a sentence.
+  allowed_account_ids   = var.emulated ? ["000000000000"] : null
+  forbidden_account_ids = var.emulated ? null : ["000000000000"]
 
   default_tags {
     tags = local.tags
@@ -23,7 +26,7 @@ provider "aws" {
 
 data "aws_caller_identity" "current" {}
 
-# An emulated apply never reaches AWS, and the reverse. (Not asked by `destroy`, nor with `-target`.)
+# An emulated apply never reaches AWS, and the reverse.
 resource "terraform_data" "account" {
   input = data.aws_caller_identity.current.account_id
 
@@ -36,13 +39,13 @@ resource "terraform_data" "account" {
 }
 
 data "aws_availability_zones" "available" {
-  # checkov:skip=CKV_AWS_394:only the first zone_count names are used, whatever is added
+  # checkov:skip=CKV_AWS_394:only asked whether it has the zones that are named
   state = "available"
 
   lifecycle {
     postcondition {
-      condition     = length([for name in self.names : name if can(regex("^${var.aws_region}[a-z]$", name))]) >= var.zone_count
-      error_message = "aws_region has fewer availability zones than zone_count. Choose another region, or fewer zones."
+      condition     = length(setsubtract(local.zones, self.names)) == 0
+      error_message = "This account has no such availability zones in aws_region now: ${join(", ", setsubtract(local.zones, self.names))}. Choose others of ${join(", ", self.names)}."
     }
   }
 }
@@ -50,9 +53,8 @@ data "aws_availability_zones" "available" {
 locals {
   name     = "bidding-system"
   services = toset(["api-gateway", "broadcast-service", "archival-worker"])
-  # Not the Local Zones that an account may have opted into (us-east-1-bos-1a): they lack most of this.
-  regional_zones = [for name in data.aws_availability_zones.available.names : name if can(regex("^${var.aws_region}[a-z]$", name))]
-  zones          = slice(local.regional_zones, 0, var.zone_count)
+  # By name, not by their place in a list that changes: subnets would move, and with them the stores.
+  zones = [for letter in var.zones : "${var.aws_region}${letter}"]
 
   tags = {
     Project     = local.name

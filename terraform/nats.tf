@@ -1,7 +1,9 @@
 # NATS with JetStream: one server, or three that form a cluster. Each is a service of one task with a
 # store of its own, and a new task starts when the old one has ended: never two servers on one store.
 locals {
-  nats_nodes = toset(var.nats_clustered ? ["nats-1", "nats-2", "nats-3"] : ["nats"])
+  # Of a cluster each server stays in a zone of its own: the outage of one leaves a quorum.
+  nats_zones = var.nats_clustered ? { for index, zone in local.zones : "nats-${index + 1}" => [zone] } : { nats = local.zones }
+  nats_nodes = toset(keys(local.nats_zones))
   nats_hosts = { for node in local.nats_nodes : node => "${node}.${aws_service_discovery_private_dns_namespace.this.name}" }
   nats_url   = join(",", [for node in local.nats_nodes : "nats://${local.nats_hosts[node]}:4222"])
 }
@@ -25,12 +27,13 @@ module "nats" {
   stop_timeout_s     = 60
   # Whether the server lives: the plain /healthz also asks for a quorum, without which the servers
   # that are left would be killed too.
-  health_command    = ["CMD-SHELL", "wget -q -O /dev/null 'http://127.0.0.1:8222/healthz?js-enabled-only=true'"]
-  subnet_ids        = [for subnet in aws_subnet.private : subnet.id]
-  security_group_id = aws_security_group.this["nats"].id
-  registry_arn      = aws_service_discovery_service.nats[each.key].arn
-  execute_command   = var.execute_command
-  trust_policy      = local.task_trust
+  health_command       = ["CMD-SHELL", "wget -q -O /dev/null 'http://127.0.0.1:8222/healthz?js-enabled-only=true'"]
+  subnet_ids           = [for zone in local.nats_zones[each.key] : aws_subnet.private[zone].id]
+  security_group_id    = aws_security_group.this["nats"].id
+  registry_arn         = aws_service_discovery_service.nats[each.key].arn
+  execute_command      = var.execute_command
+  trust_policy         = local.task_trust
+  permissions_boundary = var.permissions_boundary
 
   environment = {
     NATS_NAME   = each.key
@@ -48,6 +51,10 @@ module "nats" {
 
   # A task that starts before these are there fails, and counts against the first deployment.
   depends_on = [
+    aws_route.private,
+    aws_vpc_security_group_egress_rule.aws,
+    aws_vpc_security_group_egress_rule.flow,
+    aws_vpc_security_group_ingress_rule.flow,
     aws_efs_mount_target.nats,
     aws_efs_file_system_policy.nats,
     aws_secretsmanager_secret_version.nats,

@@ -16,6 +16,9 @@ locals {
     forgotten-bids          = { metric = "bid_forgotten_bids_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Redis came back without bids that were accepted: the audit names them." }
   }
 
+  # What CloudWatch knows the tasks of each service by.
+  tasks = { for name, service in merge(module.service, module.nats) : name => { ClusterName = aws_ecs_cluster.this.name, ServiceName = service.service_name } }
+
   load_balancer = { LoadBalancer = aws_lb.this.arn_suffix }
   redis_nodes   = { for number in range(1, var.redis_replicas + 2) : format("%s-%03d", local.name, number) => number }
 
@@ -34,10 +37,15 @@ locals {
       }
     },
     {
-      for name in keys(local.service_settings) : "cpu-${name}" => {
-        namespace  = "AWS/ECS", metric = "CPUUtilization"
-        dimensions = { ClusterName = aws_ecs_cluster.this.name, ServiceName = module.service[name].service_name }
-        above      = 85, minutes = 5, statistic = "Average", what = "Tasks of ${name} are busy: more or larger ones."
+      for name, service in local.tasks : "cpu-${name}" => {
+        namespace = "AWS/ECS", metric = "CPUUtilization", dimensions = service
+        above     = 85, minutes = 5, statistic = "Average", what = "Tasks of ${name} are busy: more or larger ones."
+      }
+    },
+    {
+      for name, service in local.tasks : "memory-${name}" => {
+        namespace = "AWS/ECS", metric = "MemoryUtilization", dimensions = service
+        above     = 85, minutes = 5, statistic = "Maximum", what = "A task of ${name} is about to be killed for its memory: larger ones."
       }
     },
     {
@@ -117,21 +125,45 @@ resource "aws_cloudwatch_metric_alarm" "aws" {
   ok_actions          = [aws_sns_topic.alarms.arn]
 }
 
-# The archive speaks each 30 seconds; silence means that no worker runs.
-resource "aws_cloudwatch_metric_alarm" "silent" {
-  for_each = { api-gateway = "bid_outbox_depth", archival-worker = "bid_archive_lag_seconds" }
+locals {
+  # What has to be there. Services speak each 30 seconds: silence means that no task runs. NATS does
+  # not, but Container Insights counts its tasks.
+  least_alarms = merge(
+    {
+      for service, metric in { api-gateway = "bid_relay_leader", broadcast-service = "bid_viewers", archival-worker = "bid_archive_lag_seconds" } : "silent-${service}" => {
+        namespace                          = local.own_namespace, metric = metric, dimensions = { Service = service }
+        statistic                          = "SampleCount", minutes = 5, silence = "breaching", what = "No task of ${service} says anything: does any run?"
+      }
+    },
+    {
+      for node in local.nats_nodes : "silent-${node}" => {
+        namespace = "ECS/ContainerInsights", metric = "RunningTaskCount", dimensions = local.tasks[node]
+        statistic = "Maximum", minutes = 5, silence = "breaching", what = "No task of ${node} runs: bids wait in Redis."
+      }
+    },
+    {
+      nobody-relays = {
+        namespace = local.own_namespace, metric = "bid_relay_leader", dimensions = { Service = "api-gateway" }
+        statistic = "Maximum", minutes = 3, silence = "notBreaching", what = "Accepted bids wait in Redis, since no gateway relays: look at Redis, NATS and the gateways' log."
+      }
+    },
+  )
+}
 
-  alarm_name          = "${local.name}-silent-${each.key}"
-  alarm_description   = "No task of ${each.key} says anything: does any run?"
-  namespace           = local.own_namespace
-  metric_name         = each.value
-  dimensions          = { Service = each.key }
-  statistic           = "SampleCount"
+resource "aws_cloudwatch_metric_alarm" "least" {
+  for_each = local.least_alarms
+
+  alarm_name          = "${local.name}-${each.key}"
+  alarm_description   = each.value.what
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.statistic
   comparison_operator = "LessThanThreshold"
   threshold           = 1
   period              = 60
-  evaluation_periods  = 5
-  treat_missing_data  = "breaching"
+  evaluation_periods  = each.value.minutes
+  treat_missing_data  = each.value.silence
   alarm_actions       = [aws_sns_topic.alarms.arn]
   ok_actions          = [aws_sns_topic.alarms.arn]
 }

@@ -50,12 +50,12 @@ output "alb_dns_name" {
 
 output "alb_url" {
   description = "Where bids are placed."
-  value       = "${var.certificate_arn == null ? "http" : "https"}://${aws_lb.this.dns_name}"
+  value       = var.domain_name == null ? "http://${aws_lb.this.dns_name}" : "https://${var.domain_name}"
 }
 
 output "ws_url" {
   description = "Where viewers connect: /ws/items/ITEM."
-  value       = "${var.certificate_arn == null ? "ws" : "wss"}://${aws_lb.this.dns_name}"
+  value       = var.domain_name == null ? "ws://${aws_lb.this.dns_name}" : "wss://${var.domain_name}"
 }
 
 output "ecs_cluster_name" {
@@ -71,9 +71,10 @@ output "ecr_load_generator_url" {
 output "deployment_commands" {
   description = "Builds, tags and pushes the three images, then rolls the three services; to be run from the project's root."
   value = join("\n", concat(
-    ["aws ecr get-login-password --region ${var.aws_region} | docker login --username AWS --password-stdin ${split("/", aws_ecr_repository.this["api-gateway"].repository_url)[0]}"],
+    # The command line shows long answers in a pager, which waits for a key.
+    ["export AWS_PAGER=", "aws ecr get-login-password --region ${var.aws_region} | docker login --username AWS --password-stdin ${split("/", aws_ecr_repository.this["api-gateway"].repository_url)[0]}"],
     flatten([for service in sort(local.services) : [
-      "docker build -t ${local.name}/${service}:${var.image_tag} --target ${service} -f compose/Dockerfile .",
+      "docker build --build-arg REVISION=$(git rev-parse HEAD) -t ${local.name}/${service}:${var.image_tag} --target ${service} -f compose/Dockerfile .",
       "docker tag ${local.name}/${service}:${var.image_tag} ${aws_ecr_repository.this[service].repository_url}:${var.image_tag}",
       "docker push ${aws_ecr_repository.this[service].repository_url}:${var.image_tag}",
     ]]),

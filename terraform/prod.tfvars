@@ -1,5 +1,6 @@
 # Bids go on through a zone's outage. Needs TF_VAR_redis_auth_token besides the two passwords, and image_tag.
 environment             = "prod"
+zones                   = ["a", "b", "c"]
 nat_per_zone            = true
 log_retention_days      = 90
 redis_node_type         = "cache.r6g.large"
@@ -17,6 +18,7 @@ alb_deletion_protection = true
 alb_access_logs         = true
 waf_requests_per_5_min  = 60000
 bid_strategy_override   = false
+outbox_max_entries      = 100000
 nats_clustered          = true
 nats_size               = { cpu = 1024, memory = 2048 }
 

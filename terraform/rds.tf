@@ -13,6 +13,16 @@ resource "aws_db_parameter_group" "this" {
   }
 }
 
+# Made before the instance, which would make groups that keep for ever.
+resource "aws_cloudwatch_log_group" "postgres" {
+  # checkov:skip=CKV_AWS_158:encrypted with AWS' own key; a customer's key is the account owner's decision
+  # checkov:skip=CKV_AWS_338:kept for log_retention_days: a year of logs is a cost, not a need
+  for_each = toset(["postgresql", "upgrade"])
+
+  name              = "/aws/rds/instance/${local.name}/${each.key}"
+  retention_in_days = var.log_retention_days
+}
+
 resource "aws_db_instance" "this" {
   # checkov:skip=CKV_AWS_118:Performance Insights and the alarms tell enough
   # checkov:skip=CKV_AWS_354:encrypted with AWS' own key; a customer's key is the account owner's decision
@@ -26,7 +36,7 @@ resource "aws_db_instance" "this" {
   db_name                         = "bidding"
   username                        = "bidding"
   password_wo                     = var.db_password
-  password_wo_version             = var.secrets_version
+  password_wo_version             = var.secrets_versions.db
   storage_type                    = "gp3"
   storage_encrypted               = true
   allocated_storage               = var.db_storage_gib
@@ -37,11 +47,14 @@ resource "aws_db_instance" "this" {
   vpc_security_group_ids          = [aws_security_group.this["postgres"].id]
   publicly_accessible             = false
   performance_insights_enabled    = true
-  enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
+  enabled_cloudwatch_logs_exports = keys(aws_cloudwatch_log_group.postgres)
   backup_retention_period         = var.db_backup_days
   copy_tags_to_snapshot           = true
   auto_minor_version_upgrade      = true
   deletion_protection             = var.db_deletion_protection
+  delete_automated_backups        = !var.db_final_snapshot
   skip_final_snapshot             = !var.db_final_snapshot
   final_snapshot_identifier       = "${local.name}-last"
+
+  depends_on = [aws_cloudwatch_log_group.postgres]
 }

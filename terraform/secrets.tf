@@ -9,7 +9,7 @@ resource "aws_secretsmanager_secret" "db" {
 resource "aws_secretsmanager_secret_version" "db" {
   secret_id                = aws_secretsmanager_secret.db.id
   secret_string_wo         = var.db_password
-  secret_string_wo_version = var.secrets_version
+  secret_string_wo_version = var.secrets_versions.db
 }
 
 resource "aws_secretsmanager_secret" "nats" {
@@ -23,7 +23,7 @@ resource "aws_secretsmanager_secret" "nats" {
 resource "aws_secretsmanager_secret_version" "nats" {
   secret_id                = aws_secretsmanager_secret.nats.id
   secret_string_wo         = var.nats_password
-  secret_string_wo_version = var.secrets_version
+  secret_string_wo_version = var.secrets_versions.nats
 }
 
 # ElastiCache takes its token from state (docs/decisions/0010); tasks get it as they get the others.
@@ -42,5 +42,5 @@ resource "aws_secretsmanager_secret_version" "redis" {
 
   secret_id                = aws_secretsmanager_secret.redis[0].id
   secret_string_wo         = var.redis_auth_token
-  secret_string_wo_version = var.secrets_version
+  secret_string_wo_version = var.secrets_versions.redis
 }

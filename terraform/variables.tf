@@ -25,25 +25,36 @@ variable "emulated" {
   default     = false
 }
 
+variable "permissions_boundary" {
+  description = "ARN of a policy that no role made here may go beyond (permissions-boundary.json); null: none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary == null || can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/", var.permissions_boundary))
+    error_message = "permissions_boundary must be the ARN of an IAM policy."
+  }
+}
+
 variable "vpc_cidr" {
   description = "Addresses of the VPC, /16 to /20: subnets take a sixteenth each."
   type        = string
   default     = "10.0.0.0/16"
 
   validation {
-    condition     = can(cidrnetmask(var.vpc_cidr)) && can(regex("/(1[6-9]|20)$", var.vpc_cidr))
-    error_message = "vpc_cidr must be an IPv4 block of /16 to /20, such as 10.0.0.0/16."
+    condition     = can(cidrnetmask(var.vpc_cidr)) && can(regex("^(10\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.|192\\.168\\.).*/(1[6-9]|20)$", var.vpc_cidr))
+    error_message = "vpc_cidr must be a private IPv4 block of /16 to /20, such as 10.0.0.0/16."
   }
 }
 
-variable "zone_count" {
-  description = "Availability zones used; a load balancer and a database need two."
-  type        = number
-  default     = 2
+variable "zones" {
+  description = "Letters of the availability zones used. Their order decides the subnets' addresses: never changed later, only added to."
+  type        = list(string)
+  default     = ["a", "b"]
 
   validation {
-    condition     = contains([2, 3], var.zone_count)
-    error_message = "zone_count must be 2 or 3."
+    condition     = contains([2, 3], length(distinct(var.zones))) && length(var.zones) == length(distinct(var.zones)) && alltrue([for letter in var.zones : can(regex("^[a-z]$", letter))])
+    error_message = "zones must be two or three different letters, such as [\"a\", \"b\"]: a load balancer and a database need two."
   }
 }
 
@@ -74,13 +85,29 @@ variable "certificate_arn" {
   }
 }
 
+variable "domain_name" {
+  description = "Name that the certificate is for and that leads to alb_dns_name; required with certificate_arn."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.domain_name == null || can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$", var.domain_name))
+    error_message = "domain_name must be a host name such as bids.example.org."
+  }
+
+  validation {
+    condition     = (var.domain_name == null) == (var.certificate_arn == null)
+    error_message = "domain_name and certificate_arn go together: no certificate is for the load balancer's own name."
+  }
+}
+
 variable "redis_node_type" {
   description = "Node type of Redis."
   type        = string
 
   validation {
-    condition     = can(regex("^cache\\.[a-z][0-9][a-z]*\\.(micro|small|medium|[0-9]*x?large)$", var.redis_node_type))
-    error_message = "redis_node_type must look like cache.t3.micro."
+    condition     = can(regex("^cache\\.((t3|t4g)\\.(micro|small|medium)|(m5|m6g|m7g|r5|r6g|r7g)\\.(large|[0-9]*xlarge))$", var.redis_node_type))
+    error_message = "redis_node_type must be of the families t3, t4g, m5, m6g, m7g, r5, r6g or r7g, such as cache.t3.micro or cache.r6g.large."
   }
 }
 
@@ -121,8 +148,8 @@ variable "db_instance_class" {
   type        = string
 
   validation {
-    condition     = can(regex("^db\\.[a-z][0-9][a-z]*\\.(micro|small|medium|[0-9]*x?large)$", var.db_instance_class))
-    error_message = "db_instance_class must look like db.t3.micro."
+    condition     = can(regex("^db\\.((t3|t4g)\\.(micro|small|medium|large|xlarge|2xlarge)|(m5|m6g|m6i|m7g|r5|r6g|r6i|r7g)\\.(large|[0-9]*xlarge))$", var.db_instance_class))
+    error_message = "db_instance_class must be of the families t3, t4g, m5, m6g, m6i, m7g, r5, r6g, r6i or r7g, such as db.t3.micro or db.r6g.large."
   }
 }
 
@@ -196,14 +223,18 @@ variable "nats_password" {
   }
 }
 
-variable "secrets_version" {
-  description = "Raised by one to send changed passwords: write-only arguments are compared by it alone."
-  type        = number
-  default     = 1
+variable "secrets_versions" {
+  description = "Raise one by one to send that changed password: write-only arguments are compared by it alone."
+  type = object({
+    db    = optional(number, 1)
+    nats  = optional(number, 1)
+    redis = optional(number, 1)
+  })
+  default = {}
 
   validation {
-    condition     = var.secrets_version >= 1 && floor(var.secrets_version) == var.secrets_version
-    error_message = "secrets_version must be a whole number from 1."
+    condition     = alltrue([for version in values(var.secrets_versions) : version >= 1 && floor(version) == version])
+    error_message = "secrets_versions must be whole numbers from 1, such as { db = 2 }."
   }
 }
 
@@ -307,20 +338,40 @@ variable "redis_min_replicas" {
   }
 }
 
+variable "outbox_max_entries" {
+  description = "Entries of one of the four outboxes; then bids get 503. At 512 bytes each all four must fit half of what Redis may use, or gateways refuse to take bids."
+  type        = number
+
+  validation {
+    condition     = var.outbox_max_entries >= 1000 && floor(var.outbox_max_entries) == var.outbox_max_entries
+    error_message = "outbox_max_entries must be a whole number from 1000."
+  }
+}
+
 variable "nats_image" {
   description = "Image of NATS, from a public registry or a mirror of it."
   type        = string
-  default     = "nats:2.11-alpine"
+  default     = "nats:2.15.1-alpine"
 
   validation {
     condition     = can(regex("(:[A-Za-z0-9_][A-Za-z0-9_.-]*|@sha256:[0-9a-f]{64})$", var.nats_image)) && !endswith(var.nats_image, ":latest")
     error_message = "nats_image must end with a tag other than latest, or with a digest."
   }
+
+  validation {
+    condition     = !strcontains(var.nats_image, ".dkr.ecr.")
+    error_message = "nats_image must be of a public registry: NATS' tasks have no right to pull from a private repository of ECR."
+  }
 }
 
 variable "nats_clustered" {
-  description = "Three NATS servers that each hold the stream, instead of one."
+  description = "Three NATS servers that each hold the stream, each in a zone of its own, instead of one."
   type        = bool
+
+  validation {
+    condition     = !var.nats_clustered || length(var.zones) == 3
+    error_message = "nats_clustered needs three zones: of two, one would hold two of the three servers, and its outage would stop the stream."
+  }
 }
 
 variable "nats_size" {
@@ -339,8 +390,8 @@ variable "stream_max_bytes" {
   default     = 10737418240
 
   validation {
-    condition     = var.stream_max_bytes >= 1073741824 && floor(var.stream_max_bytes) == var.stream_max_bytes
-    error_message = "stream_max_bytes must be a whole number of at least 1 GiB, 1073741824."
+    condition     = var.stream_max_bytes >= 1073741824 && var.stream_max_bytes <= 1099511627776 && floor(var.stream_max_bytes) == var.stream_max_bytes
+    error_message = "stream_max_bytes must be a whole number from 1 GiB, 1073741824, to 1 TiB, 1099511627776."
   }
 }
 

@@ -83,6 +83,26 @@ resource "aws_route" "private" {
   nat_gateway_id         = aws_nat_gateway.this[var.nat_per_zone ? each.key : local.zones[0]].id
 }
 
+# Layers of images come from S3: this way they pay no NAT gateway, nor wait for one.
+resource "aws_vpc_endpoint" "s3" {
+  vpc_id            = aws_vpc.this.id
+  vpc_endpoint_type = "Gateway"
+  service_name      = "${data.aws_partition.current.reverse_dns_prefix}.${var.aws_region}.s3"
+  route_table_ids   = [for table in aws_route_table.private : table.id]
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = "*"
+      Action    = "s3:GetObject"
+      Resource  = "arn:${data.aws_partition.current.partition}:s3:::prod-${var.aws_region}-starport-layer-bucket/*"
+    }]
+  })
+
+  tags = { Name = "${local.name}-s3" }
+}
+
 resource "aws_route_table_association" "private" {
   for_each = aws_subnet.private
 

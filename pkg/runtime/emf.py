@@ -40,7 +40,7 @@ EMITTED = (
     Emitted("bid_accepted_total", "Count"),
     Emitted("bid_outbox_depth", "Count"),
     Emitted("bid_outbox_age_seconds", "Seconds", alarming=True),
-    Emitted("bid_relay_leader", "Count"),
+    Emitted("bid_relay_leader", "Count", alarming=True),
     Emitted("bid_forgotten_bids_total", "Count", alarming=True),
     Emitted("bid_recovered_bids_total", "Count"),
     Emitted("bid_recovery_conflicts_total", "Count", alarming=True),

@@ -3,8 +3,23 @@
 #
 # NATS_NAME: of the server. NATS_PASSWORD: of user bidding; any printable characters.
 # NATS_ROUTES: host:port of every server of the cluster, between spaces; empty: no cluster.
-# NATS_STORE, NATS_PORT, NATS_HTTP, NATS_CLUSTER_PORT: others than the usual ones, for tests.
+# NATS_STORE, NATS_STORE_WAIT_S, NATS_PORT, NATS_HTTP, NATS_CLUSTER_PORT: others than the usual ones,
+# for tests.
 set -eu
+
+# ECS ends the old task before it starts a new one; a host that is cut off may run on all the same.
+# Whoever holds this lock, which NFS knows too, is the only one on the store; it goes with its process.
+store="${NATS_STORE:-/data}"
+exec 9>"$store/.lock"
+left="${NATS_STORE_WAIT_S:-50}"
+until flock -n 9; do
+    if [ "$left" -le 0 ]; then
+        echo "another server is on $store; ending" >&2
+        exit 1
+    fi
+    left=$((left - 1))
+    sleep 1
+done
 
 quoted="$(printf '%s' "$NATS_PASSWORD" | sed 's/[\\"]/\\&/g')"
 
@@ -34,7 +49,7 @@ exec nats-server --config /dev/stdin <<CONFIGURATION
 server_name: "$NATS_NAME"
 port: ${NATS_PORT:-4222}
 http: ${NATS_HTTP:-8222}
-jetstream { store_dir: "${NATS_STORE:-/data}", sync_interval: 1s }
+jetstream { store_dir: "$store", sync_interval: 1s }
 authorization { user: bidding, password: "$quoted" }
 $cluster
 CONFIGURATION

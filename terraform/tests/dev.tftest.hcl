@@ -43,6 +43,7 @@ run "https_with_a_certificate" {
 
   variables {
     certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+    domain_name     = "bids.example.org"
   }
 
   assert {

@@ -57,6 +57,11 @@ run "http" {
   }
 
   assert {
+    condition     = [output.alb_url, output.ws_url] == ["http://bidding-system-1.us-east-1.elb.amazonaws.com", "ws://bidding-system-1.us-east-1.elb.amazonaws.com"]
+    error_message = "Without a certificate the system is where the load balancer is."
+  }
+
+  assert {
     condition     = [aws_lb_listener.http.port, aws_lb_listener.http.protocol] == [80, "HTTP"] && length(aws_lb_listener.https) == 0 && aws_lb_listener.http.default_action[0].type == "forward" && aws_lb_listener.http.default_action[0].target_group_arn == aws_lb_target_group.this["api-gateway"].arn
     error_message = "Without a certificate, port 80 must lead to the API."
   }
@@ -163,12 +168,12 @@ run "http" {
   # Alarms; which of the services' metrics have one is compared with the code by tests/terraform
 
   assert {
-    condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.own), values(aws_cloudwatch_metric_alarm.aws), values(aws_cloudwatch_metric_alarm.silent), [aws_cloudwatch_metric_alarm.database_storage]) : alarm.alarm_actions == toset([aws_sns_topic.alarms.arn]) && alarm.ok_actions == toset([aws_sns_topic.alarms.arn]) && length(alarm.alarm_description) > 20 && coalesce(alarm.actions_enabled, true)])
+    condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.own), values(aws_cloudwatch_metric_alarm.aws), values(aws_cloudwatch_metric_alarm.least), [aws_cloudwatch_metric_alarm.database_storage]) : alarm.alarm_actions == toset([aws_sns_topic.alarms.arn]) && alarm.ok_actions == toset([aws_sns_topic.alarms.arn]) && length(alarm.alarm_description) > 20 && coalesce(alarm.actions_enabled, true)])
     error_message = "Every alarm must tell when it begins, when it ends, and what to do."
   }
 
   assert {
-    condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.own), values(aws_cloudwatch_metric_alarm.aws), values(aws_cloudwatch_metric_alarm.silent), [aws_cloudwatch_metric_alarm.database_storage]) : alarm.period == 60 && alarm.evaluation_periods <= 10])
+    condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.own), values(aws_cloudwatch_metric_alarm.aws), values(aws_cloudwatch_metric_alarm.least), [aws_cloudwatch_metric_alarm.database_storage]) : alarm.period == 60 && alarm.evaluation_periods <= 10])
     error_message = "A minute holds two of the services' lines; an alarm must come within ten."
   }
 
@@ -178,13 +183,17 @@ run "http" {
   }
 
   assert {
-    condition     = toset(values(aws_cloudwatch_metric_alarm.own)[*].treat_missing_data) == toset(["notBreaching"]) && toset(values(aws_cloudwatch_metric_alarm.aws)[*].treat_missing_data) == toset(["notBreaching"]) && toset(values(aws_cloudwatch_metric_alarm.silent)[*].treat_missing_data) == toset(["breaching"]) && aws_cloudwatch_metric_alarm.database_storage.treat_missing_data == "missing"
+    condition     = toset(values(aws_cloudwatch_metric_alarm.own)[*].treat_missing_data) == toset(["notBreaching"]) && toset(values(aws_cloudwatch_metric_alarm.aws)[*].treat_missing_data) == toset(["notBreaching"]) && alltrue([for name, alarm in aws_cloudwatch_metric_alarm.least : alarm.treat_missing_data == (startswith(name, "silent-") ? "breaching" : "notBreaching")]) && aws_cloudwatch_metric_alarm.database_storage.treat_missing_data == "missing"
     error_message = "Silence must be an alarm where a service should speak, and only there."
   }
 
   assert {
-    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.silent : [alarm.statistic, alarm.comparison_operator, tostring(alarm.threshold)] == ["SampleCount", "LessThanThreshold", "1"]]) && toset([for alarm in aws_cloudwatch_metric_alarm.silent : alarm.dimensions.Service]) == toset(["api-gateway", "archival-worker"])
-    error_message = "It must be told when the API or the archive says nothing."
+    condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.least : [alarm.comparison_operator, tostring(alarm.threshold)] == ["LessThanThreshold", "1"]]) && toset([for name, alarm in aws_cloudwatch_metric_alarm.least : "${name} ${alarm.statistic} ${alarm.metric_name} ${jsonencode(alarm.dimensions)}"]) == toset(concat(
+      [for name, metric in { api-gateway = "bid_relay_leader", broadcast-service = "bid_viewers", archival-worker = "bid_archive_lag_seconds" } : "silent-${name} SampleCount ${metric} ${jsonencode({ Service = name })}"],
+      [for node in keys(module.nats) : "silent-${node} Maximum RunningTaskCount ${jsonencode({ ClusterName = "bidding-system-cluster", ServiceName = "bidding-system-${node}" })}"],
+      ["nobody-relays Maximum bid_relay_leader ${jsonencode({ Service = "api-gateway" })}"],
+    ))
+    error_message = "It must be told when a service says nothing, when NATS does not run, and when nobody relays."
   }
 
   assert {
@@ -193,8 +202,23 @@ run "http" {
   }
 
   assert {
-    condition     = toset([for alarm in aws_cloudwatch_metric_alarm.aws : jsonencode(alarm.dimensions) if alarm.namespace == "AWS/ECS" && alarm.metric_name == "CPUUtilization"]) == toset([for service in module.service : jsonencode({ ClusterName = "bidding-system-cluster", ServiceName = service.service_name })])
-    error_message = "Busy tasks of every service must be told."
+    condition     = alltrue([for metric in ["CPUUtilization", "MemoryUtilization"] : toset([for alarm in aws_cloudwatch_metric_alarm.aws : jsonencode(alarm.dimensions) if alarm.namespace == "AWS/ECS" && alarm.metric_name == metric]) == toset([for service in merge(module.service, module.nats) : jsonencode({ ClusterName = "bidding-system-cluster", ServiceName = service.service_name })])])
+    error_message = "Busy and full tasks of every service must be told."
+  }
+
+  assert {
+    condition     = { for name, alarm in aws_cloudwatch_metric_alarm.own : name => alarm.threshold } == { outbox-age = 60, archive-lag = 60, dead-letters = 0, conflicts = 0, recovery-conflicts = 0, recovery-without-stream = 0, opening-without-archive = 0, restore-needed = 0, forgotten-bids = 0 }
+    error_message = "An alarm of the services goes off at another value."
+  }
+
+  assert {
+    condition     = { for name, alarm in aws_cloudwatch_metric_alarm.aws : name => alarm.threshold if strcontains(name, "errors") || strcontains(name, "unhealthy") } == { gateway-errors = 10, target-errors = 50, unhealthy-api-gateway = 0, unhealthy-broadcast-service = 0 }
+    error_message = "An alarm of the load balancer goes off at another value."
+  }
+
+  assert {
+    condition     = toset(concat([for alarm in aws_cloudwatch_metric_alarm.aws : alarm.dimensions.DBInstanceIdentifier if alarm.namespace == "AWS/RDS"], [aws_cloudwatch_metric_alarm.database_storage.dimensions.DBInstanceIdentifier])) == toset([aws_db_instance.this.identifier])
+    error_message = "Alarms must watch this PostgreSQL."
   }
 
   assert {
@@ -225,7 +249,13 @@ run "https" {
 
   variables {
     certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+    domain_name     = "bids.example.org"
     alarm_email     = "ops@example.org"
+  }
+
+  assert {
+    condition     = [output.alb_url, output.ws_url] == ["https://bids.example.org", "wss://bids.example.org"]
+    error_message = "With a certificate the system is where the certificate says."
   }
 
   assert {

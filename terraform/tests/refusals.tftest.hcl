@@ -98,10 +98,10 @@ run "one_zone" {
   command = plan
 
   variables {
-    zone_count = 1
+    zones = ["a"]
   }
 
-  expect_failures = [var.zone_count]
+  expect_failures = [var.zones]
 }
 
 run "a_certificate_that_is_none" {
@@ -109,6 +109,7 @@ run "a_certificate_that_is_none" {
 
   variables {
     certificate_arn = "example.org"
+    domain_name     = "bids.example.org"
   }
 
   expect_failures = [var.certificate_arn]
@@ -178,10 +179,10 @@ run "half_a_version" {
   command = plan
 
   variables {
-    secrets_version = 1.5
+    secrets_versions = { nats = 1.5 }
   }
 
-  expect_failures = [var.secrets_version]
+  expect_failures = [var.secrets_versions]
 }
 
 run "a_secret_that_is_kept_three_days" {
@@ -331,22 +332,211 @@ run "a_certificate_of_another_region" {
 
   variables {
     certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+    domain_name     = "bids.example.org"
   }
 
   expect_failures = [var.certificate_arn]
 }
 
-run "more_zones_than_the_region_has" {
+run "a_zone_that_the_account_does_not_have" {
   command = plan
-
-  variables {
-    zone_count = 3
-  }
 
   override_data {
     target = data.aws_availability_zones.available
-    values = { names = ["us-east-1-bos-1a", "us-east-1a", "us-east-1b"] }
+    values = { names = ["us-east-1-bos-1a", "us-east-1a", "us-east-1c"] }
   }
 
   expect_failures = [data.aws_availability_zones.available]
+}
+
+run "the_same_zone_twice" {
+  command = plan
+
+  variables {
+    zones = ["a", "a", "b"]
+  }
+
+  expect_failures = [var.zones]
+}
+
+run "three_servers_in_two_zones" {
+  command = plan
+
+  variables {
+    nats_clustered = true
+  }
+
+  expect_failures = [var.nats_clustered]
+}
+
+run "a_boundary_that_is_none" {
+  command = plan
+
+  variables {
+    permissions_boundary = "bidding-system-boundary"
+  }
+
+  expect_failures = [var.permissions_boundary]
+}
+
+run "a_network_of_public_addresses" {
+  command = plan
+
+  variables {
+    vpc_cidr = "8.8.0.0/16"
+  }
+
+  expect_failures = [var.vpc_cidr]
+}
+
+run "a_family_of_nodes_that_is_none" {
+  command = plan
+
+  variables {
+    redis_node_type = "cache.z9.large"
+  }
+
+  expect_failures = [var.redis_node_type]
+}
+
+run "a_size_of_node_that_is_none" {
+  command = plan
+
+  variables {
+    redis_node_type = "cache.r6g.micro"
+  }
+
+  expect_failures = [var.redis_node_type]
+}
+
+run "a_class_that_cannot_run_postgresql_15" {
+  command = plan
+
+  variables {
+    db_instance_class = "db.t2.micro"
+  }
+
+  expect_failures = [var.db_instance_class]
+}
+
+run "a_class_whose_size_is_none" {
+  command = plan
+
+  variables {
+    db_instance_class = "db.r6g.micro"
+  }
+
+  expect_failures = [var.db_instance_class]
+}
+
+run "a_stream_that_services_refuse" {
+  command = plan
+
+  variables {
+    stream_max_bytes = 1099511627777
+  }
+
+  expect_failures = [var.stream_max_bytes]
+}
+
+run "nats_from_a_private_repository" {
+  command = plan
+
+  variables {
+    nats_image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/nats:2.15.1"
+  }
+
+  expect_failures = [var.nats_image]
+}
+
+run "an_outbox_without_room" {
+  command = plan
+
+  variables {
+    outbox_max_entries = 10
+  }
+
+  expect_failures = [var.outbox_max_entries]
+}
+
+run "a_token_that_elasticache_refuses" {
+  command = plan
+
+  variables {
+    redis_auth_token = "r4Tz9mKq2Lx7Vb1Nc6Wd3Hs8Jf5Gp0Y/"
+  }
+
+  expect_failures = [var.redis_auth_token]
+}
+
+run "a_name_that_is_none" {
+  command = plan
+
+  variables {
+    domain_name = "bids"
+  }
+
+  expect_failures = [var.domain_name]
+}
+
+run "a_name_without_a_certificate" {
+  command = plan
+
+  variables {
+    domain_name = "bids.example.org"
+  }
+
+  expect_failures = [var.domain_name]
+}
+
+run "a_certificate_without_a_name" {
+  command = plan
+
+  variables {
+    certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+  }
+
+  expect_failures = [var.domain_name]
+}
+
+run "a_service_that_nobody_knows" {
+  command = plan
+
+  variables {
+    services = {
+      api-gateway       = { cpu = 256, memory = 512, count = 2, max = 4 }
+      broadcast-service = { cpu = 256, memory = 512, count = 1, max = 2 }
+      worker            = { cpu = 256, memory = 512, count = 1, max = 1 }
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "no_task_at_all" {
+  command = plan
+
+  variables {
+    services = {
+      api-gateway       = { cpu = 256, memory = 512, count = 0, max = 4 }
+      broadcast-service = { cpu = 256, memory = 512, count = 1, max = 2 }
+      archival-worker   = { cpu = 256, memory = 512, count = 1, max = 1 }
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "more_tasks_than_anybody_needs" {
+  command = plan
+
+  variables {
+    services = {
+      api-gateway       = { cpu = 256, memory = 512, count = 2, max = 101 }
+      broadcast-service = { cpu = 256, memory = 512, count = 1, max = 2 }
+      archival-worker   = { cpu = 256, memory = 512, count = 1, max = 1 }
+    }
+  }
+
+  expect_failures = [var.services]
 }

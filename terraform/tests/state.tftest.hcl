@@ -6,6 +6,12 @@ mock_provider "aws" {
 run "state" {
   command = apply
 
+  # What was applied is destroyed at the end.
+  variables {
+    db_deletion_protection  = false
+    alb_deletion_protection = false
+  }
+
   assert {
     condition     = length(module.service) == 3
     error_message = "An apply must end with three services."

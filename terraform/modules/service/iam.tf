@@ -26,8 +26,9 @@ locals {
 
 # ECS starts the task with the execution role: pull, log, read its own secrets.
 resource "aws_iam_role" "execution" {
-  name               = "${var.name}-execution"
-  assume_role_policy = var.trust_policy
+  name                 = "${var.name}-execution"
+  assume_role_policy   = var.trust_policy
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "execution" {
@@ -42,8 +43,9 @@ resource "aws_iam_role_policy" "execution" {
 
 # The process itself may do nothing in AWS, but for mounting its file system and ECS Exec.
 resource "aws_iam_role" "task" {
-  name               = "${var.name}-task"
-  assume_role_policy = var.trust_policy
+  name                 = "${var.name}-task"
+  assume_role_policy   = var.trust_policy
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "file_system" {

@@ -63,7 +63,9 @@ resource "aws_ecs_task_definition" "this" {
   memory                   = var.memory
   execution_role_arn       = aws_iam_role.execution.arn
   task_role_arn            = aws_iam_role.task.arn
-  container_definitions    = jsonencode([{ for key, value in local.container : key => value if value != null }])
+  # Older ones stay: a deployment that fails goes back to the one before.
+  skip_destroy          = true
+  container_definitions = jsonencode([{ for key, value in local.container : key => value if value != null }])
 
   runtime_platform {
     operating_system_family = "LINUX"

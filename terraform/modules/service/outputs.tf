@@ -17,6 +17,9 @@ output "service" {
   description = "How it deploys, for tests."
   value = one([for service in concat(aws_ecs_service.fixed, aws_ecs_service.scaled) : {
     desired_count   = service.desired_count
+    scales          = length(aws_ecs_service.scaled) == 1
+    grace_s         = service.health_check_grace_period_seconds
+    execute_command = service.enable_execute_command
     minimum_percent = service.deployment_minimum_healthy_percent
     maximum_percent = service.deployment_maximum_percent
     circuit_breaker = service.deployment_circuit_breaker[0].enable
@@ -26,6 +29,7 @@ output "service" {
     tags_from       = service.propagate_tags
     target_groups   = service.load_balancer[*].target_group_arn
     registries      = service.service_registries[*].registry_arn
+    subnets         = service.network_configuration[0].subnets
     security_groups = service.network_configuration[0].security_groups
     public          = service.network_configuration[0].assign_public_ip
   }])
@@ -35,6 +39,9 @@ output "task" {
   description = "What its task definition asks of Fargate, for tests."
   value = {
     architecture = aws_ecs_task_definition.this.runtime_platform[0].cpu_architecture
+    cpu          = aws_ecs_task_definition.this.cpu
+    memory       = aws_ecs_task_definition.this.memory
+    roles        = [aws_ecs_task_definition.this.execution_role_arn, aws_ecs_task_definition.this.task_role_arn]
     volumes      = flatten(aws_ecs_task_definition.this.volume[*].efs_volume_configuration)
   }
 }
@@ -42,4 +49,9 @@ output "task" {
 output "policies" {
   description = "JSON policies of both roles, for tests."
   value       = concat([aws_iam_role_policy.execution.policy], aws_iam_role_policy.file_system[*].policy, aws_iam_role_policy.execute_command[*].policy)
+}
+
+output "boundaries" {
+  description = "What neither role may go beyond, for tests."
+  value       = [aws_iam_role.execution.permissions_boundary, aws_iam_role.task.permissions_boundary]
 }

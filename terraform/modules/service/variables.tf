@@ -152,3 +152,8 @@ variable "trust_policy" {
   description = "JSON policy that lets ECS tasks of this account take a role."
   type        = string
 }
+
+variable "permissions_boundary" {
+  description = "ARN of the policy that neither role may go beyond; null: none."
+  type        = string
+}

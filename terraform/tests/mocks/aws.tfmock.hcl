@@ -112,7 +112,8 @@ mock_data "aws_caller_identity" {
 
 mock_data "aws_partition" {
   defaults = {
-    partition = "aws"
+    partition          = "aws"
+    reverse_dns_prefix = "com.amazonaws"
   }
 }
 

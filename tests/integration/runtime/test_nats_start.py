@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +19,10 @@ from tests.waiting import until
 SCRIPT = Path(__file__).parents[3] / "terraform" / "nats" / "start.sh"
 ODD = "n@3/h:8%Zp5 s\"Y\\c'1$F`b{#}[]é;&|<>~!"
 
+pytestmark = pytest.mark.skipif(
+    shutil.which("flock") is None, reason="flock, which the image of NATS has"
+)
+
 
 @contextmanager
 def started(folder: Path, number: int) -> Iterator[list[str]]:
@@ -26,6 +31,7 @@ def started(folder: Path, number: int) -> Iterator[list[str]]:
     running = []
     try:
         for index, port in enumerate(ports):
+            (folder / str(index)).mkdir(exist_ok=True)
             environment = {
                 "PATH": f"{Programs().nats_server().parent}:{os.environ['PATH']}",
                 "NATS_NAME": f"nats-{index + 1}",
@@ -104,3 +110,32 @@ async def test_three_servers_find_each_other_and_hold_a_stream_three_times(tmp_p
 
         assert info.cluster is not None
         assert len(info.cluster.replicas or []) == 2
+
+
+async def test_two_servers_are_never_on_one_store(tmp_path: Path) -> None:
+    """Though ECS should start a second one while a host that was cut off runs on."""
+    with started(tmp_path, 1) as [url]:
+        await until(lambda: listening(url), within_s=15, forgiving=(OSError,))
+        environment = {
+            "PATH": f"{Programs().nats_server().parent}:{os.environ['PATH']}",
+            "NATS_NAME": "nats",
+            "NATS_PASSWORD": ODD,
+            "NATS_STORE": str(tmp_path / "0"),
+            "NATS_STORE_WAIT_S": "1",
+        }
+
+        second = await asyncio.to_thread(
+            subprocess.run,
+            ["sh", "-c", SCRIPT.read_text()],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+
+    assert second.returncode == 1
+    assert "another server is on" in second.stderr
+    # The lock went with the process that was killed.
+    with started(tmp_path, 1) as [url]:
+        await until(lambda: listening(url), within_s=15, forgiving=(OSError,))

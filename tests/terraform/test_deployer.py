@@ -1,0 +1,105 @@
+"""What whoever applies it may do, and how far the roles go that are made."""
+
+import json
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tests.terraform.conftest import SOURCES, Planned
+
+MOST_CHARACTERS = 6144  # of a managed policy, blanks not counted
+BOUNDARY = "arn:aws:iam::*:policy/bidding-system-boundary"
+WIDENING = {
+    *("iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"),
+    *("iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"),
+}
+
+
+def statements(file: str) -> list[dict[str, Any]]:
+    text = (SOURCES / file).read_text()
+    assert len(re.sub(r"\s", "", text)) <= MOST_CHARACTERS
+    found: list[dict[str, Any]] = json.loads(text)["Statement"]
+    return found
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def used(planned: Planned) -> Iterator[dict[str, Any]]:
+    """Every statement of every role that the plan makes."""
+    for role in planned.after("aws_iam_role_policy"):
+        yield from json.loads(role["policy"])["Statement"]
+
+
+def test_a_deployer_may_not_do_everything() -> None:
+    for statement in statements("deployer-policy.json"):
+        assert "*" not in statement["Action"]
+        assert not any(action.startswith("iam:*") for action in statement["Action"])
+        if "iam:" in json.dumps(statement["Action"]):
+            assert statement["Resource"] != "*"
+
+
+def test_a_deployer_makes_no_role_that_may_do_more_than_the_boundary() -> None:
+    """A role of any rights that may be passed to a task is all rights."""
+    for statement in statements("deployer-policy.json"):
+        if WIDENING & set(listed(statement["Action"])):
+            assert statement["Condition"] == {"ArnLike": {"iam:PermissionsBoundary": BOUNDARY}}
+            assert "iam:DeleteRolePermissionsBoundary" not in statement["Action"]
+
+
+def test_a_deployer_takes_away_what_has_this_systems_tag_alone() -> None:
+    whole = {"Vpc", "Subnet", "SecurityGroup", "InternetGateway", "NatGateway", "RouteTable"}
+    deleting = {f"ec2:Delete{each}" for each in whole} | {"elasticfilesystem:DeleteFileSystem"}
+
+    for statement in statements("deployer-policy.json"):
+        if any(fnmatchcase(one, each) for one in deleting for each in listed(statement["Action"])):
+            tag = {"StringEquals": {"aws:ResourceTag/Project": "bidding-system"}}
+            assert statement["Condition"] == tag
+
+
+def test_a_deployer_may_do_what_knows_no_name_to_confine_it_by() -> None:
+    anywhere = {
+        action
+        for statement in statements("deployer-policy.json")
+        if statement["Resource"] == "*" and "Condition" not in statement
+        for action in statement["Action"]
+    }
+
+    assert {
+        "rds:Describe*",
+        "sns:GetSubscriptionAttributes",
+        "sns:SetSubscriptionAttributes",
+        "sns:Unsubscribe",
+        "ec2:CreateVpcEndpoint",
+    } <= anywhere
+
+
+def test_the_states_bucket_is_the_examples() -> None:
+    (bucket,) = re.findall(r'bucket += "(.*)"', (SOURCES / "backend.tf.example").read_text())
+    (state,) = (
+        each for each in statements("deployer-policy.json") if each["Sid"] == "StateOfATeam"
+    )
+
+    assert f"arn:aws:s3:::{bucket}" in state["Resource"]
+    assert "encrypt      = true" in (SOURCES / "backend.tf.example").read_text()
+
+
+def test_the_boundary_is_what_the_roles_need_and_no_more(planned: Planned) -> None:
+    shells = {
+        f"ssmmessages:{verb}{channel}Channel"
+        for verb in ("Create", "Open")
+        for channel in ("Control", "Data")
+    }
+
+    within = {
+        action
+        for statement in statements("permissions-boundary.json")
+        for action in listed(statement["Action"])
+    }
+    assert (
+        within
+        == {action for statement in used(planned) for action in listed(statement["Action"])}
+        | shells
+    )
