@@ -21,6 +21,7 @@ from pkg.devkit.compose.interrupt import Interrupt, interrupts
 from pkg.devkit.compose.oneoff import run_once
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import ComposeFailed
+from pkg.devkit.compose.shutdown import Shutdown
 from pkg.devkit.compose.stack import LOOK_EVERY_S, Stack, during
 from pkg.devkit.compose.status import system_of
 from pkg.devkit.compose.usage import usage
@@ -46,6 +47,7 @@ class ComposeBackend:
         self._place = Place(home.folder)
         self._process_home = home
         self._stack = Stack(self._place)
+        self._shutdown = Shutdown(self._place, self._stack)
         self._ours = False
         """Whether this very process started what runs."""
 
@@ -60,7 +62,7 @@ class ComposeBackend:
             self._foreground(options, watcher, interrupt)
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        was_running = self._stop(say)
+        was_running = self._shutdown.run(say)
         say("Everything is stopped." if was_running else "Nothing was running.")
         if volumes:
             with self._locked():
@@ -171,10 +173,10 @@ class ComposeBackend:
             with contextlib.suppress(OSError):
                 watcher.event(line)
 
-        if self._place.running.exists():
+        if self._place.is_wanted:
             say("stopping everything, in order")
         # Else another bidkit is at it; this waits for its lock.
-        self._stop(say, interrupt)
+        self._shutdown.run(say, interrupt)
         say("Everything is stopped.")
 
     def _see_ready(
@@ -206,48 +208,11 @@ class ComposeBackend:
     def _tell_changes(self, watcher: Watcher, interrupt: Interrupt) -> None:
         """Until somebody stops the system."""
         before = engine.containers(self._place.project)
-        while not interrupt.stop.wait(_WATCH_EVERY_S) and self._place.running.exists():
+        while not interrupt.stop.wait(_WATCH_EVERY_S) and self._place.is_wanted:
             now = engine.containers(self._place.project)
             for line in changes(before, now):
                 watcher.event(line)
             before = now
-
-    def _stop(self, say: Say, interrupt: Interrupt | None = None) -> bool:
-        """Whether there was anything to stop."""
-        self._place.running.unlink(missing_ok=True)
-        if not self._place.folder.exists() and not engine.containers(self._place.project):
-            return False
-        with self._locked():
-            left = {one.id: one for one in engine.containers(self._place.project)}
-            if not left and not engine.networks(self._place.project):
-                return False
-            shown = {one.replica for one in left.values() if one.alive}
-            hurried = False
-
-            def look() -> None:
-                nonlocal shown, hurried
-                if interrupt and interrupt.hurry.is_set() and not hurried:
-                    hurried = True
-                    say("hurrying: what has not ended yet is killed")
-                    self._stack.project.kill()
-                found = engine.containers(self._place.project)
-                alive = {one.replica for one in found if one.alive}
-                for name in sorted(shown - alive):
-                    say(f"{name} is stopped")
-                shown = alive
-
-            def take_down() -> None:
-                during(lambda: self._stack.project.down(volumes=False), look)
-
-            try:
-                take_down()
-            except ComposeFailed:
-                # A second Ctrl-C at the terminal goes to compose too, which gives up.
-                if not (interrupt and interrupt.stop.is_set()):
-                    raise
-                take_down()
-            look()
-            return bool(left)
 
     def _running(self) -> list[Container]:
         """Raises NotRunning."""
@@ -258,7 +223,7 @@ class ComposeBackend:
 
     def _still_wanted(self, interrupt: Interrupt | None = None) -> None:
         """Raises BidkitError: somebody stops the system."""
-        if not self._place.running.exists() or (interrupt and interrupt.stop.is_set()):
+        if not self._place.is_wanted or (interrupt and interrupt.stop.is_set()):
             raise BidkitError("the system was stopped meanwhile.")
 
     def _is_up(self) -> bool:

@@ -92,7 +92,7 @@ class Fleet:
             work()
 
     def _still_wanted(self) -> None:
-        if not self._place.running.exists():
+        if not self._place.is_wanted:
             raise BidkitError("the system was stopped meanwhile.")
 
 

@@ -2,7 +2,8 @@
 
 compose/lock           held while something is started or stopped
 compose/operation      held while a service is scaled or restarted
-compose/running        there between `up` and `down`
+compose/running        there between `up` and the end of a `down`
+compose/stopping       held by a `down` from when it is asked for
 compose/desired.json   what should run; outlives `down`
 compose/override.json  what that means for compose, over the project's compose.yaml
 secrets/               passwords of the stores; they live as long as the volumes do
@@ -62,6 +63,21 @@ class Place:
     def secrets(self) -> Path:
         return self.home / "secrets"
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is a system here that nobody is stopping."""
+        return self.running.exists() and not _is_held(self._stopping)
+
+    @property
+    def _stopping(self) -> Path:
+        return self.folder / "stopping"
+
+    @contextmanager
+    def being_stopped(self, *, within_s: float, busy: str) -> Iterator[None]:
+        """Nothing is wanted here until the block, or our process, ends."""
+        with held(self._stopping, within_s=within_s, busy=busy):
+            yield
+
     @contextmanager
     def lock(self, name: str = "lock", *, within_s: float, busy: str) -> Iterator[None]:
         """Ours until the block, or our process, ends. Raises BidkitError `busy` after a while."""
@@ -89,5 +105,21 @@ def held(file: Path, *, within_s: float, busy: str) -> Iterator[None]:
                     raise BidkitError(busy) from None
             time.sleep(_TRY_EVERY_S)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_held(file: Path) -> bool:
+    """Asked so that whoever wants to hold it is delayed by no more than a try."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
     finally:
         os.close(descriptor)

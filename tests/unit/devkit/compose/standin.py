@@ -1,0 +1,120 @@
+"""A home and an engine of a test's own, where no Docker is needed; see docker_standin.py."""
+
+import fcntl
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pkg.devkit.compose.place import Place
+from pkg.devkit.system import SystemStatus
+
+_PROGRAM = Path(__file__).with_name("docker_standin.py")
+
+
+class Engine:
+    """The stand-in's engine; `folder` is to be put on PATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self._file = folder / "engine.json"
+        self._write(
+            {
+                "containers": [],
+                "volumes": [],
+                "networks": [],
+                "images": {},
+                "made": 0,
+                "orders": {},
+                "unready": [],
+                "unseen": [],
+            }
+        )
+        command = folder / "docker"
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} -SE {_PROGRAM} {folder} "$@"\n')
+        command.chmod(0o755)
+
+    def will(self, command: str, **order: object) -> None:
+        """How `docker COMMAND` goes from now on: `says` and fails, having done `half` its work
+        or none; `lingers_s` before it ends; so many `times`, else for ever.
+        """
+        self._change(lambda state: state["orders"].__setitem__(command, order))
+
+    def is_well(self) -> None:
+        self._change(lambda state: state["orders"].clear())
+
+    def is_lost(self) -> None:
+        gone = "Cannot connect to the Docker daemon at unix:///x."
+        for command in ("ps", "compose up", "compose down", "version", "image ls", "volume"):
+            self.will(command, says=gone)
+
+    def has_unready(self, *services: str) -> None:
+        self._change(lambda state: state.__setitem__("unready", list(services)))
+
+    def edge_does_not_see(self, *ids: str) -> None:
+        self._change(lambda state: state.__setitem__("unseen", list(ids)))
+
+    def runs(self, **replicas: int) -> None:
+        """So many containers of each service, ready."""
+        for name, number in replicas.items():
+            for n in range(1, number + 1):
+                self._change(lambda state, name=name, n=n: _add(state, name.replace("_", "-"), n))
+
+    def containers(self, service: str | None = None) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self._file.read_text())["containers"]
+        return [one for one in found if service in {None, one["service"]}]
+
+    def ids(self, service: str | None = None) -> list[str]:
+        return [one["id"] for one in self.containers(service)]
+
+    @property
+    def calls(self) -> list[str]:
+        try:
+            return (self.folder / "calls").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _change(self, change: Any) -> None:  # noqa: ANN401 - any function of the state
+        with (self.folder / "engine.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            state = json.loads(self._file.read_text())
+            change(state)
+            self._write(state)
+
+    def _write(self, state: dict[str, Any]) -> None:
+        writing = self._file.with_suffix(".own")
+        writing.write_text(json.dumps(state))
+        writing.replace(self._file)
+
+
+def _add(state: dict[str, Any], service: str, number: int) -> None:
+    state["made"] += 1
+    state["containers"].append(
+        {"id": f"id{state['made']}", "service": service, "number": number, "status": "running"}
+    )
+
+
+@dataclass
+class Onlooker:
+    """A watcher that keeps what it is told."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def status(self, now: SystemStatus) -> None: ...
+
+    def event(self, line: str) -> None:
+        self.lines.append(line)
+
+    def ready(self, now: SystemStatus) -> None:
+        self.lines.append(f"{now.backend} is ready")
+
+    def already(self, now: SystemStatus) -> None:
+        self.lines.append(f"{now.backend} was ready")
+
+
+def was_started(place: Place) -> None:
+    """What `up` leaves in a home."""
+    place.folder.mkdir(parents=True, exist_ok=True)
+    place.running.touch()
