@@ -10,11 +10,13 @@ from pkg.devkit.choice import BackendName, Choice
 from pkg.devkit.compose.availability import REGISTRY_WITHIN_S, obstacle
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.images import needed
+from pkg.devkit.compose.place import Place
 from pkg.devkit.errors import BidkitError, MissingServer
 from pkg.devkit.process.backend import ProcessBackend
 from pkg.devkit.process.home import Home
 from pkg.devkit.progress import Progress
 from pkg.devkit.views import console
+from tests.unit.devkit.compose.standin import was_started
 
 NO_ENGINE = 'echo "Cannot connect to the Docker daemon at unix:///x." >&2; exit 1'
 NO_PLUGIN = "echo \"docker: 'compose' is not a docker command.\" >&2; exit 1"
@@ -163,14 +165,35 @@ def test_the_other_backend_is_refused_while_one_runs(
 def test_a_mark_whose_engine_was_lost_keeps_nobody_from_processes(
     docker: Docker, choice: Choice, tmp_path: Path
 ) -> None:
-    marker = tmp_path / "home" / "compose" / "running"
-    marker.parent.mkdir(parents=True)
-    marker.touch()
+    was_started(Place(tmp_path / "home"))
     docker.answers(version=NO_ENGINE, containers=NO_ENGINE)
 
     backend, _ = choice.for_up(BackendName.PROCESS)
 
     assert isinstance(backend, ProcessBackend)
+
+
+def test_while_processes_run_they_are_meant_whatever_a_lost_engine_left(
+    docker: Docker, choice: Choice, tmp_path: Path
+) -> None:
+    was_started(Place(tmp_path / "home"))
+
+    with Home(tmp_path / "home").lock():
+        meant = choice.of_verb()
+
+    assert isinstance(meant, ProcessBackend)
+    assert isinstance(choice.of_verb(), ComposeBackend)
+
+
+@pytest.mark.parametrize("silence", [NO_ENGINE, 'echo "it is confused" >&2; exit 1'])
+def test_while_an_engine_that_may_run_the_system_is_silent_up_starts_no_other(
+    docker: Docker, choice: Choice, tmp_path: Path, silence: str
+) -> None:
+    was_started(Place(tmp_path / "home"))
+    docker.answers(version=NO_ENGINE, containers=silence)
+
+    with pytest.raises(BidkitError, match=r"whether it still runs cannot be told: .*--on process`"):
+        choice.for_up(None)
 
 
 @pytest.mark.parametrize(
