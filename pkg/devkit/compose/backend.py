@@ -206,11 +206,21 @@ class ComposeBackend:
         return now if settled else None
 
     def _tell_changes(self, watcher: Watcher, interrupt: Interrupt) -> None:
-        """Until somebody stops the system."""
-        before = engine.containers(self._place.project)
+        """Until somebody stops the system; an engine that is restarted meanwhile does not."""
+        before: list[Container] | None = None
+        silent = False
         while not interrupt.stop.wait(_WATCH_EVERY_S) and self._place.is_wanted:
-            now = engine.containers(self._place.project)
-            for line in changes(before, now):
+            try:
+                now = engine.containers(self._place.project)
+            except BidkitError as error:
+                if not silent:
+                    watcher.event(f"the engine does not answer: {error}")
+                silent = True
+                continue
+            if silent:
+                watcher.event("the engine answers again")
+                silent = False
+            for line in changes(now if before is None else before, now):
                 watcher.event(line)
             before = now
 

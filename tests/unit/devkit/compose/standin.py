@@ -3,6 +3,8 @@
 import fcntl
 import json
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 from pkg.devkit.compose.place import Place
 from pkg.devkit.system import SystemStatus
 
+_WITHIN_S = 20.0
+_EVERY_S = 0.02
 _PROGRAM = Path(__file__).with_name("docker_standin.py")
 
 
@@ -76,6 +80,14 @@ class Engine:
         except FileNotFoundError:
             return []
 
+    def awaits_calls(self, more: int) -> None:
+        """Until it was asked so many times more."""
+        before = len(self.calls)
+        _await(lambda: len(self.calls) >= before + more, lambda: str(self.calls[-5:]))
+
+    def awaits_call(self, text: str) -> None:
+        _await(lambda: any(text in line for line in self.calls), lambda: str(self.calls[-5:]))
+
     def _change(self, change: Any) -> None:  # noqa: ANN401 - any function of the state
         with (self.folder / "engine.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -96,6 +108,14 @@ def _add(state: dict[str, Any], service: str, number: int) -> None:
     )
 
 
+def _await(fact: Callable[[], bool], seen: Callable[[], str]) -> None:
+    """As tests.waiting does it, from a thread beside what is tested."""
+    deadline = time.monotonic() + _WITHIN_S
+    while not fact():
+        assert time.monotonic() < deadline, f"not within {_WITHIN_S:g} s; last seen: {seen()}"
+        time.sleep(_EVERY_S)
+
+
 @dataclass
 class Onlooker:
     """A watcher that keeps what it is told."""
@@ -103,6 +123,9 @@ class Onlooker:
     lines: list[str] = field(default_factory=list)
 
     def status(self, now: SystemStatus) -> None: ...
+
+    def await_line(self, text: str) -> None:
+        _await(lambda: any(text in line for line in self.lines), lambda: str(self.lines))
 
     def event(self, line: str) -> None:
         self.lines.append(line)

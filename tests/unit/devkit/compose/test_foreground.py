@@ -1,0 +1,81 @@
+"""A system in the foreground, which its terminal looks on and ends."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pkg.devkit.backend import Options
+from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.place import Place
+from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.process.home import Home, save
+from pkg.devkit.system import Desired
+from tests.integration.ports import free_ports
+from tests.unit.devkit.compose.standin import Engine, Onlooker
+
+
+@pytest.fixture
+def backend(place: Place, engine: Engine) -> ComposeBackend:
+    """Nobody answers on the edge's ports here: no replica is asked for that it would lead to."""
+    edge, api, broadcast = free_ports(3)
+    desired = Desired(
+        edge_port=edge,
+        api_port=api,
+        broadcast_port=broadcast,
+        replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1},
+    )
+    save(place.desired, desired)
+    return ComposeBackend(Home(place.home))
+
+
+@contextmanager
+def meanwhile(does: Callable[[], None]) -> Iterator[None]:
+    """Beside the foreground, which has to be in the main thread for its signals."""
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            does()
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+            interrupt()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        if failures:
+            raise failures[0]
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_foreground_outlives_an_engine_that_does_not_answer_for_a_while(
+    backend: ComposeBackend, engine: Engine
+) -> None:
+    told = Onlooker()
+
+    def trouble() -> None:
+        told.await_line("compose is ready")
+        engine.will("ps", says="error during connect: EOF")
+        told.await_line("the engine does not answer: no Docker engine answers")
+        engine.awaits_calls(3)
+        engine.is_well()
+        told.await_line("the engine answers again")
+        interrupt()
+
+    with meanwhile(trouble):
+        backend.up(Options(), detach=False, watcher=told)
+
+    complaints = [line for line in told.lines if "does not answer" in line]
+    assert len(complaints) == 1
+    assert told.lines[-1] == "Everything is stopped."
+    assert engine.containers() == []
