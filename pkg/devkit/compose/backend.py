@@ -15,14 +15,14 @@ import msgspec
 from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.compose import edge, engine, logs
 from pkg.devkit.compose.changes import changes
+from pkg.devkit.compose.command import LOOK_EVERY_S, ComposeFailed
 from pkg.devkit.compose.container import Container
 from pkg.devkit.compose.fleet import Fleet
 from pkg.devkit.compose.interrupt import Interrupt, interrupts
 from pkg.devkit.compose.oneoff import run_once
 from pkg.devkit.compose.place import Place
-from pkg.devkit.compose.project import ComposeFailed
 from pkg.devkit.compose.shutdown import Shutdown
-from pkg.devkit.compose.stack import LOOK_EVERY_S, Stack, during
+from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.status import system_of
 from pkg.devkit.compose.usage import usage
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning
@@ -262,7 +262,7 @@ class ComposeBackend:
         found = engine.containers(self._place.project)
         if not found:
             return
-        during(lambda: self._stack.project.down(volumes=False), lambda: None)
+        self._stack.project.down(volumes=False)
         names = ", ".join(one.replica for one in found)
         watcher.event(f"ended what an earlier run had left: {names}")
 

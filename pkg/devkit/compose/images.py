@@ -11,8 +11,9 @@ import msgspec
 
 from pkg.devkit.backend import Say
 from pkg.devkit.compose import engine
+from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.place import held
-from pkg.devkit.compose.project import ComposeFailed, Project
+from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.process.home import load, save
 from pkg.devkit.settings import PROJECT

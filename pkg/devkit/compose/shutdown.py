@@ -1,11 +1,12 @@
 """The end of a system: everything stopped in order, and forgotten only when it is gone."""
 
+import contextlib
+
 from pkg.devkit.backend import Say
 from pkg.devkit.compose import engine
 from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
-from pkg.devkit.compose.project import ComposeFailed
-from pkg.devkit.compose.stack import Stack, during
+from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import BidkitError
 
 _LOCK_WITHIN_S = 120.0
@@ -47,20 +48,16 @@ class _Look:
         self._shown = self._alive()
 
     def while_all_ends(self) -> None:
-        try:
-            self._take_down()
-        except ComposeFailed:
-            # A second Ctrl-C at the terminal goes to compose too, which gives up.
-            if not (self._interrupt and self._interrupt.stop.is_set()):
-                raise
-            self._take_down()
+        self._stack.project.down(volumes=False, look=self._look)
         self._tell()
         if left := engine.containers(self._place.project):
             names = ", ".join(one.replica for one in left)
             raise BidkitError(f"{names} could not be removed; `bidkit down` tries again.")
 
-    def _take_down(self) -> None:
-        during(lambda: self._stack.project.down(volumes=False), self._tell)
+    def _look(self) -> None:
+        # What the engine cannot tell just now is no reason to leave off; compose tells if it is.
+        with contextlib.suppress(BidkitError):
+            self._tell()
 
     def _tell(self) -> None:
         if self._interrupt and self._interrupt.hurry.is_set() and not self._hurried:

@@ -1,14 +1,14 @@
 """The whole system of a home: prepared, started, and taken down."""
 
 import subprocess
-from collections.abc import Callable, Mapping
-from threading import Thread
+from collections.abc import Mapping
 from typing import Any
 
 from pkg.devkit.backend import Options, Say
 from pkg.devkit.compose import engine, images
+from pkg.devkit.compose.command import ComposeFailed, Look
 from pkg.devkit.compose.place import Place
-from pkg.devkit.compose.project import ComposeFailed, Project
+from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BadArgument, BidkitError, PortTaken, UnusableData
 from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES
 from pkg.devkit.process.fleet import listen
@@ -19,7 +19,6 @@ from pkg.devkit.system import Desired
 from pkg.runtime.settings import SettingsError
 from pkg.runtime.settings import load as read_settings
 
-LOOK_EVERY_S = 0.3
 _SECRETS_IN_CONTAINERS = "/run/secrets/"
 _MAKE_SECRETS = PROJECT / "compose" / "make-secrets"
 
@@ -61,15 +60,15 @@ class Stack:
         save(self._place.desired, desired)
         save(self._place.override, Project(self._place, desired).override())
 
-    def start(self, look: Callable[[], object]) -> None:
-        """Looks on until compose is content. Raises PortTaken or ComposeFailed."""
+    def start(self, look: Look) -> None:
+        """Until compose is content. Raises PortTaken, ComposeFailed or what `look` raises."""
         self._place.running.touch()
         try:
-            during(self.project.up, look)
+            self.project.up(look=look)
         except ComposeFailed as error:
             taken = [line for line in error.lines if "already" in line and "port" in line]
             if taken:
-                during(lambda: self.project.down(volumes=False), lambda: None)
+                self.project.down(volumes=False)
                 self._place.running.unlink(missing_ok=True)
                 raise PortTaken(f"a port was taken meanwhile: {taken[-1]}") from error
             raise
@@ -128,26 +127,6 @@ class Stack:
         if value and value.startswith(_SECRETS_IN_CONTAINERS):
             return str(self._place.secrets / value.removeprefix(_SECRETS_IN_CONTAINERS))
         return value or ""
-
-
-def during(work: Callable[[], None], look: Callable[[], object]) -> None:
-    """Looks on every now and then while the work is done; raises what the work raises."""
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - it is raised below, in our own thread
-            failures.append(error)
-
-    # A daemon: when bidkit is interrupted, compose alone brings to its end what it has begun.
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        look()
-        thread.join(LOOK_EVERY_S)
-    if failures:
-        raise failures[0]
 
 
 def _check_ports(desired: Desired) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 from pkg.devkit import views
 from pkg.devkit.compose import engine
+from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.edge import await_passing
 from pkg.devkit.compose.images import provide
 from pkg.devkit.compose.place import Place
-from pkg.devkit.compose.project import COMPOSE_FILE, ComposeFailed, Project
+from pkg.devkit.compose.project import COMPOSE_FILE, Project
 from pkg.devkit.faults.containers.container import Container
 from pkg.devkit.faults.containers.services import ContainerServices
 from pkg.devkit.faults.containers.stores import ContainerStores, Door

@@ -21,7 +21,7 @@ STORES = ("redis", "nats", "postgres")
 SERVICES = ("api-gateway", "broadcast-service", "archival-worker")
 PORTS = {"api-gateway": 8080, "broadcast-service": 8081}
 FOLDER = Path(sys.argv[1])
-TAKES_VALUE = {"--file", "--project-name", "--progress", "--scale", "--format", "--time", "--tail"}
+TAKES_VALUE = {"--file", "--project-name", "--progress", "--format", "--time", "--tail"}
 PROJECT = "com.docker.compose.project"
 State = dict[str, Any]
 
@@ -58,7 +58,8 @@ def parsed(arguments: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
         elif text in TAKES_VALUE:
             options.append((text, next(left)))
         else:
-            options.append((text, ""))
+            name, _, value = text.partition("=")
+            options.append((name, value))
     return words, options
 
 
@@ -236,6 +237,7 @@ def main() -> None:
             answer(state, words, options)
     if order.get("lingers_s"):
         signal.signal(signal.SIGTERM, lambda *_: ended(key))
+        note(f"{key} lingers")
         time.sleep(order["lingers_s"])
         note(f"{key} came to its end")
     if order.get("says"):
