@@ -87,19 +87,28 @@ class ComposeBackend:
 
     def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
         self._running()
-        with self._operation():
-            desired = self._stack.desired
-            wanted = {**desired.replicas, **replicas}
-            self._stack.remember(msgspec.structs.replace(desired, replicas=wanted))
+        with self._operation() as interrupt:
             for service, number in replicas.items():
-                self._fleet(service).scale(number, say=say)
-            edge.await_passing(self._stack.desired, still_wanted=self._still_wanted)
+                before = self._stack.desired
+                self._want(service, number)
+                try:
+                    self._fleet(service, interrupt).scale(number, say=say)
+                except KeyboardInterrupt:
+                    if number > before.replicas.get(service, 1):
+                        self._stack.remember(before)
+                    raise
+            edge.await_passing(
+                self._stack.desired, still_wanted=lambda: self._still_wanted(interrupt)
+            )
 
     def restart(self, service: str, *, say: Say) -> None:
         self._running()
-        with self._operation():
-            self._fleet(service).restart(say=say)
-            edge.await_passing(self._stack.desired, still_wanted=self._still_wanted)
+        with self._operation() as interrupt:
+            replicas = self._stack.desired.replicas.get(service, 1)
+            self._fleet(service, interrupt).restart(replicas, say=say)
+            edge.await_passing(
+                self._stack.desired, still_wanted=lambda: self._still_wanted(interrupt)
+            )
 
     def logs(self, services: tuple[str, ...], *, last: int, follow: bool) -> Iterator[LogLine]:
         self._running()
@@ -160,7 +169,7 @@ class ComposeBackend:
                 self._see_ready(watcher, interrupt, keep=found is _WAS_RUNNING)
             if found is _IS_OURS:
                 self._tell_changes(watcher, interrupt)
-        except BidkitError:
+        except (BidkitError, KeyboardInterrupt):
             if not interrupt.stop.is_set():
                 raise
         finally:
@@ -232,8 +241,10 @@ class ComposeBackend:
         return found
 
     def _still_wanted(self, interrupt: Interrupt | None = None) -> None:
-        """Raises BidkitError: somebody stops the system."""
-        if not self._place.is_wanted or (interrupt and interrupt.stop.is_set()):
+        """Raises BidkitError when somebody stops the system, KeyboardInterrupt when we are."""
+        if interrupt and interrupt.stop.is_set():
+            raise KeyboardInterrupt
+        if not self._place.is_wanted:
             raise BidkitError("the system was stopped meanwhile.")
 
     def _is_up(self) -> bool:
@@ -266,12 +277,23 @@ class ComposeBackend:
         names = ", ".join(one.replica for one in found)
         watcher.event(f"ended what an earlier run had left: {names}")
 
-    def _fleet(self, service: str) -> Fleet:
-        return Fleet(service, project=self._stack.project, place=self._place)
+    def _want(self, service: str, replicas: int) -> None:
+        desired = self._stack.desired
+        wanted = {**desired.replicas, service: replicas}
+        self._stack.remember(msgspec.structs.replace(desired, replicas=wanted))
 
-    def _operation(self) -> contextlib.AbstractContextManager[None]:
+    def _fleet(self, service: str, interrupt: Interrupt) -> Fleet:
+        return Fleet(service, project=self._stack.project, place=self._place, interrupt=interrupt)
+
+    @contextlib.contextmanager
+    def _operation(self) -> Iterator[Interrupt]:
+        """Of which there is one at a time; it takes back what it began when it is interrupted."""
         busy = "a service is being scaled or restarted; try again when that is done."
-        return self._place.lock("operation", within_s=0, busy=busy)
+        with (
+            self._place.lock("operation", within_s=0, busy=busy),
+            interrupts() as interrupt,
+        ):
+            yield interrupt
 
     def _locked(
         self, *, within_s: float = 120.0, busy: str = "another bidkit is still busy here."

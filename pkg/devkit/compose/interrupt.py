@@ -1,4 +1,4 @@
-"""What asks a foreground `up` to stop: Ctrl-C, a closed terminal, a signal."""
+"""What asks a foreground `up`, or a verb, to stop: Ctrl-C, a closed terminal, a signal."""
 
 import signal
 import threading

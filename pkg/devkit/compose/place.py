@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pkg.devkit.compose.command import Look, nobody
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.settings import PROJECT
 
@@ -79,10 +80,14 @@ class Place:
             yield
 
     @contextmanager
-    def lock(self, name: str = "lock", *, within_s: float, busy: str) -> Iterator[None]:
-        """Ours until the block, or our process, ends. Raises BidkitError `busy` after a while."""
+    def lock(
+        self, name: str = "lock", *, within_s: float, busy: str, look: Look = nobody
+    ) -> Iterator[None]:
+        """Ours until the block, or our process, ends. Raises BidkitError `busy` after a while, and
+        what `look` raises while it waits.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with held(self.folder / name, within_s=within_s, busy=busy):
+        with held(self.folder / name, within_s=within_s, busy=busy, look=look):
             yield
 
 
@@ -91,7 +96,7 @@ def _mark(folder: Path) -> str:
 
 
 @contextmanager
-def held(file: Path, *, within_s: float, busy: str) -> Iterator[None]:
+def held(file: Path, *, within_s: float, busy: str, look: Look = nobody) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(file, flags, 0o600)
     deadline = time.monotonic() + within_s
@@ -103,6 +108,7 @@ def held(file: Path, *, within_s: float, busy: str) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise BidkitError(busy) from None
+            look()
             time.sleep(_TRY_EVERY_S)
         yield
     finally:

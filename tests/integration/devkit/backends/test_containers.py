@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pkg.devkit.compose.fleet import EDGE_NOTICES_WITHIN_S, Fleet
+from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import BidkitError
@@ -119,7 +120,7 @@ def test_a_new_replica_that_does_not_get_ready_leaves_the_old_one(whole: Bidkit)
 
 def test_nothing_is_started_in_a_system_that_is_being_stopped(whole: Bidkit) -> None:
     place = Place(whole.home)
-    fleet = Fleet("api-gateway", project=Stack(place).project, place=place)
+    fleet = Fleet("api-gateway", project=Stack(place).project, place=place, interrupt=Interrupt())
     place.running.unlink()
 
     with pytest.raises(BidkitError, match="the system was stopped meanwhile"):

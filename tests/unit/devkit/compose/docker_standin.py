@@ -114,7 +114,7 @@ def configuration(options: list[tuple[str, str]]) -> State:
 
 
 def inspected(one: State, state: State) -> State:
-    health = "unhealthy" if one["service"] in state["unready"] else "healthy"
+    health = "healthy" if {one["service"], one["id"]}.isdisjoint(state["unready"]) else "unhealthy"
     return {
         "Id": one["id"],
         "Name": f"/{one['service']}-{one['number']}",
@@ -235,6 +235,8 @@ def main() -> None:
             order["times"] = order.get("times", 1 << 30) - 1
         if not (order.get("says") or order.get("does_nothing")) or order.get("half"):
             answer(state, words, options)
+    if order.get("signals"):
+        os.kill(*order["signals"])
     if order.get("lingers_s"):
         signal.signal(signal.SIGTERM, lambda *_: ended(key))
         note(f"{key} lingers")

@@ -42,7 +42,8 @@ class Engine:
 
     def will(self, command: str, **order: object) -> None:
         """How `docker COMMAND` goes from now on: `says` and fails, having done `half` its work
-        or none; `lingers_s` before it ends; so many `times`, else for ever.
+        or none; `does_nothing`; `signals` (process, number); `lingers_s` before it ends; so many
+        `times`, else for ever.
         """
         self._change(lambda state: state["orders"].__setitem__(command, order))
 
@@ -54,17 +55,27 @@ class Engine:
         for command in ("ps", "compose up", "compose down", "version", "image ls", "volume"):
             self.will(command, says=gone)
 
-    def has_unready(self, *services: str) -> None:
-        self._change(lambda state: state.__setitem__("unready", list(services)))
+    def has_unready(self, *which: str) -> None:
+        """By services, or by containers' ids, also of those to come: `id1`, `id2` and so on."""
+        self._change(lambda state: state.__setitem__("unready", list(which)))
+
+    def has_stopped(self, container: str) -> None:
+        def stop(state: dict[str, Any]) -> None:
+            for one in state["containers"]:
+                if one["id"] == container:
+                    one["status"] = "exited"
+
+        self._change(stop)
 
     def edge_does_not_see(self, *ids: str) -> None:
         self._change(lambda state: state.__setitem__("unseen", list(ids)))
 
     def runs(self, **replicas: int) -> None:
-        """So many containers of each service, ready."""
+        """So many containers more of each service, ready."""
         for name, number in replicas.items():
-            for n in range(1, number + 1):
-                self._change(lambda state, name=name, n=n: _add(state, name.replace("_", "-"), n))
+            service = name.replace("_", "-")
+            for _ in range(number):
+                self._change(lambda state, service=service: _add(state, service))
 
     def containers(self, service: str | None = None) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self._file.read_text())["containers"]
@@ -101,10 +112,16 @@ class Engine:
         writing.replace(self._file)
 
 
-def _add(state: dict[str, Any], service: str, number: int) -> None:
+def _add(state: dict[str, Any], service: str) -> None:
     state["made"] += 1
+    used = {one["number"] for one in state["containers"] if one["service"] == service}
     state["containers"].append(
-        {"id": f"id{state['made']}", "service": service, "number": number, "status": "running"}
+        {
+            "id": f"id{state['made']}",
+            "service": service,
+            "number": min(set(range(1, 99)) - used),
+            "status": "running",
+        }
     )
 
 
