@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from pkg.devkit.backend import Say
-from pkg.devkit.compose import engine
+from pkg.devkit.compose import edge, engine
 from pkg.devkit.compose.command import ComposeFailed, Look, nobody
 from pkg.devkit.compose.container import Container
 from pkg.devkit.compose.interrupt import Interrupt
@@ -16,9 +16,6 @@ from pkg.devkit.names import SERVICES
 
 READY_WITHIN_S = 90.0
 STEP_WITHIN_S = 120.0
-EDGE_NOTICES_WITHIN_S = 3.0
-"""A new replica takes requests when the edge has found its name and checked it, which the edge's
-own configuration bounds at about two seconds. The old one has to stay until then."""
 
 _LOOK_EVERY_S = 0.25
 
@@ -84,8 +81,9 @@ class Fleet:
                 say(f"{one.replica} starts in place of {old.replica}")
             ours = {one.id for one in new}
             self._await(lambda found: _are_ready(found, ours))
-            if old.ready:
-                time.sleep(EDGE_NOTICES_WITHIN_S)
+            # Ready to the engine is not yet found by the edge, which the old one has to outlive.
+            new = [one for one in self.containers() if one.id in ours]
+            edge.await_found(self._project.name, new, still_wanted=self._still_wanted)
             self._still_wanted()
             for one in new:
                 say(f"{one.replica} is ready; {old.replica} drains")

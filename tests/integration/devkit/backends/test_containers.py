@@ -4,15 +4,17 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from pkg.devkit.compose.fleet import EDGE_NOTICES_WITHIN_S, Fleet
+from pkg.devkit.compose import edge, engine
+from pkg.devkit.compose.fleet import Fleet
 from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
-from pkg.devkit.errors import BidkitError
+from pkg.devkit.errors import BidkitError, NotReady
+from pkg.devkit.names import API, BROADCAST
 from tests.integration.devkit.conftest import Bidkit, docker
 from tests.waiting import until
 
@@ -130,31 +132,17 @@ def test_nothing_is_started_in_a_system_that_is_being_stopped(whole: Bidkit) -> 
     assert len(whole.inspect("api-gateway")) == 1
 
 
-def test_a_replica_is_asked_to_end_only_when_the_edge_has_had_time_to_find_its_heir(
-    whole: Bidkit,
+def test_the_edge_tells_which_replicas_it_has_found(
+    whole: Bidkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (old,) = whole.inspect("api-gateway")
-    # Told as they happen: the engine keeps the last 256, and health checks are events too.
-    listening = subprocess.Popen(
-        (
-            *("docker", "events", "--filter", "event=kill", "--filter", "event=health_status"),
-            *("--filter", f"label=com.docker.compose.project={whole.project}"),
-            *("--format", "{{json .}}"),
-        ),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        whole("restart", "api")
-    finally:
-        listening.terminate()
-        told, _ = listening.communicate(timeout=10)
+    monkeypatch.setattr(edge, "FINDS_WITHIN_S", 2.0)
+    behind = [one for one in engine.containers(whole.project) if one.service in {API, BROADCAST}]
+    stranger = replace(behind[0], address="192.0.2.1")
 
-    events = [json.loads(line) for line in told.splitlines()]
-    (heir,) = whole.inspect("api-gateway")
-    healthy = when(events, heir["Id"], "health_status: healthy")
-    ended = when(events, old["Id"], "kill")
-    assert ended - healthy >= EDGE_NOTICES_WITHIN_S
+    for one in behind:
+        edge.await_found(whole.project, [one], still_wanted=lambda: None)
+    with pytest.raises(NotReady, match=f"has not found .* requests to {behind[0].address}"):
+        edge.await_found(whole.project, [stranger], still_wanted=lambda: None)
 
 
 def test_an_audit_that_finds_a_bid_missing_says_so_by_its_exit_code(whole: Bidkit) -> None:
@@ -214,12 +202,6 @@ def test_where_no_engine_answers_a_sentence_says_so(bidkit: Bidkit) -> None:
     assert ran.returncode == 6
     assert "no Docker engine answers" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
-
-
-def when(events: list[dict[str, Any]], container: str, action: str) -> float:
-    """The instant of the first such event, in seconds."""
-    its = (one for one in events if one["id"] == container and one["Action"] == action)
-    return float(next(its)["timeNano"]) / 1e9
 
 
 def of(bidkit: Bidkit) -> tuple[str, str]:

@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+from pkg.devkit.compose import edge
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.command import ComposeFailed
+from pkg.devkit.compose.fleet import Fleet
+from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.errors import NotReady
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.process.home import Home
 from pkg.devkit.system import Desired
@@ -26,6 +30,15 @@ def backend(place: Place, engine: Engine) -> ComposeBackend:
     Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 2}))
     engine.runs(archival_worker=2)
     return ComposeBackend(Home(place.home))
+
+
+@pytest.fixture
+def gateways(place: Place, engine: Engine) -> Fleet:
+    """Behind an edge: `id1`, and `id2` the edge."""
+    was_started(place)
+    Stack(place).remember(Desired())
+    engine.runs(api_gateway=1, edge=1)
+    return Fleet(API, project=Stack(place).project, place=place, interrupt=Interrupt())
 
 
 def on(text: str, does: Callable[[], object]) -> Callable[[str], None]:
@@ -135,3 +148,32 @@ def test_an_interrupted_scale_down_is_brought_to_its_end(
     backend.scale({ARCHIVAL: 1}, say=lambda _: None)
 
     assert (len(engine.ids()), desired(place)) == (1, 1)
+
+
+def test_a_replica_stays_while_the_edge_has_not_found_its_heir(
+    gateways: Fleet, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.5)
+    engine.edge_does_not_see("id3")
+
+    with pytest.raises(NotReady, match=r"has not found api-gateway-2 in .* requests to 10.0.0.1"):
+        gateways.restart(1, say=lambda _: None)
+
+    assert engine.ids(API) == ["id1"]
+
+
+def test_a_replica_goes_when_the_edge_has_found_its_heir(gateways: Fleet, engine: Engine) -> None:
+    gateways.restart(1, say=lambda _: None)
+
+    asked = [n for n, line in enumerate(engine.calls) if line.startswith("exec id2")]
+    (ended,) = (n for n, line in enumerate(engine.calls) if "stop id1" in line)
+    assert asked[0] < ended
+    assert engine.ids(API) == ["id3"]
+
+
+def test_without_an_edge_nobody_is_asked_about_an_heir(gateways: Fleet, engine: Engine) -> None:
+    engine.has_stopped("id2")
+
+    gateways.restart(1, say=lambda _: None)
+
+    assert engine.ids(API) == ["id3"]
