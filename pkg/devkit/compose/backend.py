@@ -15,7 +15,7 @@ import msgspec
 from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.compose import edge, engine, logs
 from pkg.devkit.compose.changes import changes
-from pkg.devkit.compose.command import LOOK_EVERY_S, ComposeFailed
+from pkg.devkit.compose.command import LOOK_EVERY_S, ComposeFailed, Look, nobody
 from pkg.devkit.compose.container import Container
 from pkg.devkit.compose.fleet import Fleet
 from pkg.devkit.compose.interrupt import Interrupt, interrupts
@@ -55,7 +55,7 @@ class ComposeBackend:
         engine.engine_version()
         engine.compose_version()
         if detach:
-            if self._come_up(options, watcher) is not _WAS_READY:
+            if self._come_up(options, watcher, None) is not _WAS_READY:
                 self._see_ready(watcher)
             return
         with interrupts() as interrupt:
@@ -124,10 +124,15 @@ class ComposeBackend:
         self._running()
         return run_once(self._stack.project, ARCHIVAL, command, *arguments)
 
-    def _come_up(self, options: Options, watcher: Watcher) -> str:
+    def _come_up(self, options: Options, watcher: Watcher, interrupt: Interrupt | None) -> str:
         """How it was found; unless it was ready, it is not yet seen to be."""
+
+        def look() -> None:
+            _heed(interrupt)
+
         busy = "another bidkit is still starting or stopping the system."
-        with self._locked(within_s=STARTED_WITHIN_S, busy=busy):
+        with self._locked(within_s=STARTED_WITHIN_S, busy=busy, look=look):
+            look()
             if self._is_up():
                 now = self._look()
                 refuse_change(options, now, self._stack.settings())
@@ -136,22 +141,29 @@ class ComposeBackend:
                     return _WAS_READY
                 watcher.event("the system is already running, but not ready")
                 # What was stopped by hand is missing until somebody asks for it.
-                self._start(watcher)
+                self._start(watcher, interrupt)
                 return _WAS_RUNNING
             self._refuse_others()
             self._end_leftovers(watcher)
-            self._stack.prepare(options, say=watcher.event)
+            look()
+            self._stack.prepare(options, say=watcher.event, look=look)
+            look()
             self._ours = True
-            self._start(watcher)
+            self._start(watcher, interrupt)
             return _IS_OURS
 
-    def _start(self, watcher: Watcher) -> None:
+    def _start(self, watcher: Watcher, interrupt: Interrupt | None) -> None:
         """Compose gives up on what depends on a store that is not healthy at its first checks."""
         deadline = time.monotonic() + READY_WITHIN_S
+
+        def look() -> None:
+            self._still_wanted(interrupt)
+            # A store that keeps ending raises NotReady long before compose gives up.
+            self._settled(watcher, deadline=math.inf)
+
         while True:
             try:
-                # A store that keeps ending raises NotReady long before compose gives up.
-                self._stack.start(lambda: self._settled(watcher, deadline=math.inf))
+                self._stack.start(look)
             except ComposeFailed as error:
                 if not (error.is_impatient and engine.containers(self._place.project)):
                     raise
@@ -164,13 +176,13 @@ class ComposeBackend:
 
     def _foreground(self, options: Options, watcher: Watcher, interrupt: Interrupt) -> None:
         try:
-            found = self._come_up(options, watcher)
+            found = self._come_up(options, watcher, interrupt)
             if found is not _WAS_READY:
                 self._see_ready(watcher, interrupt, keep=found is _WAS_RUNNING)
             if found is _IS_OURS:
                 self._tell_changes(watcher, interrupt)
         except (BidkitError, KeyboardInterrupt):
-            if not interrupt.stop.is_set():
+            if not (self._ours and interrupt.stop.is_set()):
                 raise
         finally:
             if self._ours:
@@ -242,8 +254,7 @@ class ComposeBackend:
 
     def _still_wanted(self, interrupt: Interrupt | None = None) -> None:
         """Raises BidkitError when somebody stops the system, KeyboardInterrupt when we are."""
-        if interrupt and interrupt.stop.is_set():
-            raise KeyboardInterrupt
+        _heed(interrupt)
         if not self._place.is_wanted:
             raise BidkitError("the system was stopped meanwhile.")
 
@@ -296,6 +307,16 @@ class ComposeBackend:
             yield interrupt
 
     def _locked(
-        self, *, within_s: float = 120.0, busy: str = "another bidkit is still busy here."
+        self,
+        *,
+        within_s: float = 120.0,
+        busy: str = "another bidkit is still busy here.",
+        look: Look = nobody,
     ) -> contextlib.AbstractContextManager[None]:
-        return self._place.lock(within_s=within_s, busy=busy)
+        return self._place.lock(within_s=within_s, busy=busy, look=look)
+
+
+def _heed(interrupt: Interrupt | None) -> None:
+    """Raises KeyboardInterrupt when we were asked to stop."""
+    if interrupt and interrupt.stop.is_set():
+        raise KeyboardInterrupt

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from pkg.devkit.backend import Say
 from pkg.devkit.compose import engine
-from pkg.devkit.compose.command import ComposeFailed
+from pkg.devkit.compose.command import ComposeFailed, Look, nobody
 from pkg.devkit.compose.place import held
 from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
@@ -56,21 +56,20 @@ def needed() -> list[str]:
     return [os.environ.get(name) or default for name, default in images.items()]
 
 
-def provide(project: Project, configuration: dict[str, Any], *, say: Say) -> None:
+def provide(
+    project: Project, configuration: dict[str, Any], *, say: Say, look: Look = nobody
+) -> None:
     """Fetch what is missing, build what is missing or older than the code.
 
-    Raises BidkitError with the last lines of what went wrong.
+    Raises BidkitError with the last lines of what went wrong, or what `look` raises meanwhile.
     """
     services: dict[str, Any] = configuration["services"]
     bought = {name: one["image"] for name, one in services.items() if "build" not in one}
     lacking = set(engine.missing_images(list(bought.values())))
     if lacking:
         say(f"fetching {', '.join(sorted(lacking))}")
-        _told(
-            "the images could not be fetched",
-            project.pull,
-            [name for name, image in bought.items() if image in lacking],
-        )
+        names = [name for name, image in bought.items() if image in lacking]
+        _told("the images could not be fetched", lambda: project.pull(names, look=look))
     own = sorted(services.keys() - bought.keys())
     ours = [services[name]["image"] for name in own]
     sources = fingerprint()
@@ -78,9 +77,10 @@ def provide(project: Project, configuration: dict[str, Any], *, say: Say) -> Non
         return
     # Two builds at once would do the same work twice and take each other's tags.
     lock = Path(tempfile.gettempdir()) / f"bidkit-{os.getuid()}-images"
-    with held(lock, within_s=BUILT_WITHIN_S, busy="another bidkit is still building images."):
+    busy = "another bidkit is still building images."
+    with held(lock, within_s=BUILT_WITHIN_S, busy=busy, look=look):
         say("building images, as the code has changed or they are missing")
-        _told("the images could not be built", project.build, own)
+        _told("the images could not be built", lambda: project.build(own, look=look))
     save(BUILT, Built(sources, engine.image_ids(ours)))
 
 
@@ -113,9 +113,9 @@ def _current(sources: str, images: list[str]) -> bool:
     return engine.image_ids(images) == built.images
 
 
-def _told(what: str, work: Any, *arguments: object) -> None:  # noqa: ANN401 - either of two
+def _told(what: str, work: Callable[[], None]) -> None:
     try:
-        work(*arguments)
+        work()
     except ComposeFailed as error:
         last = "\n  ".join(error.lines)
         raise BidkitError(f"{what}; it ended with:\n  {last}") from error

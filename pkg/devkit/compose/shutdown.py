@@ -25,15 +25,15 @@ class Shutdown:
         """
         if not self._place.folder.exists() and not engine.containers(self._place.project):
             return False
-        with (
-            self._place.being_stopped(within_s=_LOCK_WITHIN_S, busy=_BUSY),
-            self._place.lock(within_s=_LOCK_WITHIN_S, busy=_BUSY),
-        ):
-            left = engine.containers(self._place.project)
-            if left or engine.networks(self._place.project):
-                _Look(self._place, self._stack, say, interrupt).while_all_ends()
-            self._place.running.unlink(missing_ok=True)
-            return bool(left)
+        with contextlib.ExitStack() as asking:
+            asking.enter_context(self._place.being_stopped(within_s=_LOCK_WITHIN_S, busy=_BUSY))
+            with self._place.lock(within_s=_LOCK_WITHIN_S, busy=_BUSY):
+                left = engine.containers(self._place.project)
+                if left or engine.networks(self._place.project):
+                    _Look(self._place, self._stack, say, interrupt).while_all_ends()
+                self._place.running.unlink(missing_ok=True)
+                asking.close()  # first: an `up` that waits for the lock is wanted
+                return bool(left)
 
 
 class _Look:

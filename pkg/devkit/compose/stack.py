@@ -35,11 +35,11 @@ class Stack:
     def project(self) -> Project:
         return Project(self._place, self.desired)
 
-    def prepare(self, options: Options, *, say: Say) -> None:
+    def prepare(self, options: Options, *, say: Say, look: Look) -> None:
         """Everything that can be refused, before anything is started.
 
-        Raises BadArgument, PortTaken, UnusableData or what images raise, having started nothing
-        and, but for the last, remembered nothing.
+        Raises BadArgument, PortTaken, UnusableData or what images or `look` raise, having started
+        nothing and, but for the last two, remembered nothing.
         """
         desired = options.applied_to(self.desired)
         _check_ports(desired)
@@ -54,7 +54,7 @@ class Stack:
         finally:
             proposed.unlink(missing_ok=True)
         save(self._place.desired, desired)
-        images.provide(project, configuration, say=say)
+        images.provide(project, configuration, say=say, look=look)
 
     def remember(self, desired: Desired) -> None:
         save(self._place.desired, desired)

@@ -94,10 +94,12 @@ class Engine:
     def awaits_calls(self, more: int) -> None:
         """Until it was asked so many times more."""
         before = len(self.calls)
-        _await(lambda: len(self.calls) >= before + more, lambda: str(self.calls[-5:]))
+        await_fact(lambda: len(self.calls) >= before + more, seen=lambda: str(self.calls[-5:]))
 
     def awaits_call(self, text: str) -> None:
-        _await(lambda: any(text in line for line in self.calls), lambda: str(self.calls[-5:]))
+        await_fact(
+            lambda: any(text in line for line in self.calls), seen=lambda: str(self.calls[-5:])
+        )
 
     def _change(self, change: Any) -> None:  # noqa: ANN401 - any function of the state
         with (self.folder / "engine.lock").open("w") as lock:
@@ -125,7 +127,7 @@ def _add(state: dict[str, Any], service: str) -> None:
     )
 
 
-def _await(fact: Callable[[], bool], seen: Callable[[], str]) -> None:
+def await_fact(fact: Callable[[], bool], *, seen: Callable[[], str]) -> None:
     """As tests.waiting does it, from a thread beside what is tested."""
     deadline = time.monotonic() + _WITHIN_S
     while not fact():
@@ -142,7 +144,7 @@ class Onlooker:
     def status(self, now: SystemStatus) -> None: ...
 
     def await_line(self, text: str) -> None:
-        _await(lambda: any(text in line for line in self.lines), lambda: str(self.lines))
+        await_fact(lambda: any(text in line for line in self.lines), seen=lambda: str(self.lines))
 
     def event(self, line: str) -> None:
         self.lines.append(line)
