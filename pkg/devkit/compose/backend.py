@@ -7,7 +7,7 @@ each verb looks for itself. A lock in the home keeps them out of each other's wa
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar
 
 import msgspec
@@ -26,7 +26,7 @@ from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.status import system_of
 from pkg.devkit.compose.usage import usage
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning
-from pkg.devkit.names import ARCHIVAL
+from pkg.devkit.names import ARCHIVAL, SERVICES
 from pkg.devkit.process.home import Home
 from pkg.devkit.readiness import is_settled
 from pkg.devkit.system import SystemStatus
@@ -97,18 +97,16 @@ class ComposeBackend:
                     if number > before.replicas.get(service, 1):
                         self._stack.remember(before)
                     raise
-            edge.await_passing(
-                self._stack.desired, still_wanted=lambda: self._still_wanted(interrupt)
-            )
+            self._await_passing(replicas.keys(), interrupt)
 
     def restart(self, service: str, *, say: Say) -> None:
-        self._running()
+        found = self._running()
+        # What stands over a store or behind the edge has to come back, if it was there.
+        over = {one.service for one in found if one.ready}
         with self._operation() as interrupt:
             replicas = self._stack.desired.replicas.get(service, 1)
             self._fleet(service, interrupt).restart(replicas, say=say)
-            edge.await_passing(
-                self._stack.desired, still_wanted=lambda: self._still_wanted(interrupt)
-            )
+            self._await_passing({service} if service in SERVICES else over, interrupt)
 
     def logs(self, services: tuple[str, ...], *, last: int, follow: bool) -> Iterator[LogLine]:
         self._running()
@@ -210,9 +208,7 @@ class ComposeBackend:
                 if interrupt and interrupt.stop.wait(LOOK_EVERY_S):
                     return
                 time.sleep(LOOK_EVERY_S)
-            edge.await_passing(
-                self._stack.desired, still_wanted=lambda: self._still_wanted(interrupt)
-            )
+            self._await_passing(SERVICES, interrupt)
         except NotReady as error:
             if not keep:
                 raise
@@ -220,6 +216,11 @@ class ComposeBackend:
                 f"{error} Everything else keeps running; `bidkit down` stops it."
             ) from error
         watcher.ready(now)
+
+    def _await_passing(self, services: Collection[str], interrupt: Interrupt | None) -> None:
+        edge.await_passing(
+            self._stack.desired, services, still_wanted=lambda: self._still_wanted(interrupt)
+        )
 
     def _settled(self, watcher: Watcher, *, deadline: float) -> SystemStatus | None:
         now = self._look()

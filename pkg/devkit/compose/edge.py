@@ -3,13 +3,13 @@
 import csv
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from http.client import HTTPConnection, HTTPException
 
 from pkg.devkit.compose import engine
 from pkg.devkit.compose.container import Container
 from pkg.devkit.errors import BidkitError, NotReady
-from pkg.devkit.names import API, BROADCAST, EDGE
+from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES
 from pkg.devkit.system import Desired
 
 FINDS_WITHIN_S = 15.0
@@ -32,24 +32,29 @@ wget -q -O - 'http://127.0.0.1:8404/servers;csv' 2>/dev/null || bash -c '
 _CHUNK_BEGINS = re.compile(r"\r?\n[0-9a-fA-F]+\r?\n")
 
 
-def entrances(desired: Desired) -> list[tuple[str, int, str]]:
-    """Service, port and path of everything that a person may ask: one each way to a service."""
+def entrances(desired: Desired, services: Collection[str]) -> list[tuple[str, int, str]]:
+    """Service, port and path of what a person may ask of these: one each way to a service."""
     ways = [
         (API, desired.api_port, "/health"),
         (API, desired.edge_port, "/health"),
         (BROADCAST, desired.broadcast_port, "/health"),
         (BROADCAST, desired.edge_port, "/stats/items/edge-check"),
     ]
-    return [way for way in ways if desired.replicas.get(way[0], 1)]
+    return [way for way in ways if way[0] in services and desired.replicas.get(way[0], 1)]
 
 
-def await_passing(desired: Desired, *, still_wanted: Callable[[], None]) -> None:
-    """Until each wanted service is reached through every port that leads to it.
+def await_passing(
+    desired: Desired,
+    services: Collection[str] = SERVICES,
+    *,
+    still_wanted: Callable[[], None],
+) -> None:
+    """Until each of these is reached through every port that leads to it, unless nobody wants it.
 
     `still_wanted` raises when the system is stopped meanwhile. Raises NotReady.
     """
     deadline = time.monotonic() + FINDS_WITHIN_S
-    for service, port, path in entrances(desired):
+    for service, port, path in entrances(desired, services):
         while (said := _ask(port, path)) != _OK:
             still_wanted()
             if time.monotonic() > deadline:

@@ -10,6 +10,7 @@ import pytest
 from pkg.devkit.compose import edge
 from pkg.devkit.compose.edge import await_passing, entrances, up_in
 from pkg.devkit.errors import BidkitError, NotReady
+from pkg.devkit.names import SERVICES
 from pkg.devkit.system import Desired
 
 
@@ -69,7 +70,7 @@ def test_nothing_is_waited_for_in_a_system_that_is_stopped() -> None:
 
 
 def test_a_service_of_which_nobody_wants_a_replica_is_not_waited_for() -> None:
-    ways = entrances(desired(1, api_gateway=0, broadcast_service=2, archival_worker=1))
+    ways = entrances(desired(1, api_gateway=0, broadcast_service=2, archival_worker=1), SERVICES)
 
     assert {service for service, _, _ in ways} == {"broadcast-service"}
 

@@ -18,6 +18,7 @@ from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.process.home import Home
 from pkg.devkit.system import Desired
 from pkg.devkit.views import ReaderGone
+from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.standin import Engine, was_started
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -148,6 +149,40 @@ def test_an_interrupted_scale_down_is_brought_to_its_end(
     backend.scale({ARCHIVAL: 1}, say=lambda _: None)
 
     assert (len(engine.ids()), desired(place)) == (1, 1)
+
+
+@pytest.fixture
+def unreached(backend: ComposeBackend, place: Place) -> ComposeBackend:
+    """Gateways that are wanted, and that the edge reaches by no port."""
+    edge_port, api, broadcast = free_ports(3)
+    wanted = Desired(edge_port=edge_port, api_port=api, broadcast_port=broadcast)
+    Stack(place).remember(wanted)
+    return backend
+
+
+@pytest.mark.parametrize("verb", ["scale", "restart"])
+def test_what_was_not_touched_is_not_waited_for(
+    unreached: ComposeBackend, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.1)
+
+    if verb == "scale":
+        unreached.scale({ARCHIVAL: 1}, say=lambda _: None)
+    else:
+        unreached.restart(ARCHIVAL, say=lambda _: None)
+
+
+@pytest.mark.parametrize("touched", ["edge", "redis"])
+def test_what_was_reached_before_is_waited_for_when_the_edge_or_a_store_restarts(
+    unreached: ComposeBackend, engine: Engine, monkeypatch: pytest.MonkeyPatch, touched: str
+) -> None:
+    monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.1)
+    engine.runs(**{touched: 1})
+    unreached.restart(touched, say=lambda _: None)
+    engine.runs(api_gateway=1)
+
+    with pytest.raises(NotReady, match="does not pass api-gateway on"):
+        unreached.restart(touched, say=lambda _: None)
 
 
 def test_a_replica_stays_while_the_edge_has_not_found_its_heir(
