@@ -43,7 +43,8 @@ class Choice:
     def for_up(self, asked: BackendName | None) -> tuple[Backend, str | None]:
         """The backend, and why when nobody asked for it.
 
-        Raises BidkitError when the home's system runs on another one, or may do so.
+        Raises BidkitError when the home's system runs on another one, or may do so, and when its
+        data is on one that cannot be had.
         """
         running = self._running(asked)
         if running:
@@ -56,6 +57,12 @@ class Choice:
         if asked:
             return self._chosen(asked), None
         hindered = obstacle(self._compose_file)
+        if hindered and self._last is BackendName.COMPOSE and self._place.desired.exists():
+            raise BidkitError(
+                f"this home's data is in containers' volumes, which are out of reach: {hindered}. "
+                "Mend that and try again, or run another system with data of its own: "
+                "`bidkit up --on process`."
+            )
         name = BackendName.PROCESS if hindered else BackendName.COMPOSE
         reason = f"as {hindered}" if hindered else "as a Docker engine answers"
         if self._last not in {None, name}:
@@ -93,10 +100,11 @@ class Choice:
         except BidkitError as error:
             if asked:
                 return None
+            why = error.reason if isinstance(error, engine.NoEngine) else str(error)
             raise BidkitError(
                 "this home's system was started on compose, and whether it still runs cannot be "
-                f"told: {error} To leave it there and run another one with data of its own: "
-                "`bidkit up --on process`."
+                f"told: {why.removesuffix('.')}. Start the engine, or leave that one as it is and "
+                "run another with data of its own: `bidkit up --on process`."
             ) from error
 
     def _runs_processes(self) -> bool:

@@ -6,7 +6,6 @@ inspects containers one by one and takes half a second to import, which `bidkit 
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from pkg.devkit.errors import BidkitError, MissingServer
 
 ANSWER_WITHIN_S = 20.0
 PROJECT_LABEL = "com.docker.compose.project"
+_OR_PROCESSES = "or run on processes: `bidkit up --on process`."
 _UNREACHABLE = re.compile(
     r"cannot connect to the docker daemon|error during connect|permission denied.*docker"
     r"|failed to connect to the docker|no such host|connection refused",
@@ -26,6 +26,10 @@ _UNREACHABLE = re.compile(
 class NoEngine(MissingServer):
     """No Docker engine answers, or its command or compose plugin is missing. Nothing was done."""
 
+    def __init__(self, reason: str, advice: str = "") -> None:
+        super().__init__(f"{reason}{advice or '.'}")
+        self.reason = reason
+
 
 def ask(*arguments: str, within_s: float = ANSWER_WITHIN_S) -> str:
     """What `docker ARGUMENTS` writes. Raises BidkitError with its last words."""
@@ -35,11 +39,11 @@ def ask(*arguments: str, within_s: float = ANSWER_WITHIN_S) -> str:
         )
     except FileNotFoundError:
         raise NoEngine(
-            "the command docker is not on PATH; install Docker with its compose plugin, or run "
-            "on processes: `bidkit up --on process`."
+            "the command docker is not on PATH",
+            f"; install Docker with its compose plugin, {_OR_PROCESSES}",
         ) from None
     except subprocess.TimeoutExpired:
-        raise NoEngine(f"the Docker engine has not answered in {within_s:g} s.") from None
+        raise NoEngine(f"the Docker engine has not answered in {within_s:g} s") from None
     if ran.returncode:
         raise complaint(ran.stderr)
     return ran.stdout
@@ -50,10 +54,7 @@ def complaint(stderr: str) -> BidkitError:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     last = lines[-1] if lines else "it left no word"
     if any(_UNREACHABLE.search(line) for line in lines):
-        return NoEngine(
-            f"no Docker engine answers ({last}). Start it, or run on processes: "
-            "`bidkit up --on process`."
-        )
+        return NoEngine(f"no Docker engine answers ({last})", f". Start it, {_OR_PROCESSES}")
     return BidkitError(f"docker failed: {last}")
 
 
@@ -69,14 +70,14 @@ def compose_version(*, within_s: float = ANSWER_WITHIN_S) -> str:
     """Raises NoEngine."""
     try:
         version = ask("compose", "version", "--short", within_s=within_s).strip()
-    except BidkitError as error:
-        if isinstance(error, NoEngine) and not shutil.which("docker"):
-            raise
+    except NoEngine:
+        raise
+    except BidkitError:  # docker knows no such command
         version = ""
     if not version:
         raise NoEngine(
-            "docker has no compose plugin; install it (the package docker-compose-plugin), or run "
-            "on processes: `bidkit up --on process`."
+            "docker has no compose plugin",
+            f"; install it (the package docker-compose-plugin), {_OR_PROCESSES}",
         )
     return version
 

@@ -13,8 +13,9 @@ from pkg.devkit.compose.images import needed
 from pkg.devkit.compose.place import Place
 from pkg.devkit.errors import BidkitError, MissingServer
 from pkg.devkit.process.backend import ProcessBackend
-from pkg.devkit.process.home import Home
+from pkg.devkit.process.home import Home, save
 from pkg.devkit.progress import Progress
+from pkg.devkit.system import Desired
 from pkg.devkit.views import console
 from tests.unit.devkit.compose.standin import was_started
 
@@ -40,17 +41,18 @@ class Docker:
         *,
         version: str = "echo 27.0",
         compose: str = "echo 2.30",
+        images: str = "",
         registry: str = "exit 1",
         has_images: bool = True,
         containers: str = "",
     ) -> None:
+        listed = f"while read -r name; do echo $name; done <{self._images}"
         self._file.write_text(
             "#!/bin/sh\n"
             'case "$1 $2" in\n'
             f'"version "*) {version} ;;\n'
             f'"compose "*) {compose} ;;\n'
-            f'"image ls") {f"while read -r name; do echo $name; done <{self._images}" * has_images}'
-            f"{':' * (not has_images)} ;;\n"
+            f'"image ls") {images or (listed if has_images else ":")} ;;\n'
             f'"image inspect") {ABSENT} ;;\n'
             f'"manifest inspect") {registry} ;;\n'
             f'"ps "*) {containers or ":"} ;;\n'
@@ -91,6 +93,10 @@ def test_where_an_engine_answers_it_is_compose(docker: Docker, choice: Choice) -
         ({"version": "echo"}, "no Docker engine answers"),
         ({"compose": NO_PLUGIN}, "docker has no compose plugin"),
         ({"has_images": False}, "no registry in reach"),
+        ({"version": "sleep 60"}, "the Docker engine has not answered in 2 s."),
+        ({"compose": "sleep 60"}, "the Docker engine has not answered in 2 s."),
+        ({"images": "sleep 60"}, "the Docker engine has not answered in 2 s."),
+        ({"images": 'echo "it is confused." >&2; exit 1'}, "docker failed: it is confused."),
     ],
 )
 def test_elsewhere_it_is_processes_and_the_reason_is_told(
@@ -150,6 +156,20 @@ def test_data_left_on_the_other_backend_is_mentioned(docker: Docker, choice: Cho
 
     assert why is not None
     assert why.endswith("it last ran on process, where its data stays.")
+
+
+def test_where_data_is_left_in_containers_that_cannot_be_had_no_empty_stores_are_started(
+    docker: Docker, choice: Choice, tmp_path: Path
+) -> None:
+    choice.for_up(None)
+    save(Place(tmp_path / "home").desired, Desired())
+    docker.answers(images="sleep 60")
+
+    with pytest.raises(BidkitError, match=r"not answered in 2 s\. Mend that .*up --on process`"):
+        choice.for_up(None)
+    backend, _ = choice.for_up(BackendName.PROCESS)
+
+    assert isinstance(backend, ProcessBackend)
 
 
 def test_the_other_backend_is_refused_while_one_runs(
