@@ -7,26 +7,24 @@ each verb looks for itself. A lock in the home keeps them out of each other's wa
 import contextlib
 import math
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
-
-import msgspec
 
 from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.compose import edge, engine, logs
 from pkg.devkit.compose.changes import changes
 from pkg.devkit.compose.command import LOOK_EVERY_S, ComposeFailed, Look, nobody
 from pkg.devkit.compose.container import Container
-from pkg.devkit.compose.fleet import Fleet
 from pkg.devkit.compose.interrupt import Interrupt, interrupts
 from pkg.devkit.compose.oneoff import run_once
+from pkg.devkit.compose.operations import Operations
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.shutdown import Shutdown
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.status import system_of
 from pkg.devkit.compose.usage import usage
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning
-from pkg.devkit.names import ARCHIVAL, SERVICES
+from pkg.devkit.names import ARCHIVAL
 from pkg.devkit.process.home import Home
 from pkg.devkit.readiness import is_settled
 from pkg.devkit.system import SystemStatus
@@ -48,6 +46,7 @@ class ComposeBackend:
         self._process_home = home
         self._stack = Stack(self._place)
         self._shutdown = Shutdown(self._place, self._stack)
+        self._operations = Operations(self._place, self._stack)
         self._ours = False
         """Whether this very process started what runs."""
 
@@ -55,8 +54,9 @@ class ComposeBackend:
         engine.engine_version()
         engine.compose_version()
         if detach:
-            if self._come_up(options, watcher, None) is not _WAS_READY:
-                self._see_ready(watcher)
+            never = Interrupt()  # Ctrl-C ends bidkit as it does any command
+            if self._come_up(options, watcher, never) is not _WAS_READY:
+                self._see_ready(watcher, never, keep=True)
             return
         with interrupts() as interrupt:
             self._foreground(options, watcher, interrupt)
@@ -87,26 +87,11 @@ class ComposeBackend:
 
     def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
         self._running()
-        with self._operation() as interrupt:
-            for service, number in replicas.items():
-                before = self._stack.desired
-                self._want(service, number)
-                try:
-                    self._fleet(service, interrupt).scale(number, say=say)
-                except KeyboardInterrupt:
-                    if number > before.replicas.get(service, 1):
-                        self._stack.remember(before)
-                    raise
-            self._await_passing(replicas.keys(), interrupt)
+        self._operations.scale(replicas, say=say)
 
     def restart(self, service: str, *, say: Say) -> None:
-        found = self._running()
-        # What stands over a store or behind the edge has to come back, if it was there.
-        over = {one.service for one in found if one.ready}
-        with self._operation() as interrupt:
-            replicas = self._stack.desired.replicas.get(service, 1)
-            self._fleet(service, interrupt).restart(replicas, say=say)
-            self._await_passing({service} if service in SERVICES else over, interrupt)
+        self._running()
+        self._operations.restart(service, say=say)
 
     def logs(self, services: tuple[str, ...], *, last: int, follow: bool) -> Iterator[LogLine]:
         self._running()
@@ -122,15 +107,11 @@ class ComposeBackend:
         self._running()
         return run_once(self._stack.project, ARCHIVAL, command, *arguments)
 
-    def _come_up(self, options: Options, watcher: Watcher, interrupt: Interrupt | None) -> str:
+    def _come_up(self, options: Options, watcher: Watcher, interrupt: Interrupt) -> str:
         """How it was found; unless it was ready, it is not yet seen to be."""
-
-        def look() -> None:
-            _heed(interrupt)
-
         busy = "another bidkit is still starting or stopping the system."
-        with self._locked(within_s=STARTED_WITHIN_S, busy=busy, look=look):
-            look()
+        with self._locked(within_s=STARTED_WITHIN_S, busy=busy, look=interrupt.heed):
+            interrupt.heed()
             if self._is_up():
                 now = self._look()
                 refuse_change(options, now, self._stack.settings())
@@ -143,21 +124,24 @@ class ComposeBackend:
                 return _WAS_RUNNING
             self._refuse_others()
             self._end_leftovers(watcher)
-            look()
-            self._stack.prepare(options, say=watcher.event, look=look)
-            look()
+            interrupt.heed()
+            self._stack.prepare(options, say=watcher.event, look=interrupt.heed)
+            interrupt.heed()
             self._ours = True
             self._start(watcher, interrupt)
             return _IS_OURS
 
-    def _start(self, watcher: Watcher, interrupt: Interrupt | None) -> None:
+    def _start(self, watcher: Watcher, interrupt: Interrupt) -> None:
         """Compose gives up on what depends on a store that is not healthy at its first checks."""
         deadline = time.monotonic() + READY_WITHIN_S
 
         def look() -> None:
-            self._still_wanted(interrupt)
-            # A store that keeps ending raises NotReady long before compose gives up.
-            self._settled(watcher, deadline=math.inf)
+            interrupt.heed()
+            self._place.check_wanted()
+            # A store that keeps ending raises NotReady long before compose gives up. An engine that
+            # is busy is no reason to: compose tells what matters.
+            with contextlib.suppress(engine.NoEngine):
+                self._settled(watcher, deadline=math.inf)
 
         while True:
             try:
@@ -198,17 +182,19 @@ class ComposeBackend:
         self._shutdown.run(say, interrupt)
         say("Everything is stopped.")
 
-    def _see_ready(
-        self, watcher: Watcher, interrupt: Interrupt | None = None, *, keep: bool = True
-    ) -> None:
+    def _see_ready(self, watcher: Watcher, interrupt: Interrupt, *, keep: bool) -> None:
         """`keep` tells whether the system goes on when it does not get ready."""
         deadline = time.monotonic() + READY_WITHIN_S
+
+        def look() -> None:
+            interrupt.heed()
+            self._place.check_wanted()
+
         try:
             while not (now := self._settled(watcher, deadline=deadline)):
-                if interrupt and interrupt.stop.wait(LOOK_EVERY_S):
-                    return
+                look()
                 time.sleep(LOOK_EVERY_S)
-            self._await_passing(SERVICES, interrupt)
+            edge.await_passing(self._stack.desired, still_wanted=look)
         except NotReady as error:
             if not keep:
                 raise
@@ -216,11 +202,6 @@ class ComposeBackend:
                 f"{error} Everything else keeps running; `bidkit down` stops it."
             ) from error
         watcher.ready(now)
-
-    def _await_passing(self, services: Collection[str], interrupt: Interrupt | None) -> None:
-        edge.await_passing(
-            self._stack.desired, services, still_wanted=lambda: self._still_wanted(interrupt)
-        )
 
     def _settled(self, watcher: Watcher, *, deadline: float) -> SystemStatus | None:
         now = self._look()
@@ -253,12 +234,6 @@ class ComposeBackend:
             raise NotRunning("nothing is running; `bidkit up` starts the system.")
         return found
 
-    def _still_wanted(self, interrupt: Interrupt | None = None) -> None:
-        """Raises BidkitError when somebody stops the system, KeyboardInterrupt when we are."""
-        _heed(interrupt)
-        if not self._place.is_wanted:
-            raise BidkitError("the system was stopped meanwhile.")
-
     def _is_up(self) -> bool:
         return self._place.running.exists() and bool(engine.containers(self._place.project))
 
@@ -289,24 +264,6 @@ class ComposeBackend:
         names = ", ".join(one.replica for one in found)
         watcher.event(f"ended what an earlier run had left: {names}")
 
-    def _want(self, service: str, replicas: int) -> None:
-        desired = self._stack.desired
-        wanted = {**desired.replicas, service: replicas}
-        self._stack.remember(msgspec.structs.replace(desired, replicas=wanted))
-
-    def _fleet(self, service: str, interrupt: Interrupt) -> Fleet:
-        return Fleet(service, project=self._stack.project, place=self._place, interrupt=interrupt)
-
-    @contextlib.contextmanager
-    def _operation(self) -> Iterator[Interrupt]:
-        """Of which there is one at a time; it takes back what it began when it is interrupted."""
-        busy = "a service is being scaled or restarted; try again when that is done."
-        with (
-            self._place.lock("operation", within_s=0, busy=busy),
-            interrupts() as interrupt,
-        ):
-            yield interrupt
-
     def _locked(
         self,
         *,
@@ -315,9 +272,3 @@ class ComposeBackend:
         look: Look = nobody,
     ) -> contextlib.AbstractContextManager[None]:
         return self._place.lock(within_s=within_s, busy=busy, look=look)
-
-
-def _heed(interrupt: Interrupt | None) -> None:
-    """Raises KeyboardInterrupt when we were asked to stop."""
-    if interrupt and interrupt.stop.is_set():
-        raise KeyboardInterrupt

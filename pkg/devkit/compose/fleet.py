@@ -11,7 +11,7 @@ from pkg.devkit.compose.container import Container
 from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
-from pkg.devkit.errors import BidkitError, NotReady
+from pkg.devkit.errors import NotReady
 from pkg.devkit.names import SERVICES
 
 READY_WITHIN_S = 90.0
@@ -136,10 +136,8 @@ class Fleet:
         return self._place.lock(within_s=STEP_WITHIN_S, busy=busy, look=look)
 
     def _still_wanted(self) -> None:
-        if self._interrupt.stop.is_set():
-            raise KeyboardInterrupt
-        if not self._place.is_wanted:
-            raise BidkitError("the system was stopped meanwhile.")
+        self._interrupt.heed()
+        self._place.check_wanted()
 
 
 def _are_ready(found: list[Container], ids: set[str]) -> bool:

@@ -20,6 +20,11 @@ class Interrupt:
             self.hurry.set()
         self.stop.set()
 
+    def heed(self) -> None:
+        """Raises KeyboardInterrupt once it was asked to stop."""
+        if self.stop.is_set():
+            raise KeyboardInterrupt
+
 
 @contextmanager
 def interrupts() -> Iterator[Interrupt]:

@@ -69,6 +69,11 @@ class Place:
         """Whether there is a system here that nobody is stopping."""
         return self.running.exists() and not _is_held(self._stopping)
 
+    def check_wanted(self) -> None:
+        """Raises BidkitError."""
+        if not self.is_wanted:
+            raise BidkitError("the system was stopped meanwhile.")
+
     @property
     def _stopping(self) -> Path:
         return self.folder / "stopping"
