@@ -25,6 +25,7 @@ from pkg.devkit.compose.status import system_of
 from pkg.devkit.compose.usage import usage
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning
 from pkg.devkit.names import ARCHIVAL
+from pkg.devkit.process import logs as process_logs
 from pkg.devkit.process.home import Home
 from pkg.devkit.readiness import is_settled
 from pkg.devkit.system import SystemStatus
@@ -43,7 +44,7 @@ class ComposeBackend:
 
     def __init__(self, home: Home) -> None:
         self._place = Place(home.folder)
-        self._process_home = home
+        self._home = home
         self._stack = Stack(self._place)
         self._shutdown = Shutdown(self._place, self._stack)
         self._operations = Operations(self._place, self._stack)
@@ -94,7 +95,13 @@ class ComposeBackend:
         self._operations.restart(service, say=say)
 
     def logs(self, services: tuple[str, ...], *, last: int, follow: bool) -> Iterator[LogLine]:
-        self._running()
+        try:
+            self._running()
+        except NotRunning:
+            if not any(self._home.logs.glob("*.log")):
+                raise
+            # Nothing more will come into these.
+            return process_logs.read(self._home, services, last=last, follow=False)
         return logs.read(self._stack.project, services, last=last, follow=follow)
 
     def audit(self, arguments: tuple[str, ...]) -> int:
@@ -249,7 +256,7 @@ class ComposeBackend:
 
     def _refuse_others(self) -> None:
         """Raises BidkitError when this home's system runs on processes."""
-        with self._process_home.lock() as free:
+        with self._home.lock() as free:
             if not free:
                 raise BidkitError(
                     "the system of this home runs on processes; `bidkit down` stops it."
@@ -260,7 +267,7 @@ class ComposeBackend:
         found = engine.containers(self._place.project)
         if not found:
             return
-        self._stack.project.down(volumes=False)
+        self._stack.take_down()
         names = ", ".join(one.replica for one in found)
         watcher.event(f"ended what an earlier run had left: {names}")
 

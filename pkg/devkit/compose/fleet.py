@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from pkg.devkit.backend import Say
-from pkg.devkit.compose import edge, engine
+from pkg.devkit.compose import edge, engine, logs
 from pkg.devkit.compose.command import ComposeFailed, Look, nobody
 from pkg.devkit.compose.container import Container
 from pkg.devkit.compose.interrupt import Interrupt
@@ -13,6 +13,7 @@ from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import NotReady
 from pkg.devkit.names import SERVICES
+from pkg.devkit.process.home import Home
 
 READY_WITHIN_S = 90.0
 STEP_WITHIN_S = 120.0
@@ -98,9 +99,11 @@ class Fleet:
     def _take_back(self, before: set[str], *, say: Say) -> None:
         with self._lock():
             new = [one for one in self.containers() if one.id not in before]
+            home = Home(self._place.home)
+            logs.keep(new, home.logs)
             for one in new:
                 with contextlib.suppress(OSError):  # the terminal may be gone
-                    say(f"{one.replica} is taken away again")
+                    say(f"{one.replica} is taken away again; its log is {home.log(one.replica)}")
             self._remove({one.id for one in new})
 
     def _remove(self, ids: set[str]) -> None:

@@ -48,7 +48,7 @@ class _Look:
         self._shown = self._alive()
 
     def while_all_ends(self) -> None:
-        self._stack.project.down(volumes=False, look=self._look)
+        self._stack.take_down(look=self._look)
         self._tell()
         if left := engine.containers(self._place.project):
             names = ", ".join(one.replica for one in left)

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from pkg.devkit.backend import Options, Say
-from pkg.devkit.compose import engine, images
-from pkg.devkit.compose.command import ComposeFailed, Look
+from pkg.devkit.compose import engine, images, logs
+from pkg.devkit.compose.command import ComposeFailed, Look, nobody
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BadArgument, BidkitError, PortTaken, UnusableData
 from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES
 from pkg.devkit.process.fleet import listen
-from pkg.devkit.process.home import load, save
+from pkg.devkit.process.home import Home, load, save
+from pkg.devkit.process.logs import set_aside
 from pkg.devkit.service_settings import READ_BY
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.system import Desired
@@ -68,10 +69,18 @@ class Stack:
         except ComposeFailed as error:
             taken = [line for line in error.lines if "already" in line and "port" in line]
             if taken:
-                self.project.down(volumes=False)
+                self.take_down()
                 self._place.running.unlink(missing_ok=True)
                 raise PortTaken(f"a port was taken meanwhile: {taken[-1]}") from error
             raise
+
+    def take_down(self, *, look: Look = nobody) -> None:
+        """Containers end, in order, and go; what they said last stays in the home's logs."""
+        if found := engine.containers(self._place.project):
+            home = Home(self._place.home)
+            set_aside(home)
+            logs.keep(found, home.logs)
+        self.project.down(volumes=False, look=look)
 
     def settings(self) -> dict[str, str]:
         """What the services are given, of all three together."""
