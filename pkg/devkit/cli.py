@@ -122,8 +122,8 @@ def describe(service: ServiceArgument) -> None:
 
     name = named(service)
     backend = chosen_backend()
-    status, settings = backend.status().of(name), read_by(name, backend.settings())
-    views.console().print(views.details(status, settings=settings))
+    status, given = backend.status().of(name), backend.settings().get(name, {})
+    views.console().print(views.details(status, settings=read_by(name, given)))
 
 
 @app.command()

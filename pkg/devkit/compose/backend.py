@@ -82,7 +82,7 @@ class ComposeBackend:
         used = usage({one.id: one.pid for one in found if one.pid})
         return system_of(found, self._stack.desired, used)
 
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, dict[str, str]]:
         self._running()
         return self._stack.settings()
 

@@ -147,6 +147,12 @@ class Project:
         run(self.command(*arguments), environment=self.environment, look=look)
 
 
+def environment_of(configuration: Mapping[str, Any], service: str) -> dict[str, str]:
+    """As the service gets it: a dollar is two in what compose prints, as in what it reads."""
+    given: dict[str, str | None] = configuration["services"][service].get("environment") or {}
+    return {name: value.replace("$$", "$") for name, value in given.items() if value is not None}
+
+
 def _guarded(work: Callable[[], object]) -> None:
     from python_on_whales import DockerException
 

@@ -8,17 +8,15 @@ from pkg.devkit.backend import Options, Say
 from pkg.devkit.compose import engine, images, logs
 from pkg.devkit.compose.command import ComposeFailed, Look, nobody
 from pkg.devkit.compose.place import Place
-from pkg.devkit.compose.project import Project
+from pkg.devkit.compose.project import Project, environment_of
 from pkg.devkit.errors import BadArgument, BidkitError, PortTaken, UnusableData
 from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES
 from pkg.devkit.process.fleet import listen
 from pkg.devkit.process.home import Home, load, save
 from pkg.devkit.process.logs import set_aside
-from pkg.devkit.service_settings import READ_BY
+from pkg.devkit.service_settings import check_together
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.system import Desired
-from pkg.runtime.settings import SettingsError
-from pkg.runtime.settings import load as read_settings
 
 _SECRETS_IN_CONTAINERS = "/run/secrets/"
 _MAKE_SECRETS = PROJECT / "compose" / "make-secrets"
@@ -82,15 +80,10 @@ class Stack:
             logs.keep(found, home.logs)
         self.project.down(volumes=False, look=look)
 
-    def settings(self) -> dict[str, str]:
-        """What the services are given, of all three together."""
-        services = self.project.configuration()["services"]
-        return {
-            name: value
-            for service in SERVICES
-            for name, value in (services[service].get("environment") or {}).items()
-            if value is not None
-        }
+    def settings(self) -> dict[str, dict[str, str]]:
+        """What each service is given."""
+        configuration = self.project.configuration()
+        return {service: environment_of(configuration, service) for service in SERVICES}
 
     def has_data(self) -> bool:
         return self._place.desired.exists() or bool(engine.volumes(self._place.project))
@@ -122,20 +115,15 @@ class Stack:
 
     def _check_settings(self, configuration: Mapping[str, Any]) -> None:
         """Raises BadArgument when a service would not start with what it is given."""
-        for service, settings in READ_BY.items():
-            given = configuration["services"][service].get("environment") or {}
-            try:
-                read_settings(settings, {name: self._here(value) for name, value in given.items()})
-            except SettingsError as error:
-                raise BadArgument(
-                    f"{service} would not start: {error}. `--set NAME=` takes a setting back."
-                ) from error
+        for service in SERVICES:
+            given = environment_of(configuration, service)
+            check_together(service, {name: self._here(value) for name, value in given.items()})
 
-    def _here(self, value: str | None) -> str:
+    def _here(self, value: str) -> str:
         """A secret's file in a container is one of ours here."""
-        if value and value.startswith(_SECRETS_IN_CONTAINERS):
+        if value.startswith(_SECRETS_IN_CONTAINERS):
             return str(self._place.secrets / value.removeprefix(_SECRETS_IN_CONTAINERS))
-        return value or ""
+        return value
 
 
 def _check_ports(desired: Desired) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import BidkitError, NotReady
 from pkg.devkit.names import API, BROADCAST
+from pkg.devkit.system import Desired
 from tests.integration.devkit.conftest import Bidkit, docker
 from tests.waiting import until
 
@@ -143,6 +145,15 @@ def test_the_edge_tells_which_replicas_it_has_found(
         edge.await_found(whole.project, [one], still_wanted=lambda: None)
     with pytest.raises(NotReady, match=f"has not found .* requests to {behind[0].address}"):
         edge.await_found(whole.project, [stranger], still_wanted=lambda: None)
+
+
+def test_what_compose_hands_on_is_what_was_set_dollars_and_all(tmp_path: Path) -> None:
+    stack = Stack(Place(tmp_path))
+    stack.remember(Desired(settings={"NATS_USER": "a$b$$c"}))
+
+    given = stack.settings()
+
+    assert {one["NATS_USER"] for one in given.values()} == {"a$b$$c"}
 
 
 def test_an_audit_that_finds_a_bid_missing_says_so_by_its_exit_code(whole: Bidkit) -> None:
