@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 from collections import deque
@@ -16,6 +17,11 @@ ENDS_WITHIN_S = 10.0
 """What compose may take to leave off when it is asked to."""
 
 _LAST_LINES = 12
+_PORT_TAKEN = re.compile(
+    r"port is already allocated"  # by another container
+    r"|bind.*address already in use"  # by a process
+    r"|ports are not available"  # by one outside of the engine's virtual machine
+)
 Look = Callable[[], object]
 """Called every now and then; what it raises ends the run."""
 
@@ -35,6 +41,11 @@ class ComposeFailed(BidkitError):  # noqa: N818 - see errors.py
     def is_impatient(self) -> bool:
         """A container that others depend on was not healthy soon enough for compose."""
         return any("dependency failed to start" in line for line in self.lines)
+
+    @property
+    def taken_port(self) -> str | None:
+        """The line that says so, when a port that was to be published is another's."""
+        return next((line for line in self.lines if _PORT_TAKEN.search(line)), None)
 
 
 def run(command: Sequence[str], *, environment: Mapping[str, str], look: Look = nobody) -> None:

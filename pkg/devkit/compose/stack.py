@@ -65,12 +65,11 @@ class Stack:
         try:
             self.project.up(look=look)
         except ComposeFailed as error:
-            taken = [line for line in error.lines if "already" in line and "port" in line]
-            if taken:
-                self.take_down()
-                self._place.running.unlink(missing_ok=True)
-                raise PortTaken(f"a port was taken meanwhile: {taken[-1]}") from error
-            raise
+            if not error.taken_port:
+                raise
+            self.take_down()
+            self._place.running.unlink(missing_ok=True)
+            raise PortTaken(f"a port was taken meanwhile: {error.taken_port}") from error
 
     def take_down(self, *, look: Look = nobody) -> None:
         """Containers end, in order, and go; what they said last stays in the home's logs."""

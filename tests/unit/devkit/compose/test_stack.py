@@ -8,7 +8,7 @@ from pkg.devkit.backend import Options
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
-from pkg.devkit.errors import BadArgument
+from pkg.devkit.errors import BadArgument, PortTaken
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.process.home import Home
 from pkg.devkit.system import Desired
@@ -55,3 +55,23 @@ def test_one_that_asks_for_what_not_every_reader_has_is_refused(
 ) -> None:
     with pytest.raises(BadArgument, match="differs"):
         backend.up(Options(settings=other), detach=True, watcher=Onlooker())
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        "Error starting userland proxy: listen tcp4 127.0.0.1:8000: bind: address already in use",
+        "failed to bind host port 127.0.0.1:8000/tcp: address already in use",
+        "Bind for 127.0.0.1:8000 failed: port is already allocated",
+    ],
+)
+def test_a_port_taken_since_it_was_checked_is_called_that_and_nothing_stays(
+    place: Place, engine: Engine, complaint: str
+) -> None:
+    was_started(place)
+    engine.will("compose up", half=True, says=complaint)
+
+    with pytest.raises(PortTaken, match=r"a port was taken meanwhile: .* 127.0.0.1:8000"):
+        Stack(place).start(lambda: None)
+
+    assert (engine.containers(), place.running.exists()) == ([], False)
