@@ -218,6 +218,10 @@ def _run() -> int:
         views.complain(f"bidkit: {error}. Was the system last run by another user?")
         return BidkitError.exit_code
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            where = error.filename or "what was to be written"
+            views.complain(f"bidkit: there is no space left for {where}; make some, and try again.")
+            return BidkitError.exit_code
         if not isinstance(error, views.ReaderGone) and error.errno != errno.EIO:
             raise
         # The reader, such as `head`, has seen enough, or the terminal was closed.

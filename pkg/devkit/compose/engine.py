@@ -14,6 +14,7 @@ from pkg.devkit.compose.container import Container, container_of
 from pkg.devkit.errors import BidkitError, MissingServer
 
 ANSWER_WITHIN_S = 20.0
+_TRIES = 3
 PROJECT_LABEL = "com.docker.compose.project"
 _OR_PROCESSES = "or run on processes: `bidkit up --on process`."
 _UNREACHABLE = re.compile(
@@ -114,8 +115,11 @@ def _image_id(name: str, *, within_s: float = ANSWER_WITHIN_S) -> str | None:
 
 
 def containers(project: str) -> list[Container]:
-    """All of the project, stopped ones too, in order; less those that ran for one command."""
-    for _ in range(3):
+    """All of the project, stopped ones too, in order; less those that ran for one command.
+
+    Raises BidkitError.
+    """
+    for _ in range(_TRIES):
         ids = ask("ps", "-aq", "--no-trunc", "--filter", f"label={PROJECT_LABEL}={project}").split()
         if not ids:
             return []
@@ -131,7 +135,7 @@ def containers(project: str) -> list[Container]:
             (container_of(one) for one in found if not _is_oneoff(one)),
             key=lambda one: (one.service, one.number),
         )
-    return []
+    raise BidkitError("containers come and go here faster than they can be looked at; try again.")
 
 
 def volumes(project: str) -> list[str]:

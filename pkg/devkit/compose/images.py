@@ -79,9 +79,11 @@ def provide(
     lock = Path(tempfile.gettempdir()) / f"bidkit-{os.getuid()}-images"
     busy = "another bidkit is still building images."
     with held(lock, within_s=BUILT_WITHIN_S, busy=busy, look=look):
+        if _current(sources, ours):  # by now: whoever had the lock has built them
+            return
         say("building images, as the code has changed or they are missing")
         _told("the images could not be built", lambda: project.build(own, look=look))
-    save(BUILT, Built(sources, engine.image_ids(ours)))
+        save(BUILT, Built(sources, engine.image_ids(ours)))
 
 
 def fingerprint() -> str:

@@ -135,8 +135,11 @@ def _owner(home: Path) -> Home:
 def end_leftovers() -> None:
     """Takes away the stacks of benches that were killed, which could not do it themselves."""
     for home in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}*"):
-        if home.stat().st_uid != os.getuid() or not (home / "owner").exists():
-            continue  # another user's, or none of ours
+        try:
+            if home.stat().st_uid != os.getuid() or not (home / "owner").exists():
+                continue  # another user's, or none of ours
+        except FileNotFoundError:
+            continue  # its bench has just removed it
         with _owner(home).lock() as free:
             if not free:
                 continue

@@ -14,6 +14,12 @@ from pkg.devkit.system import SystemStatus
 
 _WITHIN_S = 20.0
 _EVERY_S = 0.02
+OWN_IMAGES = (
+    "own/nats:tag",
+    "own/api-gateway:tag",
+    "own/broadcast-service:tag",
+    "own/archival-worker:tag",
+)
 _PROGRAM = Path(__file__).with_name("docker_standin.py")
 
 
@@ -66,6 +72,10 @@ class Engine:
                     one["status"] = "exited"
 
         self._change(stop)
+
+    def holds(self, *images: str) -> None:
+        ids = {name: f"sha256:{name}" for name in images}
+        self._change(lambda state: state["images"].update(ids))
 
     def edge_does_not_see(self, *ids: str) -> None:
         self._change(lambda state: state.__setitem__("unseen", list(ids)))
