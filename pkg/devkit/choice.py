@@ -100,10 +100,9 @@ class Choice:
         except BidkitError as error:
             if asked:
                 return None
-            why = error.reason if isinstance(error, engine.NoEngine) else str(error)
             raise BidkitError(
                 "this home's system was started on compose, and whether it still runs cannot be "
-                f"told: {why.removesuffix('.')}. Start the engine, or leave that one as it is and "
+                f"told: {engine.reason(error)}. Start the engine, or leave that one as it is and "
                 "run another with data of its own: `bidkit up --on process`."
             ) from error
 

@@ -19,10 +19,8 @@ def obstacle(compose_file: Path = COMPOSE_FILE) -> str | None:
         engine.engine_version(within_s=LOOK_WITHIN_S)
         engine.compose_version(within_s=LOOK_WITHIN_S)
         missing = engine.missing_images(images.needed(), within_s=LOOK_WITHIN_S)
-    except engine.NoEngine as error:
-        return error.reason
     except BidkitError as error:
-        return str(error).removesuffix(".")
+        return engine.reason(error)
     # One stands for all: they come from one registry.
     if missing and not _in_reach(missing[0]):
         return f"there is no image {missing[0]} here and no registry in reach that has it"

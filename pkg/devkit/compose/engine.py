@@ -32,6 +32,11 @@ class NoEngine(MissingServer):
         self.reason = reason
 
 
+def reason(error: BidkitError) -> str:
+    """What is the matter, without what to do about it and without a full stop."""
+    return error.reason if isinstance(error, NoEngine) else str(error).removesuffix(".")
+
+
 def ask(*arguments: str, within_s: float = ANSWER_WITHIN_S) -> str:
     """What `docker ARGUMENTS` writes. Raises BidkitError with its last words."""
     try:

@@ -1,25 +1,23 @@
 """The whole system of a home: prepared, started, and taken down."""
 
-import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 from pkg.devkit.backend import Options, Say
 from pkg.devkit.compose import engine, images, logs
 from pkg.devkit.compose.command import ComposeFailed, Look, nobody
+from pkg.devkit.compose.passwords import make_passwords
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project, environment_of
-from pkg.devkit.errors import BadArgument, BidkitError, PortTaken, UnusableData
+from pkg.devkit.errors import BadArgument, PortTaken, UnusableData
 from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES
 from pkg.devkit.process.fleet import listen
 from pkg.devkit.process.home import Home, load, save
 from pkg.devkit.process.logs import set_aside
 from pkg.devkit.service_settings import check_together
-from pkg.devkit.settings import PROJECT
 from pkg.devkit.system import Desired
 
 _SECRETS_IN_CONTAINERS = "/run/secrets/"
-_MAKE_SECRETS = PROJECT / "compose" / "make-secrets"
 
 
 class Stack:
@@ -102,15 +100,7 @@ class Stack:
                 f"the passwords of the data in {', '.join(kept)} are gone with "
                 f"{self._place.secrets}; `bidkit down --volumes --on compose` deletes that data."
             )
-        made = subprocess.run(
-            ("sh", str(_MAKE_SECRETS), str(self._place.secrets)),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if made.returncode:
-            last = (made.stderr.strip().splitlines() or ["it left no word"])[-1]
-            raise BidkitError(f"the secrets could not be made: {last}")
+        make_passwords(self._place.secrets)
 
     def _check_settings(self, configuration: Mapping[str, Any]) -> None:
         """Raises BadArgument when a service would not start with what it is given."""

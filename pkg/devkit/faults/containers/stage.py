@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,8 +15,9 @@ from pkg.devkit.compose import engine
 from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.edge import await_passing
 from pkg.devkit.compose.images import provide
+from pkg.devkit.compose.passwords import make_passwords
 from pkg.devkit.compose.place import Place
-from pkg.devkit.compose.project import COMPOSE_FILE, Project
+from pkg.devkit.compose.project import Project
 from pkg.devkit.faults.containers.container import Container
 from pkg.devkit.faults.containers.services import ContainerServices
 from pkg.devkit.faults.containers.stores import ContainerStores, Door
@@ -39,7 +39,6 @@ HEARTBEAT_S = 4.0
 _HOME_PREFIX = "bidkit-faults-compose-"
 _TRIES = 3
 _SHOWN = 12
-_MAKE_SECRETS = COMPOSE_FILE.with_name("make-secrets")
 
 
 class ContainerStage:
@@ -178,7 +177,7 @@ def _look_for_engine() -> None:
 
 
 def _bring_up(project: Project, desired: Desired, place: Place) -> None:
-    subprocess.run(["sh", str(_MAKE_SECRETS), str(place.secrets)], check=True, capture_output=True)
+    make_passwords(place.secrets)
     save(place.override, _override(project, desired))
     provide(project, project.configuration(), say=views.complain)
     for left in reversed(range(_TRIES)):

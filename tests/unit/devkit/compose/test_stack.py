@@ -1,14 +1,16 @@
 """What the services are given, and how a start is refused."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from pkg.devkit.backend import Options
 from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.passwords import make_passwords
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
-from pkg.devkit.errors import BadArgument, PortTaken
+from pkg.devkit.errors import BadArgument, BidkitError, PortTaken
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.process.home import Home
 from pkg.devkit.system import Desired
@@ -75,3 +77,10 @@ def test_a_port_taken_since_it_was_checked_is_called_that_and_nothing_stays(
         Stack(place).start(lambda: None)
 
     assert (engine.containers(), place.running.exists()) == ([], False)
+
+
+def test_passwords_that_cannot_be_made_are_told_with_the_last_word(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(BidkitError, match=r"the secrets could not be made: .*file"):
+        make_passwords(tmp_path / "file" / "secrets")
