@@ -48,6 +48,7 @@ SOURCES = (
 class Built(msgspec.Struct, frozen=True):
     sources: str
     images: dict[str, str]
+    bases: list[str] = []
 
 
 def needed() -> list[str]:
@@ -70,25 +71,63 @@ def provide(
         say(f"fetching {', '.join(sorted(lacking))}")
         names = [name for name, image in bought.items() if image in lacking]
         _told("the images could not be fetched", lambda: project.pull(names, look=look))
-    own = sorted(services.keys() - bought.keys())
-    ours = [services[name]["image"] for name in own]
-    sources = fingerprint()
-    if _current(sources, ours):
-        return
-    # Two builds at once would do the same work twice and take each other's tags.
-    lock = Path(tempfile.gettempdir()) / f"bidkit-{os.getuid()}-images"
-    busy = "another bidkit is still building images."
-    with held(lock, within_s=BUILT_WITHIN_S, busy=busy, look=look):
-        if _current(sources, ours):  # by now: whoever had the lock has built them
-            return
-        say("building images, as the code has changed or they are missing")
-        _told("the images could not be built", lambda: project.build(own, look=look))
-        save(BUILT, Built(sources, engine.image_ids(ours)))
+    own = _Own(project, services)
+    if not own.are_current():
+        own.build(say=say, look=look)
+
+
+def renew(project: Project, configuration: dict[str, Any], *, say: Say, look: Look) -> None:
+    """Build again what was built of older code; other images, as somebody gave, stay as they are.
+
+    Raises as `provide` does.
+    """
+    own = _Own(project, configuration["services"])
+    if own.are_of_older_code():
+        own.build(say=say, look=look)
+
+
+class _Own:
+    """The images that are built of this checkout."""
+
+    def __init__(self, project: Project, services: dict[str, Any]) -> None:
+        self._project = project
+        self._services = sorted(name for name, one in services.items() if "build" in one)
+        self._images = [services[name]["image"] for name in self._services]
+        self._sources = fingerprint()
+
+    def are_current(self) -> bool:
+        built = self._built()
+        return built is not None and (built.sources, built.bases) == (self._sources, needed())
+
+    def are_of_older_code(self) -> bool:
+        built = self._built()
+        return built is not None and built.sources != self._sources
+
+    def build(self, *, say: Say, look: Look) -> None:
+        # Two builds at once would do the same work twice and take each other's tags.
+        lock = Path(tempfile.gettempdir()) / f"bidkit-{os.getuid()}-images"
+        busy = "another bidkit is still building images."
+        with held(lock, within_s=BUILT_WITHIN_S, busy=busy, look=look):
+            if self.are_current():  # by now: whoever had the lock has built them
+                return
+            say("building images, as the code has changed or they are missing")
+            _told(
+                "the images could not be built",
+                lambda: self._project.build(self._services, look=look),
+            )
+            save(BUILT, Built(self._sources, engine.image_ids(self._images), needed()))
+
+    def _built(self) -> Built | None:
+        """What we know of them, unless they are others by now."""
+        built = load(BUILT, Built)
+        if built is None or len(built.images) != len(set(self._images)):
+            return None
+        return built if engine.image_ids(self._images) == built.images else None
 
 
 def fingerprint() -> str:
-    """Of everything that goes into the services' images."""
-    digest = hashlib.sha256(" ".join(needed()).encode())
+    """Of everything in this checkout that goes into the services' images."""
+    digest = hashlib.sha256()
     for file in _files():
         digest.update(f"{file.relative_to(PROJECT)}\0{file.stat().st_mode & 0o111}\0".encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -106,13 +145,6 @@ def _files() -> Iterator[Path]:
             )
         elif path.exists():
             yield path
-
-
-def _current(sources: str, images: list[str]) -> bool:
-    built = load(BUILT, Built)
-    if built is None or built.sources != sources or len(built.images) != len(set(images)):
-        return False
-    return engine.image_ids(images) == built.images
 
 
 def _told(what: str, work: Callable[[], None]) -> None:

@@ -38,6 +38,8 @@ class Operations:
         # What stands over a store or behind the edge has to come back, if it was there.
         over = {one.service for one in engine.containers(self._place.project) if one.ready}
         with self._one_at_a_time() as interrupt:
+            if service in SERVICES:  # as on processes, a new replica runs the code as it is now
+                self._stack.renew_images(say=say, look=interrupt.heed)
             replicas = self._stack.desired.replicas.get(service, 1)
             self._fleet(service, interrupt).restart(replicas, say=say)
             self._await_passing({service} if service in SERVICES else over, interrupt)

@@ -53,6 +53,10 @@ class Stack:
         save(self._place.desired, desired)
         images.provide(project, configuration, say=say, look=look)
 
+    def renew_images(self, *, say: Say, look: Look) -> None:
+        project = self.project
+        images.renew(project, project.configuration(), say=say, look=look)
+
     def remember(self, desired: Desired) -> None:
         save(self._place.desired, desired)
         save(self._place.override, Project(self._place, desired).override())

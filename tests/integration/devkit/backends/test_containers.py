@@ -156,6 +156,26 @@ def test_what_compose_hands_on_is_what_was_set_dollars_and_all(tmp_path: Path) -
     assert {one["NATS_USER"] for one in given.values()} == {"a$b$$c"}
 
 
+def test_a_restart_takes_the_image_that_its_name_stands_for_now(whole: Bidkit) -> None:
+    (old,) = whole.inspect("api-gateway")
+    name = old["Config"]["Image"]
+    subprocess.run(
+        ("docker", "build", "--tag", name, "-"),
+        input=f"FROM {name}\nLABEL given=yes\n".encode(),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    try:
+        ran = whole("restart", "api")
+        (heir,) = whole.inspect("api-gateway")
+    finally:
+        docker("tag", old["Image"], name)
+
+    assert "building" not in ran.out
+    assert heir["Config"]["Labels"].get("given") == "yes"
+
+
 def test_an_audit_that_finds_a_bid_missing_says_so_by_its_exit_code(whole: Bidkit) -> None:
     whole("bid", "sold", "10", "--user", "ann")
     assert whole("audit").code == 0
