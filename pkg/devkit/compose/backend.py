@@ -116,6 +116,11 @@ class ComposeBackend:
 
     def _come_up(self, options: Options, watcher: Watcher, interrupt: Interrupt) -> str:
         """How it was found; unless it was ready, it is not yet seen to be."""
+
+        def look() -> None:
+            interrupt.heed()
+            self._place.check_not_being_stopped()
+
         busy = "another bidkit is still starting or stopping the system."
         with self._locked(within_s=STARTED_WITHIN_S, busy=busy, look=interrupt.heed):
             interrupt.heed()
@@ -131,9 +136,9 @@ class ComposeBackend:
                 return _WAS_RUNNING
             self._refuse_others()
             self._end_leftovers(watcher)
-            interrupt.heed()
-            self._stack.prepare(options, say=watcher.event, look=interrupt.heed)
-            interrupt.heed()
+            look()
+            self._stack.prepare(options, say=watcher.event, look=look)
+            look()
             self._ours = True
             self._start(watcher, interrupt)
             return _IS_OURS

@@ -1,7 +1,7 @@
 """What the Docker engine is asked, through its own command line.
 
-python-on-whales drives compose (see project.py). What is asked all the time comes from here: it
-inspects containers one by one and takes half a second to import, which `bidkit get` need not pay.
+Compose is driven in project.py. What is asked all the time comes from here: python-on-whales would
+inspect containers one by one, and takes half a second to import, which `bidkit get` need not pay.
 """
 
 import json

@@ -23,6 +23,7 @@ from pkg.devkit.errors import BidkitError
 from pkg.devkit.settings import PROJECT
 
 _TRY_EVERY_S = 0.1
+_STOPPED = "the system was stopped meanwhile."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,21 @@ class Place:
     @property
     def is_wanted(self) -> bool:
         """Whether there is a system here that nobody is stopping."""
-        return self.running.exists() and not _is_held(self._stopping)
+        return self.running.exists() and not self._is_being_stopped
 
     def check_wanted(self) -> None:
         """Raises BidkitError."""
         if not self.is_wanted:
-            raise BidkitError("the system was stopped meanwhile.")
+            raise BidkitError(_STOPPED)
+
+    def check_not_being_stopped(self) -> None:
+        """For what is not yet started. Raises BidkitError."""
+        if self._is_being_stopped:
+            raise BidkitError(_STOPPED)
+
+    @property
+    def _is_being_stopped(self) -> bool:
+        return _is_held(self._stopping)
 
     @property
     def _stopping(self) -> Path:

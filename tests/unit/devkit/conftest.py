@@ -12,7 +12,7 @@ from tests.unit.devkit.compose.standin import Engine
 
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """First on PATH; what is known of built images, and the lock of building, are the test's own."""
+    """First on PATH; what is known of built images, and the lock of a build, are its own."""
     monkeypatch.setattr(images, "BUILT", tmp_path / "images.json")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made = Engine(tmp_path / "bin")

@@ -125,13 +125,14 @@ def test_an_interrupt_ends_what_compose_is_at_and_leaves_nothing(
     assert (engine.containers(), place.running.exists()) == ([], False)
 
 
+@pytest.mark.parametrize("phase", ["compose build", "compose up"])
 def test_a_down_ends_an_up_that_is_still_at_it(
-    backend: ComposeBackend, engine: Engine, place: Place
+    backend: ComposeBackend, engine: Engine, place: Place, phase: str
 ) -> None:
-    engine.will("compose up", lingers_s=60)
+    engine.will(phase, lingers_s=60)
 
     def stop() -> None:
-        engine.awaits_call("compose up lingers")
+        engine.awaits_call(f"{phase} lingers")
         ComposeBackend(Home(place.home)).down(volumes=False, say=lambda _: None)
 
     with meanwhile(stop), pytest.raises(BidkitError, match="the system was stopped meanwhile"):
