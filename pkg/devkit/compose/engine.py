@@ -38,10 +38,18 @@ def reason(error: BidkitError) -> str:
 
 
 def ask(*arguments: str, within_s: float = ANSWER_WITHIN_S) -> str:
-    """What `docker ARGUMENTS` writes. Raises BidkitError with its last words."""
+    """What `docker ARGUMENTS` writes. Raises BidkitError with its last words.
+
+    In a session of its own: Ctrl-C at the terminal, for bidkit, is no failure of docker's.
+    """
     try:
         ran = subprocess.run(
-            ("docker", *arguments), capture_output=True, text=True, timeout=within_s, check=False
+            ("docker", *arguments),
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            check=False,
+            start_new_session=True,
         )
     except FileNotFoundError:
         raise NoEngine(
@@ -160,6 +168,7 @@ def tail(container: str, lines: int) -> list[str]:
             stderr=subprocess.STDOUT,
             timeout=ANSWER_WITHIN_S,
             check=False,
+            start_new_session=True,
         )
     except (OSError, subprocess.TimeoutExpired):
         return []

@@ -82,6 +82,7 @@ class Project:
             capture_output=True,
             text=True,
             check=False,
+            start_new_session=True,
         )
         if ran.returncode:
             raise complaint(ran.stderr)

@@ -1,7 +1,10 @@
 """What only the compose backend can show: containers, volumes, passwords, what befalls them."""
 
+import asyncio
 import json
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -119,6 +122,25 @@ def test_a_new_replica_that_does_not_get_ready_leaves_the_old_one(whole: Bidkit)
     override.write_text(good)
     assert ran.returncode == 8
     assert "api-gateway has not come to what was asked in 8 s (api-gateway-" in ran.stderr
+    assert whole.pids("api-gateway") == before
+
+
+async def test_an_interrupted_restart_leaves_what_was_there(whole: Bidkit) -> None:
+    before = whole.pids("api-gateway")
+    restarting = await asyncio.create_subprocess_exec(
+        *whole.command("restart", "api"),
+        env=whole.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    await until(lambda: len(whole.inspect("api-gateway")) > 1, within_s=20)
+
+    os.killpg(restarting.pid, signal.SIGINT)  # as Ctrl-C at the terminal, to docker's command too
+    said, complaints = await asyncio.wait_for(restarting.communicate(), timeout=60)
+
+    assert (restarting.returncode, complaints) == (130, b"")
+    assert b"api-gateway-2 is taken away again; its log is " in said
     assert whole.pids("api-gateway") == before
 
 
