@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pkg.devkit.errors import BadArgument
-from pkg.devkit.names import EDGE
+from pkg.devkit.names import API, EDGE
+from pkg.devkit.service_settings import readers
 from pkg.devkit.system import Desired, SystemStatus
 
 Say = Callable[[str], None]
@@ -69,8 +70,8 @@ class Backend(Protocol):
     def status(self) -> SystemStatus:
         """Raises NotRunning."""
 
-    def settings(self) -> dict[str, str]:
-        """What the services were given, less secrets. Raises NotRunning."""
+    def settings(self) -> Mapping[str, Mapping[str, str]]:
+        """What each service was given, less secrets. Raises NotRunning."""
 
     def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
         """Returns when as many replicas are ready and no more are left."""
@@ -87,14 +88,19 @@ class Backend(Protocol):
         """The exit code of restore; it asks at this process's terminal."""
 
 
-def refuse_change(options: Options, now: SystemStatus, settings: Mapping[str, str]) -> None:
-    """Raises BadArgument unless the running system is what the options ask for."""
+def refuse_change(
+    options: Options, now: SystemStatus, settings: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Raises BadArgument unless the running system is what the options ask for.
+
+    `settings` are what each service was given.
+    """
     ports = {one.service: one.port for one in now.services}
     compared = (
         ("--api-port", options.api_port, urlsplit(now.api_url).port),
         ("--broadcast-port", options.broadcast_port, urlsplit(now.websocket_url).port),
         ("--edge-port", options.edge_port, ports.get(EDGE)),
-        ("--bid-strategy", options.bid_strategy, settings["BID_STRATEGY"]),
+        ("--bid-strategy", options.bid_strategy, settings[API]["BID_STRATEGY"]),
     )
     differs = [
         f"{option} is {has}, not {wanted}"
@@ -105,7 +111,7 @@ def refuse_change(options: Options, now: SystemStatus, settings: Mapping[str, st
     differs += [
         f"--set {name} differs"
         for name, value in options.settings.items()
-        if value != settings.get(name)
+        if any(value != settings[service].get(name) for service in readers(name))
     ]
     if differs:
         raise BadArgument(

@@ -43,9 +43,10 @@ class Choice:
     def for_up(self, asked: BackendName | None) -> tuple[Backend, str | None]:
         """The backend, and why when nobody asked for it.
 
-        Raises BidkitError when the home's system runs on another one.
+        Raises BidkitError when the home's system runs on another one, or may do so, and when its
+        data is on one that cannot be had.
         """
-        running = self._running()
+        running = self._running(asked)
         if running:
             if asked not in {None, running}:
                 raise BidkitError(
@@ -56,6 +57,12 @@ class Choice:
         if asked:
             return self._chosen(asked), None
         hindered = obstacle(self._compose_file)
+        if hindered and self._last is BackendName.COMPOSE and self._place.desired.exists():
+            raise BidkitError(
+                f"this home's data is in containers' volumes, which are out of reach: {hindered}. "
+                "Mend that and try again, or run another system with data of its own: "
+                "`bidkit up --on process`."
+            )
         name = BackendName.PROCESS if hindered else BackendName.COMPOSE
         reason = f"as {hindered}" if hindered else "as a Docker engine answers"
         if self._last not in {None, name}:
@@ -78,19 +85,29 @@ class Choice:
 
     def _marked(self) -> BackendName | None:
         if self._place.running.exists():
-            return BackendName.COMPOSE
+            # It may outlive its system: where the engine was lost, processes may have taken over.
+            return BackendName.PROCESS if self._runs_processes() else BackendName.COMPOSE
         return BackendName.PROCESS if self._home.supervisor.exists() else None
 
-    def _running(self) -> BackendName | None:
-        """What really runs: a marker may outlive its system, such as when an engine was lost."""
-        if self._home.folder.exists():
-            with self._home.lock() as free:
-                if not free:
-                    return BackendName.PROCESS
-        if self._place.running.exists():
-            try:
-                if engine.containers(self._place.project):
-                    return BackendName.COMPOSE
-            except BidkitError:
+    def _running(self, asked: BackendName | None) -> BackendName | None:
+        """What really runs. Whoever asks for processes answers for what a lost engine may run."""
+        if self._runs_processes():
+            return BackendName.PROCESS
+        if not self._place.running.exists():
+            return None
+        try:
+            return BackendName.COMPOSE if engine.containers(self._place.project) else None
+        except BidkitError as error:
+            if asked:
                 return None
-        return None
+            raise BidkitError(
+                "this home's system was started on compose, and whether it still runs cannot be "
+                f"told: {engine.reason(error)}. Start the engine, or leave that one as it is and "
+                "run another with data of its own: `bidkit up --on process`."
+            ) from error
+
+    def _runs_processes(self) -> bool:
+        if not self._home.folder.exists():
+            return False
+        with self._home.lock() as free:
+            return not free

@@ -122,8 +122,8 @@ def describe(service: ServiceArgument) -> None:
 
     name = named(service)
     backend = chosen_backend()
-    status, settings = backend.status().of(name), read_by(name, backend.settings())
-    views.console().print(views.details(status, settings=settings))
+    status, given = backend.status().of(name), backend.settings().get(name, {})
+    views.console().print(views.details(status, settings=read_by(name, given)))
 
 
 @app.command()
@@ -218,6 +218,10 @@ def _run() -> int:
         views.complain(f"bidkit: {error}. Was the system last run by another user?")
         return BidkitError.exit_code
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            where = error.filename or "what was to be written"
+            views.complain(f"bidkit: there is no space left for {where}; make some, and try again.")
+            return BidkitError.exit_code
         if not isinstance(error, views.ReaderGone) and error.errno != errno.EIO:
             raise
         # The reader, such as `head`, has seen enough, or the terminal was closed.

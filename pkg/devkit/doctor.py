@@ -42,12 +42,11 @@ def examine(backend: Backend) -> list[Finding]:
 
 def docker() -> Finding:
     """An engine that answers, not merely the command."""
-    if not shutil.which("docker"):
-        return Finding("docker", well=False, says="not on PATH", needed=False)
-    asked = _ask("docker", "info", "--format", "{{.ServerVersion}}")
-    well = asked.returncode == 0 and bool(asked.stdout.strip())
-    says = f"engine {asked.stdout.strip()}" if well else "no engine answers"
-    return Finding("docker", well=well, says=says, needed=False)
+    try:
+        version = engine.engine_version(within_s=_ASK_WITHIN_S)
+    except BidkitError as error:
+        return Finding("docker", well=False, says=engine.reason(error), needed=False)
+    return Finding("docker", well=True, says=f"engine {version}", needed=False)
 
 
 def _containers() -> list[Finding]:

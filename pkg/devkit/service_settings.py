@@ -43,15 +43,19 @@ def check(name: str, value: str) -> None:
             raise BadArgument(f"{name}: {error}.") from error
 
 
-def check_together(environment: Mapping[str, str]) -> None:
-    """Raises BadArgument when a service would not start with these, of which it reads its own."""
-    for service, settings in READ_BY.items():
-        try:
-            load(settings, environment)
-        except SettingsError as error:
-            raise BadArgument(
-                f"{service} would not start: {error}. `--set NAME=` takes a setting back."
-            ) from error
+def check_together(service: str, environment: Mapping[str, str]) -> None:
+    """Raises BadArgument when the service would not start with these, of which it reads its own."""
+    try:
+        load(READ_BY[service], environment)
+    except SettingsError as error:
+        raise BadArgument(
+            f"{service} would not start: {error}. `--set NAME=` takes a setting back."
+        ) from error
+
+
+def readers(name: str) -> list[str]:
+    """The services that read the setting."""
+    return [service for service in READ_BY if name in _fields(service)]
 
 
 def read_by(service: str, environment: Mapping[str, str]) -> dict[str, str]:

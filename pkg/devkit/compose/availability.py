@@ -17,13 +17,10 @@ def obstacle(compose_file: Path = COMPOSE_FILE) -> str | None:
         return f"this checkout has no {compose_file.name}"
     try:
         engine.engine_version(within_s=LOOK_WITHIN_S)
-    except BidkitError:
-        return "no Docker engine answers"
-    try:
         engine.compose_version(within_s=LOOK_WITHIN_S)
         missing = engine.missing_images(images.needed(), within_s=LOOK_WITHIN_S)
-    except engine.NoEngine:
-        return "docker has no compose plugin"
+    except BidkitError as error:
+        return engine.reason(error)
     # One stands for all: they come from one registry.
     if missing and not _in_reach(missing[0]):
         return f"there is no image {missing[0]} here and no registry in reach that has it"

@@ -10,22 +10,22 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-import msgspec
-
 from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.compose import edge, engine, logs
 from pkg.devkit.compose.changes import changes
+from pkg.devkit.compose.command import LOOK_EVERY_S, ComposeFailed, Look, nobody
 from pkg.devkit.compose.container import Container
-from pkg.devkit.compose.fleet import Fleet
 from pkg.devkit.compose.interrupt import Interrupt, interrupts
 from pkg.devkit.compose.oneoff import run_once
+from pkg.devkit.compose.operations import Operations
 from pkg.devkit.compose.place import Place
-from pkg.devkit.compose.project import ComposeFailed
-from pkg.devkit.compose.stack import LOOK_EVERY_S, Stack, during
+from pkg.devkit.compose.shutdown import Shutdown
+from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.status import system_of
 from pkg.devkit.compose.usage import usage
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning
 from pkg.devkit.names import ARCHIVAL
+from pkg.devkit.process import logs as process_logs
 from pkg.devkit.process.home import Home
 from pkg.devkit.readiness import is_settled
 from pkg.devkit.system import SystemStatus
@@ -44,8 +44,10 @@ class ComposeBackend:
 
     def __init__(self, home: Home) -> None:
         self._place = Place(home.folder)
-        self._process_home = home
+        self._home = home
         self._stack = Stack(self._place)
+        self._shutdown = Shutdown(self._place, self._stack)
+        self._operations = Operations(self._place, self._stack)
         self._ours = False
         """Whether this very process started what runs."""
 
@@ -53,14 +55,15 @@ class ComposeBackend:
         engine.engine_version()
         engine.compose_version()
         if detach:
-            if self._come_up(options, watcher) is not _WAS_READY:
-                self._see_ready(watcher)
+            never = Interrupt()  # Ctrl-C ends bidkit as it does any command
+            if self._come_up(options, watcher, never) is not _WAS_READY:
+                self._see_ready(watcher, never, keep=True)
             return
         with interrupts() as interrupt:
             self._foreground(options, watcher, interrupt)
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        was_running = self._stop(say)
+        was_running = self._shutdown.run(say)
         say("Everything is stopped." if was_running else "Nothing was running.")
         if volumes:
             with self._locked():
@@ -79,28 +82,26 @@ class ComposeBackend:
         used = usage({one.id: one.pid for one in found if one.pid})
         return system_of(found, self._stack.desired, used)
 
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, dict[str, str]]:
         self._running()
         return self._stack.settings()
 
     def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
         self._running()
-        with self._operation():
-            desired = self._stack.desired
-            wanted = {**desired.replicas, **replicas}
-            self._stack.remember(msgspec.structs.replace(desired, replicas=wanted))
-            for service, number in replicas.items():
-                self._fleet(service).scale(number, say=say)
-            edge.await_passing(self._stack.desired, still_wanted=self._still_wanted)
+        self._operations.scale(replicas, say=say)
 
     def restart(self, service: str, *, say: Say) -> None:
         self._running()
-        with self._operation():
-            self._fleet(service).restart(say=say)
-            edge.await_passing(self._stack.desired, still_wanted=self._still_wanted)
+        self._operations.restart(service, say=say)
 
     def logs(self, services: tuple[str, ...], *, last: int, follow: bool) -> Iterator[LogLine]:
-        self._running()
+        try:
+            self._running()
+        except NotRunning:
+            if not any(self._home.logs.glob("*.log")):
+                raise
+            # Nothing more will come into these.
+            return process_logs.read(self._home, services, last=last, follow=False)
         return logs.read(self._stack.project, services, last=last, follow=follow)
 
     def audit(self, arguments: tuple[str, ...]) -> int:
@@ -113,10 +114,16 @@ class ComposeBackend:
         self._running()
         return run_once(self._stack.project, ARCHIVAL, command, *arguments)
 
-    def _come_up(self, options: Options, watcher: Watcher) -> str:
+    def _come_up(self, options: Options, watcher: Watcher, interrupt: Interrupt) -> str:
         """How it was found; unless it was ready, it is not yet seen to be."""
+
+        def look() -> None:
+            interrupt.heed()
+            self._place.check_not_being_stopped()
+
         busy = "another bidkit is still starting or stopping the system."
-        with self._locked(within_s=STARTED_WITHIN_S, busy=busy):
+        with self._locked(within_s=STARTED_WITHIN_S, busy=busy, look=interrupt.heed):
+            interrupt.heed()
             if self._is_up():
                 now = self._look()
                 refuse_change(options, now, self._stack.settings())
@@ -125,22 +132,32 @@ class ComposeBackend:
                     return _WAS_READY
                 watcher.event("the system is already running, but not ready")
                 # What was stopped by hand is missing until somebody asks for it.
-                self._start(watcher)
+                self._start(watcher, interrupt)
                 return _WAS_RUNNING
             self._refuse_others()
             self._end_leftovers(watcher)
-            self._stack.prepare(options, say=watcher.event)
+            look()
+            self._stack.prepare(options, say=watcher.event, look=look)
+            look()
             self._ours = True
-            self._start(watcher)
+            self._start(watcher, interrupt)
             return _IS_OURS
 
-    def _start(self, watcher: Watcher) -> None:
+    def _start(self, watcher: Watcher, interrupt: Interrupt) -> None:
         """Compose gives up on what depends on a store that is not healthy at its first checks."""
         deadline = time.monotonic() + READY_WITHIN_S
+
+        def look() -> None:
+            interrupt.heed()
+            self._place.check_wanted()
+            # A store that keeps ending raises NotReady long before compose gives up. An engine that
+            # is busy is no reason to: compose tells what matters.
+            with contextlib.suppress(engine.NoEngine):
+                self._settled(watcher, deadline=math.inf)
+
         while True:
             try:
-                # A store that keeps ending raises NotReady long before compose gives up.
-                self._stack.start(lambda: self._settled(watcher, deadline=math.inf))
+                self._stack.start(look)
             except ComposeFailed as error:
                 if not (error.is_impatient and engine.containers(self._place.project)):
                     raise
@@ -153,13 +170,13 @@ class ComposeBackend:
 
     def _foreground(self, options: Options, watcher: Watcher, interrupt: Interrupt) -> None:
         try:
-            found = self._come_up(options, watcher)
+            found = self._come_up(options, watcher, interrupt)
             if found is not _WAS_READY:
                 self._see_ready(watcher, interrupt, keep=found is _WAS_RUNNING)
             if found is _IS_OURS:
                 self._tell_changes(watcher, interrupt)
-        except BidkitError:
-            if not interrupt.stop.is_set():
+        except (BidkitError, KeyboardInterrupt):
+            if not (self._ours and interrupt.stop.is_set()):
                 raise
         finally:
             if self._ours:
@@ -171,25 +188,25 @@ class ComposeBackend:
             with contextlib.suppress(OSError):
                 watcher.event(line)
 
-        if self._place.running.exists():
+        if self._place.is_wanted:
             say("stopping everything, in order")
         # Else another bidkit is at it; this waits for its lock.
-        self._stop(say, interrupt)
+        self._shutdown.run(say, interrupt)
         say("Everything is stopped.")
 
-    def _see_ready(
-        self, watcher: Watcher, interrupt: Interrupt | None = None, *, keep: bool = True
-    ) -> None:
+    def _see_ready(self, watcher: Watcher, interrupt: Interrupt, *, keep: bool) -> None:
         """`keep` tells whether the system goes on when it does not get ready."""
         deadline = time.monotonic() + READY_WITHIN_S
+
+        def look() -> None:
+            interrupt.heed()
+            self._place.check_wanted()
+
         try:
             while not (now := self._settled(watcher, deadline=deadline)):
-                if interrupt and interrupt.stop.wait(LOOK_EVERY_S):
-                    return
+                look()
                 time.sleep(LOOK_EVERY_S)
-            edge.await_passing(
-                self._stack.desired, still_wanted=lambda: self._still_wanted(interrupt)
-            )
+            edge.await_passing(self._stack.desired, still_wanted=look)
         except NotReady as error:
             if not keep:
                 raise
@@ -204,50 +221,23 @@ class ComposeBackend:
         return now if settled else None
 
     def _tell_changes(self, watcher: Watcher, interrupt: Interrupt) -> None:
-        """Until somebody stops the system."""
-        before = engine.containers(self._place.project)
-        while not interrupt.stop.wait(_WATCH_EVERY_S) and self._place.running.exists():
-            now = engine.containers(self._place.project)
-            for line in changes(before, now):
+        """Until somebody stops the system; an engine that is restarted meanwhile does not."""
+        before: list[Container] | None = None
+        silent = False
+        while not interrupt.stop.wait(_WATCH_EVERY_S) and self._place.is_wanted:
+            try:
+                now = engine.containers(self._place.project)
+            except BidkitError as error:
+                if not silent:
+                    watcher.event(f"the engine does not answer: {error}")
+                silent = True
+                continue
+            if silent:
+                watcher.event("the engine answers again")
+                silent = False
+            for line in changes(now if before is None else before, now):
                 watcher.event(line)
             before = now
-
-    def _stop(self, say: Say, interrupt: Interrupt | None = None) -> bool:
-        """Whether there was anything to stop."""
-        self._place.running.unlink(missing_ok=True)
-        if not self._place.folder.exists() and not engine.containers(self._place.project):
-            return False
-        with self._locked():
-            left = {one.id: one for one in engine.containers(self._place.project)}
-            if not left and not engine.networks(self._place.project):
-                return False
-            shown = {one.replica for one in left.values() if one.alive}
-            hurried = False
-
-            def look() -> None:
-                nonlocal shown, hurried
-                if interrupt and interrupt.hurry.is_set() and not hurried:
-                    hurried = True
-                    say("hurrying: what has not ended yet is killed")
-                    self._stack.project.kill()
-                found = engine.containers(self._place.project)
-                alive = {one.replica for one in found if one.alive}
-                for name in sorted(shown - alive):
-                    say(f"{name} is stopped")
-                shown = alive
-
-            def take_down() -> None:
-                during(lambda: self._stack.project.down(volumes=False), look)
-
-            try:
-                take_down()
-            except ComposeFailed:
-                # A second Ctrl-C at the terminal goes to compose too, which gives up.
-                if not (interrupt and interrupt.stop.is_set()):
-                    raise
-                take_down()
-            look()
-            return bool(left)
 
     def _running(self) -> list[Container]:
         """Raises NotRunning."""
@@ -255,11 +245,6 @@ class ComposeBackend:
         if not found:
             raise NotRunning("nothing is running; `bidkit up` starts the system.")
         return found
-
-    def _still_wanted(self, interrupt: Interrupt | None = None) -> None:
-        """Raises BidkitError: somebody stops the system."""
-        if not self._place.running.exists() or (interrupt and interrupt.stop.is_set()):
-            raise BidkitError("the system was stopped meanwhile.")
 
     def _is_up(self) -> bool:
         return self._place.running.exists() and bool(engine.containers(self._place.project))
@@ -276,7 +261,7 @@ class ComposeBackend:
 
     def _refuse_others(self) -> None:
         """Raises BidkitError when this home's system runs on processes."""
-        with self._process_home.lock() as free:
+        with self._home.lock() as free:
             if not free:
                 raise BidkitError(
                     "the system of this home runs on processes; `bidkit down` stops it."
@@ -287,18 +272,15 @@ class ComposeBackend:
         found = engine.containers(self._place.project)
         if not found:
             return
-        during(lambda: self._stack.project.down(volumes=False), lambda: None)
+        self._stack.take_down()
         names = ", ".join(one.replica for one in found)
         watcher.event(f"ended what an earlier run had left: {names}")
 
-    def _fleet(self, service: str) -> Fleet:
-        return Fleet(service, project=self._stack.project, place=self._place)
-
-    def _operation(self) -> contextlib.AbstractContextManager[None]:
-        busy = "a service is being scaled or restarted; try again when that is done."
-        return self._place.lock("operation", within_s=0, busy=busy)
-
     def _locked(
-        self, *, within_s: float = 120.0, busy: str = "another bidkit is still busy here."
+        self,
+        *,
+        within_s: float = 120.0,
+        busy: str = "another bidkit is still busy here.",
+        look: Look = nobody,
     ) -> contextlib.AbstractContextManager[None]:
-        return self._place.lock(within_s=within_s, busy=busy)
+        return self._place.lock(within_s=within_s, busy=busy, look=look)

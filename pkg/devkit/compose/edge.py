@@ -1,11 +1,15 @@
 """Whether the edge passes requests on: it finds new replicas by itself, within a second or two."""
 
+import csv
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from http.client import HTTPConnection, HTTPException
 
-from pkg.devkit.errors import NotReady
-from pkg.devkit.names import API, BROADCAST
+from pkg.devkit.compose import engine
+from pkg.devkit.compose.container import Container
+from pkg.devkit.errors import BidkitError, NotReady
+from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES
 from pkg.devkit.system import Desired
 
 FINDS_WITHIN_S = 15.0
@@ -15,25 +19,42 @@ _ANSWERS_WITHIN_S = 2.0
 _EVERY_S = 0.1
 _OK = 200
 
+_BACKENDS = {API: "api", BROADCAST: "broadcast"}
+"""What haproxy.cfg calls those that it sends requests to."""
 
-def entrances(desired: Desired) -> list[tuple[str, int, str]]:
-    """Service, port and path of everything that a person may ask: one each way to a service."""
+# The official image has wget, another may have bash, which does not put the chunks together.
+_ASK_FOR_SERVERS = r"""
+wget -q -O - 'http://127.0.0.1:8404/servers;csv' 2>/dev/null || bash -c '
+    exec 3<>/dev/tcp/127.0.0.1/8404
+    printf "GET /servers;csv HTTP/1.0\r\n\r\n" >&3
+    cat <&3'
+"""
+_CHUNK_BEGINS = re.compile(r"\r?\n[0-9a-fA-F]+\r?\n")
+
+
+def entrances(desired: Desired, services: Collection[str]) -> list[tuple[str, int, str]]:
+    """Service, port and path of what a person may ask of these: one each way to a service."""
     ways = [
         (API, desired.api_port, "/health"),
         (API, desired.edge_port, "/health"),
         (BROADCAST, desired.broadcast_port, "/health"),
         (BROADCAST, desired.edge_port, "/stats/items/edge-check"),
     ]
-    return [way for way in ways if desired.replicas.get(way[0], 1)]
+    return [way for way in ways if way[0] in services and desired.replicas.get(way[0], 1)]
 
 
-def await_passing(desired: Desired, *, still_wanted: Callable[[], None]) -> None:
-    """Until each wanted service is reached through every port that leads to it.
+def await_passing(
+    desired: Desired,
+    services: Collection[str] = SERVICES,
+    *,
+    still_wanted: Callable[[], None],
+) -> None:
+    """Until each of these is reached through every port that leads to it, unless nobody wants it.
 
     `still_wanted` raises when the system is stopped meanwhile. Raises NotReady.
     """
     deadline = time.monotonic() + FINDS_WITHIN_S
-    for service, port, path in entrances(desired):
+    for service, port, path in entrances(desired, services):
         while (said := _ask(port, path)) != _OK:
             still_wanted()
             if time.monotonic() > deadline:
@@ -42,6 +63,54 @@ def await_passing(desired: Desired, *, still_wanted: Callable[[], None]) -> None
                     f"{said}. `bidkit logs edge` shows why."
                 )
             time.sleep(_EVERY_S)
+
+
+def await_found(
+    project: str, new: Sequence[Container], *, still_wanted: Callable[[], None]
+) -> None:
+    """Until the edge sends requests to these replicas of a service too, where it is running.
+
+    `still_wanted` raises when the system is stopped meanwhile. Raises NotReady.
+    """
+    addresses = {one.address for one in new if one.service in _BACKENDS}
+    if not addresses:
+        return
+    service, deadline = new[0].service, time.monotonic() + FINDS_WITHIN_S
+    while (edge := _running_edge(project)) and not addresses <= (said := _servers(edge, service)):
+        still_wanted()
+        if time.monotonic() > deadline:
+            raise NotReady(
+                f"the edge has not found {' and '.join(one.replica for one in new)} in "
+                f"{FINDS_WITHIN_S:g} s; it sends requests to {', '.join(sorted(said)) or 'none'}. "
+                "`bidkit logs edge` shows why."
+            )
+        time.sleep(_EVERY_S)
+
+
+def _running_edge(project: str) -> str | None:
+    edges = (one for one in engine.containers(project) if one.service == EDGE)
+    return next((one.id for one in edges if one.status == "running"), None)
+
+
+def _servers(edge: str, service: str) -> set[str]:
+    """The addresses of the service's replicas that the edge has checked and found ready."""
+    try:
+        said = engine.ask("exec", edge, "sh", "-c", _ASK_FOR_SERVERS)
+    except engine.NoEngine:
+        raise
+    except BidkitError:  # it is ending, or is just being made
+        return set()
+    return up_in(said, _BACKENDS[service])
+
+
+def up_in(statistics: str, backend: str) -> set[str]:
+    """From HAProxy's own table, with or without the head and the chunks of an answer by HTTP."""
+    table = _CHUNK_BEGINS.sub("", f"\n{statistics}").partition("# ")[2]
+    return {
+        row["addr"].rpartition(":")[0]
+        for row in csv.DictReader(table.splitlines())
+        if row["pxname"] == backend and row["addr"] and row["status"].startswith("UP")
+    }
 
 
 def _ask(port: int, path: str) -> int | str:

@@ -1,12 +1,11 @@
 """What the Docker engine is asked, through its own command line.
 
-python-on-whales drives compose (see project.py). What is asked all the time comes from here: it
-inspects containers one by one and takes half a second to import, which `bidkit get` need not pay.
+Compose is driven in project.py. What is asked all the time comes from here: python-on-whales would
+inspect containers one by one, and takes half a second to import, which `bidkit get` need not pay.
 """
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +14,9 @@ from pkg.devkit.compose.container import Container, container_of
 from pkg.devkit.errors import BidkitError, MissingServer
 
 ANSWER_WITHIN_S = 20.0
+_TRIES = 3
 PROJECT_LABEL = "com.docker.compose.project"
+_OR_PROCESSES = "or run on processes: `bidkit up --on process`."
 _UNREACHABLE = re.compile(
     r"cannot connect to the docker daemon|error during connect|permission denied.*docker"
     r"|failed to connect to the docker|no such host|connection refused",
@@ -26,20 +27,37 @@ _UNREACHABLE = re.compile(
 class NoEngine(MissingServer):
     """No Docker engine answers, or its command or compose plugin is missing. Nothing was done."""
 
+    def __init__(self, reason: str, advice: str = "") -> None:
+        super().__init__(f"{reason}{advice or '.'}")
+        self.reason = reason
+
+
+def reason(error: BidkitError) -> str:
+    """What is the matter, without what to do about it and without a full stop."""
+    return error.reason if isinstance(error, NoEngine) else str(error).removesuffix(".")
+
 
 def ask(*arguments: str, within_s: float = ANSWER_WITHIN_S) -> str:
-    """What `docker ARGUMENTS` writes. Raises BidkitError with its last words."""
+    """What `docker ARGUMENTS` writes. Raises BidkitError with its last words.
+
+    In a session of its own: Ctrl-C at the terminal, for bidkit, is no failure of docker's.
+    """
     try:
         ran = subprocess.run(
-            ("docker", *arguments), capture_output=True, text=True, timeout=within_s, check=False
+            ("docker", *arguments),
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            check=False,
+            start_new_session=True,
         )
     except FileNotFoundError:
         raise NoEngine(
-            "the command docker is not on PATH; install Docker with its compose plugin, or run "
-            "on processes: `bidkit up --on process`."
+            "the command docker is not on PATH",
+            f"; install Docker with its compose plugin, {_OR_PROCESSES}",
         ) from None
     except subprocess.TimeoutExpired:
-        raise NoEngine(f"the Docker engine has not answered in {within_s:g} s.") from None
+        raise NoEngine(f"the Docker engine has not answered in {within_s:g} s") from None
     if ran.returncode:
         raise complaint(ran.stderr)
     return ran.stdout
@@ -50,10 +68,7 @@ def complaint(stderr: str) -> BidkitError:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     last = lines[-1] if lines else "it left no word"
     if any(_UNREACHABLE.search(line) for line in lines):
-        return NoEngine(
-            f"no Docker engine answers ({last}). Start it, or run on processes: "
-            "`bidkit up --on process`."
-        )
+        return NoEngine(f"no Docker engine answers ({last})", f". Start it, {_OR_PROCESSES}")
     return BidkitError(f"docker failed: {last}")
 
 
@@ -69,14 +84,14 @@ def compose_version(*, within_s: float = ANSWER_WITHIN_S) -> str:
     """Raises NoEngine."""
     try:
         version = ask("compose", "version", "--short", within_s=within_s).strip()
-    except BidkitError as error:
-        if isinstance(error, NoEngine) and not shutil.which("docker"):
-            raise
+    except NoEngine:
+        raise
+    except BidkitError:  # docker knows no such command
         version = ""
     if not version:
         raise NoEngine(
-            "docker has no compose plugin; install it (the package docker-compose-plugin), or run "
-            "on processes: `bidkit up --on process`."
+            "docker has no compose plugin",
+            f"; install it (the package docker-compose-plugin), {_OR_PROCESSES}",
         )
     return version
 
@@ -113,8 +128,11 @@ def _image_id(name: str, *, within_s: float = ANSWER_WITHIN_S) -> str | None:
 
 
 def containers(project: str) -> list[Container]:
-    """All of the project, stopped ones too, in order; less those that ran for one command."""
-    for _ in range(3):
+    """All of the project, stopped ones too, in order; less those that ran for one command.
+
+    Raises BidkitError.
+    """
+    for _ in range(_TRIES):
         ids = ask("ps", "-aq", "--no-trunc", "--filter", f"label={PROJECT_LABEL}={project}").split()
         if not ids:
             return []
@@ -130,7 +148,7 @@ def containers(project: str) -> list[Container]:
             (container_of(one) for one in found if not _is_oneoff(one)),
             key=lambda one: (one.service, one.number),
         )
-    return []
+    raise BidkitError("containers come and go here faster than they can be looked at; try again.")
 
 
 def volumes(project: str) -> list[str]:
@@ -150,6 +168,7 @@ def tail(container: str, lines: int) -> list[str]:
             stderr=subprocess.STDOUT,
             timeout=ANSWER_WITHIN_S,
             check=False,
+            start_new_session=True,
         )
     except (OSError, subprocess.TimeoutExpired):
         return []

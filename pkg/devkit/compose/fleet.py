@@ -1,75 +1,118 @@
 """Services scaled, and replaced one replica after the other; stores and the edge restarted."""
 
+import contextlib
 import time
 from collections.abc import Callable
 
 from pkg.devkit.backend import Say
-from pkg.devkit.compose import engine
+from pkg.devkit.compose import edge, engine, logs
+from pkg.devkit.compose.command import ComposeFailed, Look, nobody
 from pkg.devkit.compose.container import Container
+from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
-from pkg.devkit.errors import BidkitError, NotReady
+from pkg.devkit.errors import NotReady
 from pkg.devkit.names import SERVICES
+from pkg.devkit.process.home import Home
 
 READY_WITHIN_S = 90.0
 STEP_WITHIN_S = 120.0
-EDGE_NOTICES_WITHIN_S = 3.0
-"""A new replica takes requests when the edge has found its name and checked it, which the edge's
-own configuration bounds at about two seconds. The old one has to stay until then."""
 
 _LOOK_EVERY_S = 0.25
 
 
 class Fleet:
-    """The containers of one service, or of a store or the edge, of which there is one."""
+    """The containers of one service, or of a store or the edge, of which there is one.
 
-    def __init__(self, service: str, *, project: Project, place: Place) -> None:
+    An interrupt takes back what a call has begun, and then raises KeyboardInterrupt.
+    """
+
+    def __init__(
+        self, service: str, *, project: Project, place: Place, interrupt: Interrupt
+    ) -> None:
         self.service = service
         self._project = project
         self._place = place
+        self._interrupt = interrupt
 
     def containers(self) -> list[Container]:
         found = engine.containers(self._project.name)
         return [one for one in found if one.service == self.service]
 
     def scale(self, replicas: int, *, say: Say) -> None:
-        self._step(lambda: self._project.up({self.service: replicas}))
-        self._await(lambda found: len(found) == replicas and all(one.ready for one in found))
+        before = {one.id for one in self.containers()}
+        try:
+            self._step(lambda: self._project.up({self.service: replicas}))
+            self._await(lambda found: len(found) == replicas and all(one.ready for one in found))
+        except KeyboardInterrupt:
+            self._take_back(before, say=say)
+            raise
         say(f"{self.service} has {replicas} ready")
 
-    def restart(self, *, say: Say) -> None:
+    def restart(self, replicas: int, *, say: Say) -> None:
+        """Of a service, `replicas` are there afterwards, whatever an earlier call has left."""
         if self.service not in SERVICES:
             say(f"{self.service} stops and starts again")
             self._step(lambda: self._project.restart(self.service))
             self._await(lambda found: any(one.ready for one in found))
             say(f"{self.service} is ready")
             return
+        self._shed(replicas, say=say)
         old = self.containers()
         if not old:
             say(f"{self.service} has 0 replicas; there is nothing to restart")
             return
         for one in old:
-            self._replace(one, among=len(old), say=say)
+            self._replace(one, among=max(replicas, len(old)), say=say)
         say(f"{self.service} is restarted")
+
+    def _shed(self, replicas: int, *, say: Say) -> None:
+        """A call that was killed may have left more than are desired: what is not ready goes."""
+        found = sorted(self.containers(), key=lambda one: (one.ready, -one.number))
+        for one in found[: max(len(found) - replicas, 0)]:
+            say(f"{one.replica} is one too many and stops")
+            self._step(lambda one=one: self._remove({one.id}))  # type: ignore[misc]
 
     def _replace(self, old: Container, *, among: int, say: Say) -> None:
         before = {one.id for one in self.containers()}
-        self._step(lambda: self._project.up({self.service: among + 1}))
-        new = [one for one in self.containers() if one.id not in before]
-        for one in new:
-            say(f"{one.replica} starts in place of {old.replica}")
-        ours = {one.id for one in new}
         try:
-            self._await(lambda found: _are_ready(found, ours))
-            if old.ready:
-                time.sleep(EDGE_NOTICES_WITHIN_S)
-        except BaseException:  # Ctrl-C too: there must not be one replica too many
+            self._step(lambda: self._project.up({self.service: among + 1}))
+            new = [one for one in self.containers() if one.id not in before]
             for one in new:
-                self._step(lambda one=one: self._project.remove(one.id))  # type: ignore[misc]
+                say(f"{one.replica} starts in place of {old.replica}")
+            ours = {one.id for one in new}
+            self._await(lambda found: _are_ready(found, ours))
+            # Ready to the engine is not yet found by the edge, which the old one has to outlive.
+            new = [one for one in self.containers() if one.id in ours]
+            edge.await_found(self._project.name, new, still_wanted=self._still_wanted)
+            self._still_wanted()
+            for one in new:
+                say(f"{one.replica} is ready; {old.replica} drains")
+        except BaseException:  # also what `say` raises when nobody reads any more
+            self._take_back(before, say=say)
             raise
-        for one in new:
-            say(f"{one.replica} is ready; {old.replica} drains")
-        self._step(lambda: self._project.remove(old.id))
+        # From here on there is no way back: what has been asked to end is taken away.
+        with self._lock():
+            self._remove({old.id})
+        self._still_wanted()
+
+    def _take_back(self, before: set[str], *, say: Say) -> None:
+        with self._lock():
+            new = [one for one in self.containers() if one.id not in before]
+            home = Home(self._place.home)
+            logs.keep(new, home.logs)
+            for one in new:
+                with contextlib.suppress(OSError):  # the terminal may be gone
+                    say(f"{one.replica} is taken away again; its log is {home.log(one.replica)}")
+            self._remove({one.id for one in new})
+
+    def _remove(self, ids: set[str]) -> None:
+        for one in self.containers():
+            if one.id in ids:
+                try:
+                    self._project.remove(one.id)
+                except ComposeFailed:  # Ctrl-C at the terminal ends docker's command too
+                    self._project.remove(one.id)
 
     def _await(self, fact: Callable[[list[Container]], bool]) -> None:
         """Raises NotReady with what stands in the way."""
@@ -87,13 +130,17 @@ class Fleet:
 
     def _step(self, work: Callable[[], None]) -> None:
         """Nothing is started in a system that somebody stops."""
-        with self._place.lock(within_s=STEP_WITHIN_S, busy="another bidkit is still busy here."):
+        with self._lock(look=self._still_wanted):
             self._still_wanted()
             work()
 
+    def _lock(self, look: Look = nobody) -> contextlib.AbstractContextManager[None]:
+        busy = "another bidkit is still busy here."
+        return self._place.lock(within_s=STEP_WITHIN_S, busy=busy, look=look)
+
     def _still_wanted(self) -> None:
-        if not self._place.running.exists():
-            raise BidkitError("the system was stopped meanwhile.")
+        self._interrupt.heed()
+        self._place.check_wanted()
 
 
 def _are_ready(found: list[Container], ids: set[str]) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import msgspec
 
 from pkg.devkit.backend import Say
 from pkg.devkit.compose import engine
+from pkg.devkit.compose.command import ComposeFailed, Look, nobody
 from pkg.devkit.compose.place import held
-from pkg.devkit.compose.project import ComposeFailed, Project
+from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.process.home import load, save
 from pkg.devkit.settings import PROJECT
@@ -47,6 +48,7 @@ SOURCES = (
 class Built(msgspec.Struct, frozen=True):
     sources: str
     images: dict[str, str]
+    bases: list[str] = []
 
 
 def needed() -> list[str]:
@@ -55,37 +57,77 @@ def needed() -> list[str]:
     return [os.environ.get(name) or default for name, default in images.items()]
 
 
-def provide(project: Project, configuration: dict[str, Any], *, say: Say) -> None:
+def provide(
+    project: Project, configuration: dict[str, Any], *, say: Say, look: Look = nobody
+) -> None:
     """Fetch what is missing, build what is missing or older than the code.
 
-    Raises BidkitError with the last lines of what went wrong.
+    Raises BidkitError with the last lines of what went wrong, or what `look` raises meanwhile.
     """
     services: dict[str, Any] = configuration["services"]
     bought = {name: one["image"] for name, one in services.items() if "build" not in one}
     lacking = set(engine.missing_images(list(bought.values())))
     if lacking:
         say(f"fetching {', '.join(sorted(lacking))}")
-        _told(
-            "the images could not be fetched",
-            project.pull,
-            [name for name, image in bought.items() if image in lacking],
-        )
-    own = sorted(services.keys() - bought.keys())
-    ours = [services[name]["image"] for name in own]
-    sources = fingerprint()
-    if _current(sources, ours):
-        return
-    # Two builds at once would do the same work twice and take each other's tags.
-    lock = Path(tempfile.gettempdir()) / f"bidkit-{os.getuid()}-images"
-    with held(lock, within_s=BUILT_WITHIN_S, busy="another bidkit is still building images."):
-        say("building images, as the code has changed or they are missing")
-        _told("the images could not be built", project.build, own)
-    save(BUILT, Built(sources, engine.image_ids(ours)))
+        names = [name for name, image in bought.items() if image in lacking]
+        _told("the images could not be fetched", lambda: project.pull(names, look=look))
+    own = _Own(project, services)
+    if not own.are_current():
+        own.build(say=say, look=look)
+
+
+def renew(project: Project, configuration: dict[str, Any], *, say: Say, look: Look) -> None:
+    """Build again what was built of older code; other images, as somebody gave, stay as they are.
+
+    Raises as `provide` does.
+    """
+    own = _Own(project, configuration["services"])
+    if own.are_of_older_code():
+        own.build(say=say, look=look)
+
+
+class _Own:
+    """The images that are built of this checkout."""
+
+    def __init__(self, project: Project, services: dict[str, Any]) -> None:
+        self._project = project
+        self._services = sorted(name for name, one in services.items() if "build" in one)
+        self._images = [services[name]["image"] for name in self._services]
+        self._sources = fingerprint()
+
+    def are_current(self) -> bool:
+        built = self._built()
+        return built is not None and (built.sources, built.bases) == (self._sources, needed())
+
+    def are_of_older_code(self) -> bool:
+        built = self._built()
+        return built is not None and built.sources != self._sources
+
+    def build(self, *, say: Say, look: Look) -> None:
+        # Two builds at once would do the same work twice and take each other's tags.
+        lock = Path(tempfile.gettempdir()) / f"bidkit-{os.getuid()}-images"
+        busy = "another bidkit is still building images."
+        with held(lock, within_s=BUILT_WITHIN_S, busy=busy, look=look):
+            if self.are_current():  # by now: whoever had the lock has built them
+                return
+            say("building images, as the code has changed or they are missing")
+            _told(
+                "the images could not be built",
+                lambda: self._project.build(self._services, look=look),
+            )
+            save(BUILT, Built(self._sources, engine.image_ids(self._images), needed()))
+
+    def _built(self) -> Built | None:
+        """What we know of them, unless they are others by now."""
+        built = load(BUILT, Built)
+        if built is None or len(built.images) != len(set(self._images)):
+            return None
+        return built if engine.image_ids(self._images) == built.images else None
 
 
 def fingerprint() -> str:
-    """Of everything that goes into the services' images."""
-    digest = hashlib.sha256(" ".join(needed()).encode())
+    """Of everything in this checkout that goes into the services' images."""
+    digest = hashlib.sha256()
     for file in _files():
         digest.update(f"{file.relative_to(PROJECT)}\0{file.stat().st_mode & 0o111}\0".encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -105,16 +147,9 @@ def _files() -> Iterator[Path]:
             yield path
 
 
-def _current(sources: str, images: list[str]) -> bool:
-    built = load(BUILT, Built)
-    if built is None or built.sources != sources or len(built.images) != len(set(images)):
-        return False
-    return engine.image_ids(images) == built.images
-
-
-def _told(what: str, work: Any, *arguments: object) -> None:  # noqa: ANN401 - either of two
+def _told(what: str, work: Callable[[], None]) -> None:
     try:
-        work(*arguments)
+        work()
     except ComposeFailed as error:
         last = "\n  ".join(error.lines)
         raise BidkitError(f"{what}; it ended with:\n  {last}") from error

@@ -1,4 +1,4 @@
-"""What asks a foreground `up` to stop: Ctrl-C, a closed terminal, a signal."""
+"""What asks a foreground `up`, or a verb, to stop: Ctrl-C, a closed terminal, a signal."""
 
 import signal
 import threading
@@ -19,6 +19,11 @@ class Interrupt:
         if self.stop.is_set() and number != signal.SIGHUP:
             self.hurry.set()
         self.stop.set()
+
+    def heed(self) -> None:
+        """Raises KeyboardInterrupt once it was asked to stop."""
+        if self.stop.is_set():
+            raise KeyboardInterrupt
 
 
 @contextmanager

@@ -1,12 +1,26 @@
 """What containers have said, under the names their replicas have on every backend."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from pkg.devkit.backend import LogLine
 from pkg.devkit.compose import engine
+from pkg.devkit.compose.container import Container
 from pkg.devkit.compose.project import Project
 from pkg.devkit.names import SERVICES
+
+KEPT_LINES = 2000
+KEPT_BYTES = 1024 * 1024
+"""Of a container that is removed; the rest goes with it."""
+
+
+def keep(containers: Sequence[Container], folder: Path) -> None:
+    """A file for each, where the process backend has its replicas' own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in containers:
+        said = "".join(f"{line}\n" for line in engine.tail(one.id, KEPT_LINES))
+        (folder / f"{one.replica}.log").write_bytes(said.encode()[-KEPT_BYTES:])
 
 
 def read(

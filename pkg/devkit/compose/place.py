@@ -2,7 +2,8 @@
 
 compose/lock           held while something is started or stopped
 compose/operation      held while a service is scaled or restarted
-compose/running        there between `up` and `down`
+compose/running        there between `up` and the end of a `down`
+compose/stopping       held by a `down` from when it is asked for
 compose/desired.json   what should run; outlives `down`
 compose/override.json  what that means for compose, over the project's compose.yaml
 secrets/               passwords of the stores; they live as long as the volumes do
@@ -17,10 +18,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pkg.devkit.compose.command import Look, nobody
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.settings import PROJECT
 
 _TRY_EVERY_S = 0.1
+_STOPPED = "the system was stopped meanwhile."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,44 @@ class Place:
     def secrets(self) -> Path:
         return self.home / "secrets"
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is a system here that nobody is stopping."""
+        return self.running.exists() and not self._is_being_stopped
+
+    def check_wanted(self) -> None:
+        """Raises BidkitError."""
+        if not self.is_wanted:
+            raise BidkitError(_STOPPED)
+
+    def check_not_being_stopped(self) -> None:
+        """For what is not yet started. Raises BidkitError."""
+        if self._is_being_stopped:
+            raise BidkitError(_STOPPED)
+
+    @property
+    def _is_being_stopped(self) -> bool:
+        return _is_held(self._stopping)
+
+    @property
+    def _stopping(self) -> Path:
+        return self.folder / "stopping"
+
     @contextmanager
-    def lock(self, name: str = "lock", *, within_s: float, busy: str) -> Iterator[None]:
-        """Ours until the block, or our process, ends. Raises BidkitError `busy` after a while."""
+    def being_stopped(self, *, within_s: float, busy: str) -> Iterator[None]:
+        """Nothing is wanted here until the block, or our process, ends."""
+        with held(self._stopping, within_s=within_s, busy=busy):
+            yield
+
+    @contextmanager
+    def lock(
+        self, name: str = "lock", *, within_s: float, busy: str, look: Look = nobody
+    ) -> Iterator[None]:
+        """Ours until the block, or our process, ends. Raises BidkitError `busy` after a while, and
+        what `look` raises while it waits.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with held(self.folder / name, within_s=within_s, busy=busy):
+        with held(self.folder / name, within_s=within_s, busy=busy, look=look):
             yield
 
 
@@ -75,7 +111,7 @@ def _mark(folder: Path) -> str:
 
 
 @contextmanager
-def held(file: Path, *, within_s: float, busy: str) -> Iterator[None]:
+def held(file: Path, *, within_s: float, busy: str, look: Look = nobody) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(file, flags, 0o600)
     deadline = time.monotonic() + within_s
@@ -87,7 +123,24 @@ def held(file: Path, *, within_s: float, busy: str) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise BidkitError(busy) from None
+            look()
             time.sleep(_TRY_EVERY_S)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_held(file: Path) -> bool:
+    """Asked so that whoever wants to hold it is delayed by no more than a try."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
     finally:
         os.close(descriptor)

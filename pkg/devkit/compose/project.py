@@ -1,21 +1,21 @@
-"""Compose itself, driven through python-on-whales.
+"""Compose itself: what takes its time is a command of our own, the rest goes through
+python-on-whales.
 
-Where that library is in the way: it hands no environment to what it starts, hence env(1) in its
-client call; and it lets go of a command whose output nobody reads on, so that following logs and
-the one-off containers, which need our terminal, are processes of our own (`command`).
+That library keeps what it starts to itself, so that nobody can end it; it lets go of a command
+whose output nobody reads on; and it hands no environment on, hence env(1) in its client call.
 """
 
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pkg.devkit.compose.command import ComposeFailed, Look, nobody, run
 from pkg.devkit.compose.engine import complaint
 from pkg.devkit.compose.place import Place
-from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import SERVICES
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.system import Desired
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
 COMPOSE_FILE = PROJECT / "compose" / "compose.yaml"
-_LAST_LINES = 12
 
 
 class Project:
@@ -76,54 +75,50 @@ class Project:
         return {**os.environ, **self.variables}
 
     def configuration(self, override: Path | None = None) -> dict[str, Any]:
-        """All of it with its variables filled in. Raises BidkitError for what compose refuses."""
+        """All of it with its variables filled in. Raises BidkitError when compose refuses it."""
         ran = subprocess.run(
             self.command("config", "--format", "json", override=override),
             env=self.environment,
             capture_output=True,
             text=True,
             check=False,
+            start_new_session=True,
         )
         if ran.returncode:
             raise complaint(ran.stderr)
         configuration: dict[str, Any] = json.loads(ran.stdout)
         return configuration
 
-    def build(self, services: list[str]) -> None:
-        """Raises BidkitError with the builder's last lines."""
-        self._run("build", services)
+    def build(self, services: list[str], *, look: Look = nobody) -> None:
+        """Raises ComposeFailed with the builder's last lines."""
+        self._run("build", *services, look=look)
 
-    def pull(self, services: list[str]) -> None:
-        """Raises BidkitError with the last lines."""
-        self._run("pull", services)
+    def pull(self, services: list[str], *, look: Look = nobody) -> None:
+        """Raises ComposeFailed with the last lines."""
+        self._run("pull", *services, look=look)
 
-    def up(self, scales: Mapping[str, int] | None = None) -> None:
-        """Starts what is missing and leaves the rest as it is.
+    def up(self, scales: Mapping[str, int] | None = None, *, look: Look = nobody) -> None:
+        """Starts what is missing and leaves the rest as it is. Raises ComposeFailed.
 
         With `scales`, only these services, at so many containers.
         """
-        lines: list[str] = []
-        output = self._whales.compose.up(
-            list(scales) if scales else None,
-            scales=dict(scales or {}),
-            detach=True,
-            recreate=False,
-            no_build=True,
-            remove_orphans=not scales,
-            dependencies=not scales,
-            stream_logs=True,
+        only = "--no-deps" if scales else "--remove-orphans"
+        numbers = [f"--scale={service}={number}" for service, number in (scales or {}).items()]
+        self._run(
+            *("up", "--detach", "--no-recreate", "--no-build", only),
+            *(*numbers, *(scales or ())),
+            look=look,
         )
-        self._read(output, lines)
 
     def restart(self, service: str) -> None:
-        self._guarded(lambda: self._whales.compose.restart(service))
+        _guarded(lambda: self._whales.compose.restart(service))
 
     def kill(self) -> None:
-        self._guarded(self._whales.compose.kill)
+        _guarded(self._whales.compose.kill)
 
-    def down(self, *, volumes: bool) -> None:
-        """Services before their stores, each given its own time to end."""
-        self._run("down", volumes=volumes, remove_orphans=True)
+    def down(self, *, volumes: bool, look: Look = nobody) -> None:
+        """Services before their stores, each given its own time to end. Raises ComposeFailed."""
+        self._run("down", "--remove-orphans", *(["--volumes"] if volumes else []), look=look)
 
     def remove(self, container: str) -> None:
         """Ends it as its compose file says, and takes it away."""
@@ -132,7 +127,7 @@ class Project:
             self._whales.container.stop(container)
             self._whales.container.remove(container, force=True)
 
-        self._guarded(gone)
+        _guarded(gone)
 
     @cached_property
     def _whales(self) -> "DockerClient":
@@ -149,36 +144,20 @@ class Project:
         over = override or self._place.override
         return (COMPOSE_FILE, over) if over.exists() else (COMPOSE_FILE,)
 
-    def _run(self, verb: str, *arguments: object, **options: object) -> None:
-        method = getattr(self._whales.compose, verb)
-        self._read(method(*arguments, stream_logs=True, **options), [])
-
-    def _read(self, output: Any, lines: list[str]) -> None:  # noqa: ANN401 - the library's
-        def all_of_it() -> None:
-            for _, line in output or ():
-                lines.append(line.decode(errors="replace").rstrip())
-                del lines[:-_LAST_LINES]
-
-        self._guarded(all_of_it, lines)
-
-    def _guarded(self, work: Any, lines: list[str] | None = None) -> None:  # noqa: ANN401
-        from python_on_whales import DockerException
-
-        try:
-            work()
-        except DockerException as error:
-            said = "\n".join(lines or []) or error.stderr or ""
-            raise ComposeFailed(said) from error
+    def _run(self, *arguments: str, look: Look) -> None:
+        run(self.command(*arguments), environment=self.environment, look=look)
 
 
-class ComposeFailed(BidkitError):  # noqa: N818 - see errors.py
-    """Compose gave up. What it had started may be running."""
+def environment_of(configuration: Mapping[str, Any], service: str) -> dict[str, str]:
+    """As the service gets it: a dollar is two in what compose prints, as in what it reads."""
+    given: dict[str, str | None] = configuration["services"][service].get("environment") or {}
+    return {name: value.replace("$$", "$") for name, value in given.items() if value is not None}
 
-    def __init__(self, said: str) -> None:
-        self.lines = [line.strip() for line in said.splitlines() if line.strip()]
-        super().__init__(str(complaint(said)))
 
-    @property
-    def is_impatient(self) -> bool:
-        """A container that others depend on was not healthy soon enough for compose."""
-        return any("dependency failed to start" in line for line in self.lines)
+def _guarded(work: Callable[[], object]) -> None:
+    from python_on_whales import DockerException
+
+    try:
+        work()
+    except DockerException as error:
+        raise ComposeFailed(error.stderr or "") from error

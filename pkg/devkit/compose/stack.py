@@ -1,27 +1,23 @@
 """The whole system of a home: prepared, started, and taken down."""
 
-import subprocess
-from collections.abc import Callable, Mapping
-from threading import Thread
+from collections.abc import Mapping
 from typing import Any
 
 from pkg.devkit.backend import Options, Say
-from pkg.devkit.compose import engine, images
+from pkg.devkit.compose import engine, images, logs
+from pkg.devkit.compose.command import ComposeFailed, Look, nobody
+from pkg.devkit.compose.passwords import make_passwords
 from pkg.devkit.compose.place import Place
-from pkg.devkit.compose.project import ComposeFailed, Project
-from pkg.devkit.errors import BadArgument, BidkitError, PortTaken, UnusableData
+from pkg.devkit.compose.project import Project, environment_of
+from pkg.devkit.errors import BadArgument, PortTaken, UnusableData
 from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES
 from pkg.devkit.process.fleet import listen
-from pkg.devkit.process.home import load, save
-from pkg.devkit.service_settings import READ_BY
-from pkg.devkit.settings import PROJECT
+from pkg.devkit.process.home import Home, load, save
+from pkg.devkit.process.logs import set_aside
+from pkg.devkit.service_settings import check_together
 from pkg.devkit.system import Desired
-from pkg.runtime.settings import SettingsError
-from pkg.runtime.settings import load as read_settings
 
-LOOK_EVERY_S = 0.3
 _SECRETS_IN_CONTAINERS = "/run/secrets/"
-_MAKE_SECRETS = PROJECT / "compose" / "make-secrets"
 
 
 class Stack:
@@ -36,11 +32,11 @@ class Stack:
     def project(self) -> Project:
         return Project(self._place, self.desired)
 
-    def prepare(self, options: Options, *, say: Say) -> None:
+    def prepare(self, options: Options, *, say: Say, look: Look) -> None:
         """Everything that can be refused, before anything is started.
 
-        Raises BadArgument, PortTaken, UnusableData or what images raise, having started nothing
-        and, but for the last, remembered nothing.
+        Raises BadArgument, PortTaken, UnusableData or what images or `look` raise, having started
+        nothing and, but for the last two, remembered nothing.
         """
         desired = options.applied_to(self.desired)
         _check_ports(desired)
@@ -55,34 +51,40 @@ class Stack:
         finally:
             proposed.unlink(missing_ok=True)
         save(self._place.desired, desired)
-        images.provide(project, configuration, say=say)
+        images.provide(project, configuration, say=say, look=look)
+
+    def renew_images(self, *, say: Say, look: Look) -> None:
+        project = self.project
+        images.renew(project, project.configuration(), say=say, look=look)
 
     def remember(self, desired: Desired) -> None:
         save(self._place.desired, desired)
         save(self._place.override, Project(self._place, desired).override())
 
-    def start(self, look: Callable[[], object]) -> None:
-        """Looks on until compose is content. Raises PortTaken or ComposeFailed."""
+    def start(self, look: Look) -> None:
+        """Until compose is content. Raises PortTaken, ComposeFailed or what `look` raises."""
         self._place.running.touch()
         try:
-            during(self.project.up, look)
+            self.project.up(look=look)
         except ComposeFailed as error:
-            taken = [line for line in error.lines if "already" in line and "port" in line]
-            if taken:
-                during(lambda: self.project.down(volumes=False), lambda: None)
-                self._place.running.unlink(missing_ok=True)
-                raise PortTaken(f"a port was taken meanwhile: {taken[-1]}") from error
-            raise
+            if not error.taken_port:
+                raise
+            self.take_down()
+            self._place.running.unlink(missing_ok=True)
+            raise PortTaken(f"a port was taken meanwhile: {error.taken_port}") from error
 
-    def settings(self) -> dict[str, str]:
-        """What the services are given, of all three together."""
-        services = self.project.configuration()["services"]
-        return {
-            name: value
-            for service in SERVICES
-            for name, value in (services[service].get("environment") or {}).items()
-            if value is not None
-        }
+    def take_down(self, *, look: Look = nobody) -> None:
+        """Containers end, in order, and go; what they said last stays in the home's logs."""
+        if found := engine.containers(self._place.project):
+            home = Home(self._place.home)
+            set_aside(home)
+            logs.keep(found, home.logs)
+        self.project.down(volumes=False, look=look)
+
+    def settings(self) -> dict[str, dict[str, str]]:
+        """What each service is given."""
+        configuration = self.project.configuration()
+        return {service: environment_of(configuration, service) for service in SERVICES}
 
     def has_data(self) -> bool:
         return self._place.desired.exists() or bool(engine.volumes(self._place.project))
@@ -102,52 +104,19 @@ class Stack:
                 f"the passwords of the data in {', '.join(kept)} are gone with "
                 f"{self._place.secrets}; `bidkit down --volumes --on compose` deletes that data."
             )
-        made = subprocess.run(
-            ("sh", str(_MAKE_SECRETS), str(self._place.secrets)),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if made.returncode:
-            last = (made.stderr.strip().splitlines() or ["it left no word"])[-1]
-            raise BidkitError(f"the secrets could not be made: {last}")
+        make_passwords(self._place.secrets)
 
     def _check_settings(self, configuration: Mapping[str, Any]) -> None:
         """Raises BadArgument when a service would not start with what it is given."""
-        for service, settings in READ_BY.items():
-            given = configuration["services"][service].get("environment") or {}
-            try:
-                read_settings(settings, {name: self._here(value) for name, value in given.items()})
-            except SettingsError as error:
-                raise BadArgument(
-                    f"{service} would not start: {error}. `--set NAME=` takes a setting back."
-                ) from error
+        for service in SERVICES:
+            given = environment_of(configuration, service)
+            check_together(service, {name: self._here(value) for name, value in given.items()})
 
-    def _here(self, value: str | None) -> str:
+    def _here(self, value: str) -> str:
         """A secret's file in a container is one of ours here."""
-        if value and value.startswith(_SECRETS_IN_CONTAINERS):
+        if value.startswith(_SECRETS_IN_CONTAINERS):
             return str(self._place.secrets / value.removeprefix(_SECRETS_IN_CONTAINERS))
-        return value or ""
-
-
-def during(work: Callable[[], None], look: Callable[[], object]) -> None:
-    """Looks on every now and then while the work is done; raises what the work raises."""
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - it is raised below, in our own thread
-            failures.append(error)
-
-    # A daemon: when bidkit is interrupted, compose alone brings to its end what it has begun.
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        look()
-        thread.join(LOOK_EVERY_S)
-    if failures:
-        raise failures[0]
+        return value
 
 
 def _check_ports(desired: Desired) -> None:

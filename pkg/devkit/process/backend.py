@@ -12,7 +12,7 @@ import msgspec
 
 from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning, error_of
-from pkg.devkit.names import ARCHIVAL
+from pkg.devkit.names import ARCHIVAL, SERVICES
 from pkg.devkit.process import logs
 from pkg.devkit.process.control import Control, forget_supervisor
 from pkg.devkit.process.home import Home
@@ -47,7 +47,7 @@ class ProcessBackend:
                 return
         except AlreadyRunning:
             now = self._control.status()
-            refuse_change(options, now, self._control.environment())
+            refuse_change(options, now, self.settings())
             if now.ready:
                 watcher.already(now)
                 return
@@ -72,8 +72,9 @@ class ProcessBackend:
     def status(self) -> SystemStatus:
         return self._control.status()
 
-    def settings(self) -> dict[str, str]:
-        return self._control.environment()
+    def settings(self) -> dict[str, dict[str, str]]:
+        """All are given the same."""
+        return dict.fromkeys(SERVICES, self._control.environment())
 
     def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
         self._control.scale(dict(replicas), say=say)

@@ -86,7 +86,8 @@ class Supervisor:
             )
         set_aside(self._home)
         self._servers = self._define_servers()
-        check_together(self.environment)
+        for service in SERVICES:
+            check_together(service, self.environment)
         ports = {API: self._desired.api_port, BROADCAST: self._desired.broadcast_port}
         for service in SERVICES:
             self._fleets[service] = Fleet(

@@ -10,11 +10,14 @@ from pkg.devkit.choice import BackendName, Choice
 from pkg.devkit.compose.availability import REGISTRY_WITHIN_S, obstacle
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.images import needed
+from pkg.devkit.compose.place import Place
 from pkg.devkit.errors import BidkitError, MissingServer
 from pkg.devkit.process.backend import ProcessBackend
-from pkg.devkit.process.home import Home
+from pkg.devkit.process.home import Home, save
 from pkg.devkit.progress import Progress
+from pkg.devkit.system import Desired
 from pkg.devkit.views import console
+from tests.unit.devkit.compose.standin import was_started
 
 NO_ENGINE = 'echo "Cannot connect to the Docker daemon at unix:///x." >&2; exit 1'
 NO_PLUGIN = "echo \"docker: 'compose' is not a docker command.\" >&2; exit 1"
@@ -38,17 +41,18 @@ class Docker:
         *,
         version: str = "echo 27.0",
         compose: str = "echo 2.30",
+        images: str = "",
         registry: str = "exit 1",
         has_images: bool = True,
         containers: str = "",
     ) -> None:
+        listed = f"while read -r name; do echo $name; done <{self._images}"
         self._file.write_text(
             "#!/bin/sh\n"
             'case "$1 $2" in\n'
             f'"version "*) {version} ;;\n'
             f'"compose "*) {compose} ;;\n'
-            f'"image ls") {f"while read -r name; do echo $name; done <{self._images}" * has_images}'
-            f"{':' * (not has_images)} ;;\n"
+            f'"image ls") {images or (listed if has_images else ":")} ;;\n'
             f'"image inspect") {ABSENT} ;;\n'
             f'"manifest inspect") {registry} ;;\n'
             f'"ps "*) {containers or ":"} ;;\n'
@@ -89,6 +93,10 @@ def test_where_an_engine_answers_it_is_compose(docker: Docker, choice: Choice) -
         ({"version": "echo"}, "no Docker engine answers"),
         ({"compose": NO_PLUGIN}, "docker has no compose plugin"),
         ({"has_images": False}, "no registry in reach"),
+        ({"version": "sleep 60"}, "the Docker engine has not answered in 2 s."),
+        ({"compose": "sleep 60"}, "the Docker engine has not answered in 2 s."),
+        ({"images": "sleep 60"}, "the Docker engine has not answered in 2 s."),
+        ({"images": 'echo "it is confused." >&2; exit 1'}, "docker failed: it is confused."),
     ],
 )
 def test_elsewhere_it_is_processes_and_the_reason_is_told(
@@ -150,6 +158,20 @@ def test_data_left_on_the_other_backend_is_mentioned(docker: Docker, choice: Cho
     assert why.endswith("it last ran on process, where its data stays.")
 
 
+def test_where_data_is_left_in_containers_that_cannot_be_had_no_empty_stores_are_started(
+    docker: Docker, choice: Choice, tmp_path: Path
+) -> None:
+    choice.for_up(None)
+    save(Place(tmp_path / "home").desired, Desired())
+    docker.answers(images="sleep 60")
+
+    with pytest.raises(BidkitError, match=r"not answered in 2 s\. Mend that .*up --on process`"):
+        choice.for_up(None)
+    backend, _ = choice.for_up(BackendName.PROCESS)
+
+    assert isinstance(backend, ProcessBackend)
+
+
 def test_the_other_backend_is_refused_while_one_runs(
     docker: Docker, choice: Choice, tmp_path: Path
 ) -> None:
@@ -163,14 +185,35 @@ def test_the_other_backend_is_refused_while_one_runs(
 def test_a_mark_whose_engine_was_lost_keeps_nobody_from_processes(
     docker: Docker, choice: Choice, tmp_path: Path
 ) -> None:
-    marker = tmp_path / "home" / "compose" / "running"
-    marker.parent.mkdir(parents=True)
-    marker.touch()
+    was_started(Place(tmp_path / "home"))
     docker.answers(version=NO_ENGINE, containers=NO_ENGINE)
 
     backend, _ = choice.for_up(BackendName.PROCESS)
 
     assert isinstance(backend, ProcessBackend)
+
+
+def test_while_processes_run_they_are_meant_whatever_a_lost_engine_left(
+    docker: Docker, choice: Choice, tmp_path: Path
+) -> None:
+    was_started(Place(tmp_path / "home"))
+
+    with Home(tmp_path / "home").lock():
+        meant = choice.of_verb()
+
+    assert isinstance(meant, ProcessBackend)
+    assert isinstance(choice.of_verb(), ComposeBackend)
+
+
+@pytest.mark.parametrize("silence", [NO_ENGINE, 'echo "it is confused" >&2; exit 1'])
+def test_while_an_engine_that_may_run_the_system_is_silent_up_starts_no_other(
+    docker: Docker, choice: Choice, tmp_path: Path, silence: str
+) -> None:
+    was_started(Place(tmp_path / "home"))
+    docker.answers(version=NO_ENGINE, containers=silence)
+
+    with pytest.raises(BidkitError, match=r"whether it still runs cannot be told: .*--on process`"):
+        choice.for_up(None)
 
 
 @pytest.mark.parametrize(

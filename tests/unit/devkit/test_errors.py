@@ -1,7 +1,7 @@
 import pytest
 
+from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.engine import NoEngine, complaint
-from pkg.devkit.compose.project import ComposeFailed
 from pkg.devkit.errors import BidkitError, MissingServer, NotRunning, error_of
 
 

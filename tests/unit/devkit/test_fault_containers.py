@@ -1,6 +1,7 @@
 """What the bench asks of an engine that does not do its part, by a docker command of the test's."""
 
 import asyncio
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.faults.containers.container import Container
 from pkg.devkit.faults.containers.services import ContainerServices
+from pkg.devkit.faults.containers.stage import end_leftovers
 from pkg.devkit.faults.waiting import NotInTimeError
 from pkg.devkit.system import Desired
 from tests.unit.devkit.compose.test_container import inspected
@@ -60,3 +62,15 @@ def test_what_the_engine_cannot_tell_is_not_taken_for_silence(
         container.has_said("Traceback")
 
     assert docker.exists()
+
+
+def test_a_home_that_its_bench_has_just_removed_is_passed_over(
+    docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # Found in the list of names, and gone when it is looked at.
+    (tmp_path / "bidkit-faults-compose-gone").symlink_to(tmp_path / "nowhere")
+
+    end_leftovers()
+
+    assert not docker.exists()

@@ -1,7 +1,7 @@
 import pytest
 
 from pkg.devkit.errors import BadArgument
-from pkg.devkit.service_settings import HIDDEN, check, check_together, read_by
+from pkg.devkit.service_settings import HIDDEN, check, check_together, read_by, readers
 
 STORES = {
     "REDIS_URL": "redis://127.0.0.1:1",
@@ -38,10 +38,16 @@ def test_anything_else_is_refused_with_the_reason(name: str, value: str, sentenc
 
 
 def test_settings_that_contradict_each_other_are_refused_together() -> None:
-    check_together(STORES)
+    check_together("api-gateway", STORES)
 
     with pytest.raises(BadArgument, match="api-gateway would not start: set either REDIS_URL or"):
-        check_together({**STORES, "REDIS_ADDR": "127.0.0.1:6379"})
+        check_together("api-gateway", {**STORES, "REDIS_ADDR": "127.0.0.1:6379"})
+
+
+def test_a_setting_is_known_by_who_reads_it() -> None:
+    assert readers("CONFLATE_MS") == ["broadcast-service"]
+    assert readers("LOG_LEVEL") == ["api-gateway", "broadcast-service", "archival-worker"]
+    assert readers("NOSUCH") == []
 
 
 def test_a_service_is_shown_with_its_own_settings_and_without_secrets() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,10 +12,12 @@ from typing import Any
 
 from pkg.devkit import views
 from pkg.devkit.compose import engine
+from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.edge import await_passing
 from pkg.devkit.compose.images import provide
+from pkg.devkit.compose.passwords import make_passwords
 from pkg.devkit.compose.place import Place
-from pkg.devkit.compose.project import COMPOSE_FILE, ComposeFailed, Project
+from pkg.devkit.compose.project import Project
 from pkg.devkit.faults.containers.container import Container
 from pkg.devkit.faults.containers.services import ContainerServices
 from pkg.devkit.faults.containers.stores import ContainerStores, Door
@@ -38,7 +39,6 @@ HEARTBEAT_S = 4.0
 _HOME_PREFIX = "bidkit-faults-compose-"
 _TRIES = 3
 _SHOWN = 12
-_MAKE_SECRETS = COMPOSE_FILE.with_name("make-secrets")
 
 
 class ContainerStage:
@@ -134,8 +134,11 @@ def _owner(home: Path) -> Home:
 def end_leftovers() -> None:
     """Takes away the stacks of benches that were killed, which could not do it themselves."""
     for home in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}*"):
-        if home.stat().st_uid != os.getuid() or not (home / "owner").exists():
-            continue  # another user's, or none of ours
+        try:
+            if home.stat().st_uid != os.getuid() or not (home / "owner").exists():
+                continue  # another user's, or none of ours
+        except FileNotFoundError:
+            continue  # its bench has just removed it
         with _owner(home).lock() as free:
             if not free:
                 continue
@@ -174,7 +177,7 @@ def _look_for_engine() -> None:
 
 
 def _bring_up(project: Project, desired: Desired, place: Place) -> None:
-    subprocess.run(["sh", str(_MAKE_SECRETS), str(place.secrets)], check=True, capture_output=True)
+    make_passwords(place.secrets)
     save(place.override, _override(project, desired))
     provide(project, project.configuration(), say=views.complain)
     for left in reversed(range(_TRIES)):

@@ -1,17 +1,25 @@
 """What only the compose backend can show: containers, volumes, passwords, what befalls them."""
 
+import asyncio
 import json
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from pkg.devkit.compose.fleet import EDGE_NOTICES_WITHIN_S, Fleet
+from pkg.devkit.compose import edge, engine
+from pkg.devkit.compose.fleet import Fleet
+from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
-from pkg.devkit.errors import BidkitError
+from pkg.devkit.errors import BidkitError, NotReady
+from pkg.devkit.names import API, BROADCAST
+from pkg.devkit.system import Desired
 from tests.integration.devkit.conftest import Bidkit, docker
 from tests.waiting import until
 
@@ -117,9 +125,28 @@ def test_a_new_replica_that_does_not_get_ready_leaves_the_old_one(whole: Bidkit)
     assert whole.pids("api-gateway") == before
 
 
+async def test_an_interrupted_restart_leaves_what_was_there(whole: Bidkit) -> None:
+    before = whole.pids("api-gateway")
+    restarting = await asyncio.create_subprocess_exec(
+        *whole.command("restart", "api"),
+        env=whole.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    await until(lambda: len(whole.inspect("api-gateway")) > 1, within_s=20)
+
+    os.killpg(restarting.pid, signal.SIGINT)  # as Ctrl-C at the terminal, to docker's command too
+    said, complaints = await asyncio.wait_for(restarting.communicate(), timeout=60)
+
+    assert (restarting.returncode, complaints) == (130, b"")
+    assert b"api-gateway-2 is taken away again; its log is " in said
+    assert whole.pids("api-gateway") == before
+
+
 def test_nothing_is_started_in_a_system_that_is_being_stopped(whole: Bidkit) -> None:
     place = Place(whole.home)
-    fleet = Fleet("api-gateway", project=Stack(place).project, place=place)
+    fleet = Fleet("api-gateway", project=Stack(place).project, place=place, interrupt=Interrupt())
     place.running.unlink()
 
     with pytest.raises(BidkitError, match="the system was stopped meanwhile"):
@@ -129,31 +156,46 @@ def test_nothing_is_started_in_a_system_that_is_being_stopped(whole: Bidkit) -> 
     assert len(whole.inspect("api-gateway")) == 1
 
 
-def test_a_replica_is_asked_to_end_only_when_the_edge_has_had_time_to_find_its_heir(
-    whole: Bidkit,
+def test_the_edge_tells_which_replicas_it_has_found(
+    whole: Bidkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(edge, "FINDS_WITHIN_S", 2.0)
+    behind = [one for one in engine.containers(whole.project) if one.service in {API, BROADCAST}]
+    stranger = replace(behind[0], address="192.0.2.1")
+
+    for one in behind:
+        edge.await_found(whole.project, [one], still_wanted=lambda: None)
+    with pytest.raises(NotReady, match=f"has not found .* requests to {behind[0].address}"):
+        edge.await_found(whole.project, [stranger], still_wanted=lambda: None)
+
+
+def test_what_compose_hands_on_is_what_was_set_dollars_and_all(tmp_path: Path) -> None:
+    stack = Stack(Place(tmp_path))
+    stack.remember(Desired(settings={"NATS_USER": "a$b$$c"}))
+
+    given = stack.settings()
+
+    assert {one["NATS_USER"] for one in given.values()} == {"a$b$$c"}
+
+
+def test_a_restart_takes_the_image_that_its_name_stands_for_now(whole: Bidkit) -> None:
     (old,) = whole.inspect("api-gateway")
-    # Told as they happen: the engine keeps the last 256, and health checks are events too.
-    listening = subprocess.Popen(
-        (
-            *("docker", "events", "--filter", "event=kill", "--filter", "event=health_status"),
-            *("--filter", f"label=com.docker.compose.project={whole.project}"),
-            *("--format", "{{json .}}"),
-        ),
-        stdout=subprocess.PIPE,
-        text=True,
+    name = old["Config"]["Image"]
+    subprocess.run(
+        ("docker", "build", "--tag", name, "-"),
+        input=f"FROM {name}\nLABEL given=yes\n".encode(),
+        capture_output=True,
+        check=True,
+        timeout=60,
     )
     try:
-        whole("restart", "api")
+        ran = whole("restart", "api")
+        (heir,) = whole.inspect("api-gateway")
     finally:
-        listening.terminate()
-        told, _ = listening.communicate(timeout=10)
+        docker("tag", old["Image"], name)
 
-    events = [json.loads(line) for line in told.splitlines()]
-    (heir,) = whole.inspect("api-gateway")
-    healthy = when(events, heir["Id"], "health_status: healthy")
-    ended = when(events, old["Id"], "kill")
-    assert ended - healthy >= EDGE_NOTICES_WITHIN_S
+    assert "building" not in ran.out
+    assert heir["Config"]["Labels"].get("given") == "yes"
 
 
 def test_an_audit_that_finds_a_bid_missing_says_so_by_its_exit_code(whole: Bidkit) -> None:
@@ -213,12 +255,6 @@ def test_where_no_engine_answers_a_sentence_says_so(bidkit: Bidkit) -> None:
     assert ran.returncode == 6
     assert "no Docker engine answers" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
-
-
-def when(events: list[dict[str, Any]], container: str, action: str) -> float:
-    """The instant of the first such event, in seconds."""
-    its = (one for one in events if one["id"] == container and one["Action"] == action)
-    return float(next(its)["timeNano"]) / 1e9
 
 
 def of(bidkit: Bidkit) -> tuple[str, str]:

@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from pkg.devkit.compose import edge
-from pkg.devkit.compose.edge import await_passing, entrances
+from pkg.devkit.compose.edge import await_passing, entrances, up_in
 from pkg.devkit.errors import BidkitError, NotReady
+from pkg.devkit.names import SERVICES
 from pkg.devkit.system import Desired
 
 
@@ -69,6 +70,34 @@ def test_nothing_is_waited_for_in_a_system_that_is_stopped() -> None:
 
 
 def test_a_service_of_which_nobody_wants_a_replica_is_not_waited_for() -> None:
-    ways = entrances(desired(1, api_gateway=0, broadcast_service=2, archival_worker=1))
+    ways = entrances(desired(1, api_gateway=0, broadcast_service=2, archival_worker=1), SERVICES)
 
     assert {service for service, _, _ in ways} == {"broadcast-service"}
+
+
+TABLE = """# pxname,svname,status,addr,
+all,FRONTEND,OPEN,,
+api,replica-1,UP,10.0.0.4:8080,
+api,replica-2,UP 1/2,10.0.0.5:8080,
+api,replica-3,DOWN,10.0.0.6:8080,
+api,replica-4,MAINT (resolution),,
+api,BACKEND,UP,,
+broadcast,replica-1,UP,10.0.0.7:8081,
+"""
+BY_HTTP = "HTTP/1.1 200 OK\ntransfer-encoding: chunked\n\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        TABLE,
+        f"{BY_HTTP}B4\n{TABLE}\n0\n\n",
+        f"{BY_HTTP}4f\n{TABLE[:79]}\nAB\n{TABLE[79:]}\n0\n\n",
+    ],
+)
+def test_the_edge_has_found_what_is_up_in_its_statistics(said: str) -> None:
+    assert up_in(said, "api") == {"10.0.0.4", "10.0.0.5"}
+
+
+def test_an_answer_that_is_no_table_has_nobody_up() -> None:
+    assert up_in("HTTP/1.1 503 Service Unavailable\n\nno", "api") == set()

@@ -1,7 +1,34 @@
+from pathlib import Path
+
 import pytest
 
-from pkg.devkit.backend import LogLine
+from pkg.devkit.backend import LogLine, Options
+from pkg.devkit.compose import backend as backend_module
+from pkg.devkit.compose import logs
+from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.command import ComposeFailed
+from pkg.devkit.compose.engine import containers
 from pkg.devkit.compose.logs import parse
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.stack import Stack
+from pkg.devkit.errors import NotReady, NotRunning
+from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.process.home import Home, save
+from pkg.devkit.system import Desired
+from tests.integration.ports import free_ports
+from tests.unit.devkit.compose.standin import Engine, Onlooker, was_started
+
+
+@pytest.fixture
+def backend(place: Place, engine: Engine) -> ComposeBackend:
+    edge, api, broadcast = free_ports(3)
+    replicas = {API: 0, BROADCAST: 0, ARCHIVAL: 1}
+    save(place.desired, Desired(api, broadcast, edge, replicas=replicas))
+    return ComposeBackend(Home(place.home))
+
+
+def told(backend: ComposeBackend) -> list[LogLine]:
+    return list(backend.logs((ARCHIVAL,), last=50, follow=True))
 
 
 @pytest.mark.parametrize(
@@ -16,3 +43,68 @@ def test_a_line_of_compose_bears_the_name_the_replica_has_elsewhere(
     line: str, expected: LogLine
 ) -> None:
     assert parse(line) == expected
+
+
+def test_what_a_failed_start_has_said_outlives_its_containers(
+    backend: ComposeBackend, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "READY_WITHIN_S", 0.2)
+    engine.has_unready(ARCHIVAL)
+
+    with pytest.raises(NotReady, match="`bidkit logs archival-worker` shows the rest"):
+        backend.up(Options(), detach=False, watcher=Onlooker())
+
+    assert engine.containers() == []
+    (line,) = told(backend)
+    assert (line.replica, line.text.startswith("what id")) == ("archival-worker-1", True)
+
+
+def test_logs_outlive_a_down_and_the_ones_before_are_kept_once(
+    backend: ComposeBackend, place: Place, engine: Engine
+) -> None:
+    was_started(place)
+    engine.runs(archival_worker=1)
+    backend.down(volumes=False, say=lambda _: None)
+    was_started(place)
+    engine.runs(archival_worker=1)
+    backend.down(volumes=False, say=lambda _: None)
+
+    previous = Home(place.home).logs / "previous" / "archival-worker-1.log"
+    assert told(backend) == [LogLine("archival-worker-1", "what id2 had to say")]
+    assert previous.read_text() == "what id1 had to say\n"
+
+
+def test_what_a_replica_that_was_taken_back_has_said_is_in_a_file(
+    backend: ComposeBackend, place: Place, engine: Engine
+) -> None:
+    was_started(place)
+    Stack(place).remember(Stack(place).desired)
+    engine.runs(archival_worker=1)
+    engine.will("compose up", half=True, says="it was broken off")
+    said: list[str] = []
+
+    with pytest.raises(ComposeFailed):
+        backend.restart(ARCHIVAL, say=said.append)
+
+    file = Home(place.home).log("archival-worker-2")
+    assert file.read_text() == "what id2 had to say\n"
+    assert said == [f"archival-worker-2 is taken away again; its log is {file}"]
+
+
+def test_what_is_kept_of_a_log_is_bounded(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "KEPT_BYTES", 8)
+    engine.runs(redis=1)
+
+    logs.keep(containers("any"), tmp_path)
+
+    assert (tmp_path / "redis.log").read_text() == " to say\n"
+    assert any(f"--tail {logs.KEPT_LINES}" in line for line in engine.calls)
+
+
+def test_without_a_system_and_without_logs_there_is_nothing_to_show(
+    backend: ComposeBackend,
+) -> None:
+    with pytest.raises(NotRunning):
+        told(backend)

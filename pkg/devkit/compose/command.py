@@ -1,0 +1,97 @@
+"""A run of compose that is looked on, and ended when whoever looks on has seen enough."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Thread
+
+from pkg.devkit.compose.engine import complaint
+from pkg.devkit.errors import BidkitError
+
+LOOK_EVERY_S = 0.3
+ENDS_WITHIN_S = 10.0
+"""What compose may take to leave off when it is asked to."""
+
+_LAST_LINES = 12
+_PORT_TAKEN = re.compile(
+    r"port is already allocated"  # by another container
+    r"|bind.*address already in use"  # by a process
+    r"|ports are not available"  # by one outside of the engine's virtual machine
+)
+Look = Callable[[], object]
+"""Called every now and then; what it raises ends the run."""
+
+
+def nobody() -> None:
+    """Looks on and sees nothing."""
+
+
+class ComposeFailed(BidkitError):  # noqa: N818 - see errors.py
+    """Compose gave up. What it had started may be running."""
+
+    def __init__(self, said: str) -> None:
+        self.lines = [line.strip() for line in said.splitlines() if line.strip()]
+        super().__init__(str(complaint(said)))
+
+    @property
+    def is_impatient(self) -> bool:
+        """A container that others depend on was not healthy soon enough for compose."""
+        return any("dependency failed to start" in line for line in self.lines)
+
+    @property
+    def taken_port(self) -> str | None:
+        """The line that says so, when a port that was to be published is another's."""
+        return next((line for line in self.lines if _PORT_TAKEN.search(line)), None)
+
+
+def run(command: Sequence[str], *, environment: Mapping[str, str], look: Look = nobody) -> None:
+    """Raises ComposeFailed, or what `look` raises, when the command is at its end.
+
+    It has a session of its own: Ctrl-C at the terminal is for bidkit, which tells it by `look`.
+    """
+    lines: deque[str] = deque(maxlen=_LAST_LINES)
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - PIPE above
+        reader = Thread(target=_read, args=(process.stdout, lines), daemon=True)
+        reader.start()
+        try:
+            _await(process, look)
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            reader.join(ENDS_WITHIN_S)
+    if process.returncode:
+        raise ComposeFailed("\n".join(lines))
+
+
+def _await(process: subprocess.Popen[bytes], look: Look) -> None:
+    while process.poll() is None:
+        look()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_EVERY_S)
+
+
+def _read(output: Iterable[bytes], lines: deque[str]) -> None:
+    lines.extend(line.decode(errors="replace").rstrip() for line in output)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Docker's command does not hand a signal on to its plugin; hence all of the session."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(ENDS_WITHIN_S)
+            return

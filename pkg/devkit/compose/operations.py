@@ -1,0 +1,69 @@
+"""What is done to a running system: services are scaled and restarted, one at a time."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+import msgspec
+
+from pkg.devkit.backend import Say
+from pkg.devkit.compose import edge, engine
+from pkg.devkit.compose.fleet import Fleet
+from pkg.devkit.compose.interrupt import Interrupt, interrupts
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.stack import Stack
+from pkg.devkit.names import SERVICES
+
+
+class Operations:
+    """What is interrupted takes back what it has begun, and raises KeyboardInterrupt."""
+
+    def __init__(self, place: Place, stack: Stack) -> None:
+        self._place = place
+        self._stack = stack
+
+    def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
+        with self._one_at_a_time() as interrupt:
+            for service, number in replicas.items():
+                before = self._stack.desired
+                self._want(service, number)
+                try:
+                    self._fleet(service, interrupt).scale(number, say=say)
+                except KeyboardInterrupt:
+                    if number > before.replicas.get(service, 1):
+                        self._stack.remember(before)
+                    raise
+            self._await_passing(replicas.keys(), interrupt)
+
+    def restart(self, service: str, *, say: Say) -> None:
+        # What stands over a store or behind the edge has to come back, if it was there.
+        over = {one.service for one in engine.containers(self._place.project) if one.ready}
+        with self._one_at_a_time() as interrupt:
+            if service in SERVICES:  # as on processes, a new replica runs the code as it is now
+                self._stack.renew_images(say=say, look=interrupt.heed)
+            replicas = self._stack.desired.replicas.get(service, 1)
+            self._fleet(service, interrupt).restart(replicas, say=say)
+            self._await_passing({service} if service in SERVICES else over, interrupt)
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[Interrupt]:
+        busy = "a service is being scaled or restarted; try again when that is done."
+        with (
+            self._place.lock("operation", within_s=0, busy=busy),
+            interrupts() as interrupt,
+        ):
+            yield interrupt
+
+    def _want(self, service: str, replicas: int) -> None:
+        desired = self._stack.desired
+        wanted = {**desired.replicas, service: replicas}
+        self._stack.remember(msgspec.structs.replace(desired, replicas=wanted))
+
+    def _fleet(self, service: str, interrupt: Interrupt) -> Fleet:
+        return Fleet(service, project=self._stack.project, place=self._place, interrupt=interrupt)
+
+    def _await_passing(self, services: Collection[str], interrupt: Interrupt) -> None:
+        def still_wanted() -> None:
+            interrupt.heed()
+            self._place.check_wanted()
+
+        edge.await_passing(self._stack.desired, services, still_wanted=still_wanted)

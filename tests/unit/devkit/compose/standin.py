@@ -1,0 +1,172 @@
+"""A home and an engine of a test's own, where no Docker is needed; see docker_standin.py."""
+
+import fcntl
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pkg.devkit.compose.place import Place
+from pkg.devkit.system import SystemStatus
+
+_WITHIN_S = 20.0
+_EVERY_S = 0.02
+OWN_IMAGES = (
+    "own/nats:tag",
+    "own/api-gateway:tag",
+    "own/broadcast-service:tag",
+    "own/archival-worker:tag",
+)
+_PROGRAM = Path(__file__).with_name("docker_standin.py")
+
+
+class Engine:
+    """The stand-in's engine; `folder` is to be put on PATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self._file = folder / "engine.json"
+        self._write(
+            {
+                "containers": [],
+                "volumes": [],
+                "networks": [],
+                "images": {},
+                "made": 0,
+                "orders": {},
+                "unready": [],
+                "unseen": [],
+            }
+        )
+        command = folder / "docker"
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} -SE {_PROGRAM} {folder} "$@"\n')
+        command.chmod(0o755)
+
+    def will(self, command: str, **order: object) -> None:
+        """How `docker COMMAND` goes from now on: `says` and fails, having done `half` its work
+        or none; `does_nothing`; `signals` (process, number); `lingers_s` before it ends; so many
+        `times`, else for ever.
+        """
+        self._change(lambda state: state["orders"].__setitem__(command, order))
+
+    def is_well(self) -> None:
+        self._change(lambda state: state["orders"].clear())
+
+    def is_lost(self) -> None:
+        gone = "Cannot connect to the Docker daemon at unix:///x."
+        for command in ("ps", "compose up", "compose down", "version", "image ls", "volume"):
+            self.will(command, says=gone)
+
+    def has_unready(self, *which: str) -> None:
+        """By services, or by containers' ids, also of those to come: `id1`, `id2` and so on."""
+        self._change(lambda state: state.__setitem__("unready", list(which)))
+
+    def has_stopped(self, container: str) -> None:
+        def stop(state: dict[str, Any]) -> None:
+            for one in state["containers"]:
+                if one["id"] == container:
+                    one["status"] = "exited"
+
+        self._change(stop)
+
+    def holds(self, *images: str) -> None:
+        ids = {name: f"sha256:{name}" for name in images}
+        self._change(lambda state: state["images"].update(ids))
+
+    def edge_does_not_see(self, *ids: str) -> None:
+        self._change(lambda state: state.__setitem__("unseen", list(ids)))
+
+    def runs(self, **replicas: int) -> None:
+        """So many containers more of each service, ready."""
+        for name, number in replicas.items():
+            service = name.replace("_", "-")
+            for _ in range(number):
+                self._change(lambda state, service=service: _add(state, service))
+
+    def containers(self, service: str | None = None) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self._file.read_text())["containers"]
+        return [one for one in found if service in {None, one["service"]}]
+
+    def ids(self, service: str | None = None) -> list[str]:
+        return [one["id"] for one in self.containers(service)]
+
+    @property
+    def calls(self) -> list[str]:
+        try:
+            return (self.folder / "calls").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def awaits_calls(self, more: int) -> None:
+        """Until it was asked so many times more."""
+        before = len(self.calls)
+        await_fact(lambda: len(self.calls) >= before + more, seen=lambda: str(self.calls[-5:]))
+
+    def awaits_call(self, text: str) -> None:
+        await_fact(
+            lambda: any(text in line for line in self.calls), seen=lambda: str(self.calls[-5:])
+        )
+
+    def _change(self, change: Any) -> None:  # noqa: ANN401 - any function of the state
+        with (self.folder / "engine.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            state = json.loads(self._file.read_text())
+            change(state)
+            self._write(state)
+
+    def _write(self, state: dict[str, Any]) -> None:
+        writing = self._file.with_suffix(".own")
+        writing.write_text(json.dumps(state))
+        writing.replace(self._file)
+
+
+def _add(state: dict[str, Any], service: str) -> None:
+    state["made"] += 1
+    used = {one["number"] for one in state["containers"] if one["service"] == service}
+    state["containers"].append(
+        {
+            "id": f"id{state['made']}",
+            "service": service,
+            "number": min(set(range(1, 99)) - used),
+            "status": "running",
+        }
+    )
+
+
+def await_fact(fact: Callable[[], bool], *, seen: Callable[[], str]) -> None:
+    """As tests.waiting does it, from a thread beside what is tested."""
+    deadline = time.monotonic() + _WITHIN_S
+    while not fact():
+        assert time.monotonic() < deadline, f"not within {_WITHIN_S:g} s; last seen: {seen()}"
+        time.sleep(_EVERY_S)
+
+
+@dataclass
+class Onlooker:
+    """A watcher that keeps what it is told."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def status(self, now: SystemStatus) -> None: ...
+
+    def await_line(self, text: str) -> None:
+        await_fact(lambda: any(text in line for line in self.lines), seen=lambda: str(self.lines))
+
+    def event(self, line: str) -> None:
+        self.lines.append(line)
+
+    def ready(self, now: SystemStatus) -> None:
+        self.lines.append(f"{now.backend} is ready")
+
+    def already(self, now: SystemStatus) -> None:
+        self.lines.append(f"{now.backend} was ready")
+
+
+def was_started(place: Place) -> None:
+    """What `up` leaves in a home."""
+    place.folder.mkdir(parents=True, exist_ok=True)
+    place.running.touch()

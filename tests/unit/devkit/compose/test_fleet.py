@@ -1,0 +1,214 @@
+"""Replicas scaled and replaced, on an engine that is a file."""
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from pkg.devkit.compose import edge
+from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.command import ComposeFailed
+from pkg.devkit.compose.fleet import Fleet
+from pkg.devkit.compose.interrupt import Interrupt
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.stack import Stack
+from pkg.devkit.errors import NotReady
+from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.process.home import Home
+from pkg.devkit.system import Desired
+from pkg.devkit.views import ReaderGone
+from tests.integration.ports import free_ports
+from tests.unit.devkit.compose.standin import Engine, was_started
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture
+def backend(place: Place, engine: Engine) -> ComposeBackend:
+    """With two workers, which no edge leads to."""
+    was_started(place)
+    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 2}))
+    engine.runs(archival_worker=2)
+    return ComposeBackend(Home(place.home))
+
+
+@pytest.fixture
+def gateways(place: Place, engine: Engine) -> Fleet:
+    """Behind an edge: `id1`, and `id2` the edge."""
+    was_started(place)
+    Stack(place).remember(Desired())
+    engine.runs(api_gateway=1, edge=1)
+    return Fleet(API, project=Stack(place).project, place=place, interrupt=Interrupt())
+
+
+def on(text: str, does: Callable[[], object]) -> Callable[[str], None]:
+    """Says nothing, and does something when a line with this text would be said."""
+    return lambda line: does() if text in line else None  # type: ignore[return-value]
+
+
+def raised(number: int) -> Callable[[], object]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+def desired(place: Place) -> int:
+    return Stack(place).desired.replicas[ARCHIVAL]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_interrupted_restart_takes_back_what_it_added(
+    backend: ComposeBackend, engine: Engine, number: int
+) -> None:
+    old = engine.ids()
+
+    with pytest.raises(KeyboardInterrupt):
+        backend.restart(ARCHIVAL, say=on("starts in place of", raised(number)))
+
+    assert engine.ids() == old
+
+
+def test_a_restart_whose_compose_fails_takes_back_what_was_added_until_then(
+    backend: ComposeBackend, engine: Engine
+) -> None:
+    old = engine.ids()
+    engine.will("compose up", half=True, says="it was broken off")
+
+    with pytest.raises(ComposeFailed, match="broken off"):
+        backend.restart(ARCHIVAL, say=lambda _: None)
+
+    assert engine.ids() == old
+
+
+def test_a_restart_whose_reader_is_gone_takes_back_what_it_added(
+    backend: ComposeBackend, engine: Engine
+) -> None:
+    def gone() -> None:
+        raise ReaderGone
+
+    old = engine.ids()
+
+    with pytest.raises(ReaderGone):
+        backend.restart(ARCHIVAL, say=on("starts in place of", gone))
+
+    assert engine.ids() == old
+
+
+def test_what_drains_when_the_interrupt_comes_is_taken_away(
+    backend: ComposeBackend, engine: Engine
+) -> None:
+    first, second = engine.ids()
+    # Docker's own command is ended by Ctrl-C at the terminal: the container is left as it is.
+    engine.will("container rm", says="it was broken off", times=1)
+
+    backend.restart(ARCHIVAL, say=lambda _: None)
+
+    assert len(engine.ids()) == 2
+    assert {first, second}.isdisjoint(engine.ids())
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_a_restart_ends_with_the_desired_number_whatever_was_left(
+    backend: ComposeBackend, engine: Engine, left: int
+) -> None:
+    engine.runs(archival_worker=left)
+
+    backend.restart(ARCHIVAL, say=lambda _: None)
+
+    assert len(engine.ids()) == 2
+
+
+def test_of_what_was_left_the_unready_goes_first(backend: ComposeBackend, engine: Engine) -> None:
+    said: list[str] = []
+    engine.has_stopped(engine.ids()[0])
+    engine.runs(archival_worker=1)
+
+    backend.restart(ARCHIVAL, say=said.append)
+
+    assert said[0] == "archival-worker-1 is one too many and stops"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_interrupted_scale_takes_back_what_it_added_and_forgets_it(
+    backend: ComposeBackend, engine: Engine, place: Place, number: int
+) -> None:
+    old = engine.ids()
+    engine.has_unready("id3", "id4")
+    engine.will("compose up", signals=(os.getpid(), number))
+
+    with pytest.raises(KeyboardInterrupt):
+        backend.scale({ARCHIVAL: 4}, say=lambda _: None)
+
+    assert (engine.ids(), desired(place)) == (old, 2)
+
+
+def test_an_interrupted_scale_down_is_brought_to_its_end(
+    backend: ComposeBackend, engine: Engine, place: Place
+) -> None:
+    engine.will("compose up", signals=(os.getpid(), signal.SIGINT))
+
+    backend.scale({ARCHIVAL: 1}, say=lambda _: None)
+
+    assert (len(engine.ids()), desired(place)) == (1, 1)
+
+
+@pytest.fixture
+def unreached(backend: ComposeBackend, place: Place) -> ComposeBackend:
+    """Gateways that are wanted, and that the edge reaches by no port."""
+    edge_port, api, broadcast = free_ports(3)
+    wanted = Desired(edge_port=edge_port, api_port=api, broadcast_port=broadcast)
+    Stack(place).remember(wanted)
+    return backend
+
+
+@pytest.mark.parametrize("verb", ["scale", "restart"])
+def test_what_was_not_touched_is_not_waited_for(
+    unreached: ComposeBackend, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.1)
+
+    if verb == "scale":
+        unreached.scale({ARCHIVAL: 1}, say=lambda _: None)
+    else:
+        unreached.restart(ARCHIVAL, say=lambda _: None)
+
+
+@pytest.mark.parametrize("touched", ["edge", "redis"])
+def test_what_was_reached_before_is_waited_for_when_the_edge_or_a_store_restarts(
+    unreached: ComposeBackend, engine: Engine, monkeypatch: pytest.MonkeyPatch, touched: str
+) -> None:
+    monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.1)
+    engine.runs(**{touched: 1})
+    unreached.restart(touched, say=lambda _: None)
+    engine.runs(api_gateway=1)
+
+    with pytest.raises(NotReady, match="does not pass api-gateway on"):
+        unreached.restart(touched, say=lambda _: None)
+
+
+def test_a_replica_stays_while_the_edge_has_not_found_its_heir(
+    gateways: Fleet, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.5)
+    engine.edge_does_not_see("id3")
+
+    with pytest.raises(NotReady, match=r"has not found api-gateway-2 in .* requests to 10.0.0.1"):
+        gateways.restart(1, say=lambda _: None)
+
+    assert engine.ids(API) == ["id1"]
+
+
+def test_a_replica_goes_when_the_edge_has_found_its_heir(gateways: Fleet, engine: Engine) -> None:
+    gateways.restart(1, say=lambda _: None)
+
+    asked = [n for n, line in enumerate(engine.calls) if line.startswith("exec id2")]
+    (ended,) = (n for n, line in enumerate(engine.calls) if "stop id1" in line)
+    assert asked[0] < ended
+    assert engine.ids(API) == ["id3"]
+
+
+def test_without_an_edge_nobody_is_asked_about_an_heir(gateways: Fleet, engine: Engine) -> None:
+    engine.has_stopped("id2")
+
+    gateways.restart(1, say=lambda _: None)
+
+    assert engine.ids(API) == ["id3"]

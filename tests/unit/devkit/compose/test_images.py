@@ -1,0 +1,106 @@
+"""When images are built, and by whom."""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from pkg.devkit.compose import images
+from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.place import Place, held
+from pkg.devkit.compose.project import Project
+from pkg.devkit.compose.stack import Stack
+from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.process.home import Home, save
+from pkg.devkit.system import Desired
+from tests.unit.devkit.compose.standin import OWN_IMAGES, Engine, was_started
+
+
+@pytest.fixture
+def project(place: Place, engine: Engine) -> Project:
+    return Project(place, Desired())
+
+
+def builds(engine: Engine) -> int:
+    return sum(line.endswith("archival-worker broadcast-service nats") for line in engine.calls)
+
+
+def test_images_are_built_once(project: Project, engine: Engine) -> None:
+    for _ in range(2):
+        images.provide(project, project.configuration(), say=lambda _: None)
+
+    assert builds(engine) == 1
+
+
+def test_what_another_has_built_meanwhile_is_not_built_again(
+    project: Project, engine: Engine, tmp_path: Path
+) -> None:
+    with ExitStack() as another:
+        lock = tmp_path / f"bidkit-{os.getuid()}-images"
+        another.enter_context(held(lock, within_s=0, busy="busy"))
+
+        def is_done() -> None:
+            engine.holds(*OWN_IMAGES)
+            built = {name: f"sha256:{name}" for name in OWN_IMAGES}
+            save(images.BUILT, images.Built(images.fingerprint(), built, images.needed()))
+            another.close()
+
+        images.provide(project, project.configuration(), say=lambda _: None, look=is_done)
+
+    assert builds(engine) == 0
+
+
+@pytest.fixture
+def older(project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Built, and the code has changed since."""
+    images.provide(project, project.configuration(), say=lambda _: None)
+    monkeypatch.setattr(images, "fingerprint", lambda: "another")
+    return project
+
+
+def renew(project: Project) -> None:
+    images.renew(project, project.configuration(), say=lambda _: None, look=lambda: None)
+
+
+def test_a_restart_builds_images_of_older_code_again_once(older: Project, engine: Engine) -> None:
+    renew(older)
+    renew(older)
+
+    assert builds(engine) == 2
+
+
+def test_a_restart_leaves_images_alone_that_were_given(older: Project, engine: Engine) -> None:
+    engine.holds(*OWN_IMAGES)
+
+    renew(older)
+
+    assert builds(engine) == 1
+
+
+def test_a_restart_builds_nothing_for_another_base_alone(
+    project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.provide(project, project.configuration(), say=lambda _: None)
+    monkeypatch.setenv("PYTHON_IMAGE", "another/python")
+
+    renew(project)
+    asked_by_restart = builds(engine)
+    images.provide(project, project.configuration(), say=lambda _: None)
+
+    assert (asked_by_restart, builds(engine)) == (1, 2)
+
+
+@pytest.mark.parametrize(("service", "built"), [(ARCHIVAL, 2), ("redis", 1)])
+def test_a_restarted_service_runs_the_code_as_it_is_now(
+    older: Project, engine: Engine, place: Place, service: str, built: int
+) -> None:
+    was_started(place)
+    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))
+    engine.runs(archival_worker=1, redis=1)
+    said: list[str] = []
+
+    ComposeBackend(Home(place.home)).restart(service, say=said.append)
+
+    assert builds(engine) == built
+    assert ("building images, as the code has changed or they are missing" in said) == (built == 2)

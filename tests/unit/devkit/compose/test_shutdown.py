@@ -1,0 +1,64 @@
+"""How a system ends, also where its engine does not play along."""
+
+import pytest
+
+from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.place import Place
+from pkg.devkit.errors import BidkitError, MissingServer
+from pkg.devkit.process.home import Home
+from tests.unit.devkit.compose.standin import Engine, was_started
+
+
+@pytest.fixture
+def backend(place: Place, engine: Engine) -> ComposeBackend:
+    was_started(place)
+    engine.runs(api_gateway=2, redis=1)
+    return ComposeBackend(Home(place.home))
+
+
+@pytest.mark.parametrize("command", ["ps", "compose down"])
+def test_a_down_whose_engine_fails_forgets_nothing_and_the_next_one_works(
+    backend: ComposeBackend, place: Place, engine: Engine, command: str
+) -> None:
+    said: list[str] = []
+    engine.will(command, says="Cannot connect to the Docker daemon at unix:///x.")
+    with pytest.raises(BidkitError, match="no Docker engine answers"):
+        backend.down(volumes=False, say=said.append)
+
+    engine.is_well()
+    still_there = backend.status()
+    backend.down(volumes=False, say=said.append)
+
+    assert still_there.of("api-gateway").ready == 2
+    assert said[-1] == "Everything is stopped."
+    assert (engine.containers(), place.running.exists()) == ([], False)
+
+
+def test_what_is_being_stopped_is_wanted_no_more_though_it_is_still_known(place: Place) -> None:
+    was_started(place)
+
+    with place.being_stopped(within_s=0, busy="busy"):
+        during = (place.is_wanted, place.running.exists())
+
+    assert during == (False, True)
+    assert place.is_wanted
+
+
+def test_a_down_that_leaves_a_container_says_which(
+    backend: ComposeBackend, place: Place, engine: Engine
+) -> None:
+    engine.will("compose down", does_nothing=True)
+
+    with pytest.raises(BidkitError, match="redis could not be removed; `bidkit down` tries again"):
+        backend.down(volumes=False, say=lambda _: None)
+
+    assert place.running.exists()
+
+
+def test_without_an_engine_and_without_a_system_down_says_that_none_answers(
+    place: Place, engine: Engine
+) -> None:
+    engine.is_lost()
+
+    with pytest.raises(MissingServer, match="no Docker engine answers"):
+        ComposeBackend(Home(place.home)).down(volumes=False, say=lambda _: None)

@@ -1,0 +1,86 @@
+"""What the services are given, and how a start is refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from pkg.devkit.backend import Options
+from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.passwords import make_passwords
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.stack import Stack
+from pkg.devkit.errors import BadArgument, BidkitError, PortTaken
+from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.process.home import Home
+from pkg.devkit.system import Desired
+from tests.unit.devkit.compose.standin import Engine, Onlooker, was_started
+
+ODD = {"NATS_USER": "a$b$$c"}
+
+
+@pytest.fixture
+def backend(place: Place, engine: Engine) -> ComposeBackend:
+    """Running, as it was asked for with an odd name."""
+    was_started(place)
+    Stack(place).remember(Desired(settings=ODD))
+    engine.runs(api_gateway=1, broadcast_service=1, archival_worker=1)
+    engine.runs(redis=1, nats=1, postgres=1, edge=1)
+    return ComposeBackend(Home(place.home))
+
+
+def test_each_service_is_shown_with_what_it_is_given_itself(backend: ComposeBackend) -> None:
+    given = backend.settings()
+
+    assert [given[service].get("DEREGISTER_S") for service in (API, BROADCAST)] == ["2", "2"]
+    assert "DEREGISTER_S" not in given[ARCHIVAL]
+
+
+def test_a_dollar_is_shown_as_it_was_given(backend: ComposeBackend) -> None:
+    assert backend.settings()[API]["NATS_USER"] == ODD["NATS_USER"]
+
+
+@pytest.mark.parametrize("same", [ODD, {"BID_STRATEGY": "lua"}, {}])
+def test_a_second_up_that_asks_for_the_same_is_content(
+    backend: ComposeBackend, same: Mapping[str, str]
+) -> None:
+    told = Onlooker()
+
+    backend.up(Options(settings=same), detach=True, watcher=told)
+
+    assert told.lines == ["compose was ready"]
+
+
+@pytest.mark.parametrize("other", [{"NATS_USER": "a$b$c"}, {"DEREGISTER_S": "2"}])
+def test_one_that_asks_for_what_not_every_reader_has_is_refused(
+    backend: ComposeBackend, other: Mapping[str, str]
+) -> None:
+    with pytest.raises(BadArgument, match="differs"):
+        backend.up(Options(settings=other), detach=True, watcher=Onlooker())
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        "Error starting userland proxy: listen tcp4 127.0.0.1:8000: bind: address already in use",
+        "failed to bind host port 127.0.0.1:8000/tcp: address already in use",
+        "Bind for 127.0.0.1:8000 failed: port is already allocated",
+    ],
+)
+def test_a_port_taken_since_it_was_checked_is_called_that_and_nothing_stays(
+    place: Place, engine: Engine, complaint: str
+) -> None:
+    was_started(place)
+    engine.will("compose up", half=True, says=complaint)
+
+    with pytest.raises(PortTaken, match=r"a port was taken meanwhile: .* 127.0.0.1:8000"):
+        Stack(place).start(lambda: None)
+
+    assert (engine.containers(), place.running.exists()) == ([], False)
+
+
+def test_passwords_that_cannot_be_made_are_told_with_the_last_word(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(BidkitError, match=r"the secrets could not be made: .*file"):
+        make_passwords(tmp_path / "file" / "secrets")
