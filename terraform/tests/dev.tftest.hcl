@@ -65,7 +65,7 @@ run "a_shell_in_tasks" {
   }
 
   assert {
-    condition     = alltrue([for service in module.service : !service.container.readonlyRootFilesystem && anytrue([for policy in service.policies : strcontains(policy, "ssmmessages:OpenDataChannel")])])
+    condition     = alltrue([for service in merge(module.service, module.nats) : service.service.execute_command && !service.container.readonlyRootFilesystem && anytrue([for policy in service.policies : strcontains(policy, "ssmmessages:OpenDataChannel")])])
     error_message = "ECS Exec needs its channels and a root file system it may write to."
   }
 }
