@@ -132,6 +132,11 @@ run "plan" {
     error_message = "Images must be scanned on push, and old ones expire."
   }
 
+  assert {
+    condition     = toset([for lifecycle in aws_ecr_lifecycle_policy.this : join(" ", [for rule in jsondecode(lifecycle.policy).rules : "${rule.selection.tagStatus} ${rule.selection.countType} ${rule.selection.countNumber}"])]) == toset([var.ecr_mutable ? "any imageCountMoreThan 20" : "untagged sinceImagePushed 14"])
+    error_message = "No image that may run may expire."
+  }
+
   # Tasks
 
   assert {
@@ -226,7 +231,7 @@ run "plan" {
   }
 
   assert {
-    condition     = startswith(output.alb_url, "http") && startswith(output.ws_url, "ws") && length(regexall("update-service", output.deployment_commands)) == 3 && length(regexall("docker push", output.deployment_commands)) == 3
+    condition     = [for service in ["api-gateway", "broadcast-service", "archival-worker"] : [length(regexall("docker build [^\n]* -t bidding-system/${service}:${var.image_tag} --target ${service} ", output.deployment_commands)), length(regexall("docker tag bidding-system/${service}:${var.image_tag} ", output.deployment_commands)), length(regexall("update-service [^\n]*--service bidding-system-${service} ", output.deployment_commands))]] == [[1, 1, 1], [1, 1, 1], [1, 1, 1]] && length(regexall("docker push", output.deployment_commands)) == 3 && startswith(output.deployment_commands, "export AWS_PAGER=\n")
     error_message = "The outputs must tell where the system is and how to deploy it."
   }
 }
