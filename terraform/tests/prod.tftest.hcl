@@ -20,8 +20,8 @@ run "sizes" {
   }
 
   assert {
-    condition     = aws_db_instance.this.instance_class == "db.r6g.large" && aws_db_instance.this.multi_az && aws_db_instance.this.deletion_protection && !aws_db_instance.this.skip_final_snapshot
-    error_message = "PostgreSQL must be db.r6g.large, Multi-AZ and protected."
+    condition     = aws_db_instance.this.instance_class == "db.r6g.large" && aws_db_instance.this.multi_az && aws_db_instance.this.deletion_protection && !aws_db_instance.this.skip_final_snapshot && !aws_db_instance.this.delete_automated_backups && aws_db_instance.this.backup_retention_period == 14 && aws_db_instance.this.allocated_storage == 100
+    error_message = "PostgreSQL must be db.r6g.large with 100 GiB, Multi-AZ, protected and kept for two weeks."
   }
 
   assert {

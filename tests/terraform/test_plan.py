@@ -164,6 +164,25 @@ def test_passwords_go_where_they_belong_and_only_when_their_version_rises() -> N
     ]
 
 
+def test_what_needs_another_before_it_starts_waits_for_it(terraform: Terraform) -> None:
+    """And goes before it; no plan shows an order, so this asks for the graph."""
+    ran = terraform("graph")
+    assert ran.returncode == 0, ran.stderr
+    edges = set(re.findall(r'"(.+)" -> "(.+)";', ran.stdout))
+
+    started = "aws_route.private", "aws_vpc_security_group_egress_rule.aws"
+    assert {
+        ("aws_lb.this", "aws_internet_gateway.this"),
+        ("aws_db_instance.this", "aws_cloudwatch_log_group.postgres"),
+        *(("module.nats.aws_iam_role.task", each) for each in started),
+        *(("module.service.aws_iam_role.task", each) for each in started),
+        ("module.nats.aws_iam_role.task", "aws_efs_mount_target.nats"),
+        ("module.nats.aws_iam_role.task", "aws_secretsmanager_secret_version.nats"),
+        ("module.service.aws_iam_role.task", "aws_secretsmanager_secret_version.db"),
+        ("module.service.aws_iam_role.task", "aws_lb_listener_rule.broadcast"),
+    } <= edges
+
+
 def test_no_command_reaches_aws_as_an_emulator_or_the_reverse() -> None:
     """A mocked provider is configured by nobody, so this looks at the words."""
     text = (SOURCES / "main.tf").read_text()
