@@ -46,6 +46,10 @@ class LogLine:
     text: str
 
 
+STOPPING = "stopping everything, in order"
+"""The event after which nothing that was shown of the start is true any more."""
+
+
 class Watcher(Protocol):
     """Shows a system that is coming up, going down, or just running."""
 

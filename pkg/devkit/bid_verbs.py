@@ -111,6 +111,6 @@ def _serving(service: str) -> SystemStatus:
     status = chosen_backend().status()
     if not status.of(service).desired:
         raise BidkitError(
-            f"{service} has 0 replicas, nobody answers; `./bidkit scale {service}=1` starts one."
+            f"{service} has 0 replicas, nobody answers; `bidkit scale {service}=1` starts one."
         )
     return status

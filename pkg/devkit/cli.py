@@ -84,7 +84,7 @@ def up(
         raise BadArgument("on processes there is no edge; leave --edge-port out.")
     if why:
         views.write(why)
-    farewell = "./bidkit down stops it." if detach else "Ctrl-C stops it."
+    farewell = "`bidkit down` stops it." if detach else "Ctrl-C stops it."
     with Progress(views.console(), farewell=farewell) as watcher:
         backend.up(options, detach=detach, watcher=watcher)
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pkg.devkit import views
+from pkg.devkit.backend import STOPPING
 from pkg.devkit.system import ServiceStatus, SystemStatus
 
 _MARKS = {True: Text("✓", style="green"), False: Text("…", style="yellow")}
@@ -49,6 +50,9 @@ class Progress:
                     views.plain(self._console, took)
 
     def event(self, line: str) -> None:
+        if line == STOPPING and self._live:
+            self._live.transient = True
+            self._stop()
         if self._settled or not _is_of_course(line):
             views.plain(self._console, line)
 
@@ -62,7 +66,7 @@ class Progress:
     def already(self, now: SystemStatus) -> None:
         self._stop()
         self._settled = True
-        views.plain(self._console, "The system is already running; ./bidkit down stops it.")
+        views.plain(self._console, "The system is already running; `bidkit down` stops it.")
         views.plain(self._console, views.to_try(now))
 
     @property

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
+from pkg.devkit.backend import STOPPING, LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.compose import edge, engine, logs
 from pkg.devkit.compose.changes import changes
 from pkg.devkit.compose.command import LOOK_EVERY_S, ComposeFailed, Look, nobody
@@ -189,7 +189,7 @@ class ComposeBackend:
                 watcher.event(line)
 
         if self._place.is_wanted:
-            say("stopping everything, in order")
+            say(STOPPING)
         # Else another bidkit is at it; this waits for its lock.
         self._shutdown.run(say, interrupt)
         say("Everything is stopped.")

@@ -99,20 +99,26 @@ class Fleet:
     def _take_back(self, before: set[str], *, say: Say) -> None:
         with self._lock():
             new = [one for one in self.containers() if one.id not in before]
-            home = Home(self._place.home)
-            logs.keep(new, home.logs)
             for one in new:
                 with contextlib.suppress(OSError):  # the terminal may be gone
-                    say(f"{one.replica} is taken away again; its log is {home.log(one.replica)}")
+                    log = Home(self._place.home).log(one.replica)
+                    say(f"{one.replica} is taken away again; its log is {log}")
             self._remove({one.id for one in new})
 
     def _remove(self, ids: set[str]) -> None:
+        """Each has drained by then, and what it said, to its end, is in the home's logs."""
         for one in self.containers():
             if one.id in ids:
-                try:
-                    self._project.remove(one.id)
-                except ComposeFailed:  # Ctrl-C at the terminal ends docker's command too
-                    self._project.remove(one.id)
+                self._insist(lambda one=one: self._project.end(one.id))  # type: ignore[misc]
+                logs.keep([one], Home(self._place.home))
+                self._insist(lambda one=one: self._project.remove(one.id))  # type: ignore[misc]
+
+    @staticmethod
+    def _insist(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except ComposeFailed:  # Ctrl-C at the terminal ends docker's command too
+            work()
 
     def _await(self, fact: Callable[[list[Container]], bool]) -> None:
         """Raises NotReady with what stands in the way."""

@@ -1,26 +1,34 @@
 """What containers have said, under the names their replicas have on every backend."""
 
+import contextlib
 import subprocess
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from pkg.devkit.backend import LogLine
 from pkg.devkit.compose import engine
 from pkg.devkit.compose.container import Container
 from pkg.devkit.compose.project import Project
 from pkg.devkit.names import SERVICES
+from pkg.devkit.process.home import Home
+from pkg.devkit.process.logs import set_aside
 
 KEPT_LINES = 2000
 KEPT_BYTES = 1024 * 1024
 """Of a container that is removed; the rest goes with it."""
 
 
-def keep(containers: Sequence[Container], folder: Path) -> None:
-    """A file for each, where the process backend has its replicas' own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for one in containers:
-        said = "".join(f"{line}\n" for line in engine.tail(one.id, KEPT_LINES))
-        (folder / f"{one.replica}.log").write_bytes(said.encode()[-KEPT_BYTES:])
+def keep(containers: Sequence[Container], home: Home, *, afresh: bool = False) -> None:
+    """A file for each, where the process backend has its replicas' own; `afresh` for a run's end.
+
+    A disk that is full of data must not keep anybody from ending the system and deleting it.
+    """
+    with contextlib.suppress(OSError):
+        home.logs.mkdir(parents=True, exist_ok=True)
+        if afresh:
+            set_aside(home)
+        for one in containers:
+            said = "".join(f"{line}\n" for line in engine.tail(one.id, KEPT_LINES))
+            (home.logs / f"{one.replica}.log").write_bytes(said.encode()[-KEPT_BYTES:])
 
 
 def read(

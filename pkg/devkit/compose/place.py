@@ -91,6 +91,7 @@ class Place:
     @contextmanager
     def being_stopped(self, *, within_s: float, busy: str) -> Iterator[None]:
         """Nothing is wanted here until the block, or our process, ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with held(self._stopping, within_s=within_s, busy=busy):
             yield
 

@@ -120,14 +120,16 @@ class Project:
         """Services before their stores, each given its own time to end. Raises ComposeFailed."""
         self._run("down", "--remove-orphans", *(["--volumes"] if volumes else []), look=look)
 
+    def stop(self, *, look: Look = nobody) -> None:
+        """All that runs, in the order of `down`; what it said stays. Raises ComposeFailed."""
+        self._run("stop", look=look)
+
+    def end(self, container: str) -> None:
+        """It has the time that its compose file gives it."""
+        _guarded(lambda: self._whales.container.stop(container))
+
     def remove(self, container: str) -> None:
-        """Ends it as its compose file says, and takes it away."""
-
-        def gone() -> None:
-            self._whales.container.stop(container)
-            self._whales.container.remove(container, force=True)
-
-        _guarded(gone)
+        _guarded(lambda: self._whales.container.remove(container, force=True))
 
     @cached_property
     def _whales(self) -> "DockerClient":

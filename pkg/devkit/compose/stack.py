@@ -13,7 +13,6 @@ from pkg.devkit.errors import BadArgument, PortTaken, UnusableData
 from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES
 from pkg.devkit.process.fleet import listen
 from pkg.devkit.process.home import Home, load, save
-from pkg.devkit.process.logs import set_aside
 from pkg.devkit.service_settings import check_together
 from pkg.devkit.system import Desired
 
@@ -75,10 +74,10 @@ class Stack:
 
     def take_down(self, *, look: Look = nobody) -> None:
         """Containers end, in order, and go; what they said last stays in the home's logs."""
-        if found := engine.containers(self._place.project):
-            home = Home(self._place.home)
-            set_aside(home)
-            logs.keep(found, home.logs)
+        if engine.containers(self._place.project):
+            self.project.stop(look=look)
+            found = engine.containers(self._place.project)
+            logs.keep(found, Home(self._place.home), afresh=True)
         self.project.down(volumes=False, look=look)
 
     def settings(self) -> dict[str, dict[str, str]]:

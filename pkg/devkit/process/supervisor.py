@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import msgspec
 
-from pkg.devkit.backend import Options, Say
+from pkg.devkit.backend import STOPPING, Options, Say
 from pkg.devkit.errors import BadArgument, BidkitError
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS, SERVICES, STORES
 from pkg.devkit.process.child import Hurry
@@ -135,7 +135,7 @@ class Supervisor:
             self._hurry.asked.set()
             self._event("hurrying: what has not ended within a second is killed")
         else:
-            self._event("stopping everything, in order")
+            self._event(STOPPING)
 
     @property
     def stopping(self) -> bool:

@@ -3,6 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
+from pkg.devkit.backend import STOPPING
 from pkg.devkit.names import SERVICES, STORES
 from pkg.devkit.progress import Progress
 from pkg.devkit.system import ReplicaStatus, ServiceStatus, SystemStatus
@@ -60,6 +61,17 @@ def test_when_all_is_ready_it_says_where_and_what_to_try(*, interactive: bool) -
     assert "http://127.0.0.1:8080" in terminal.shown
     assert "./bidkit bid lamp 125.50 --user alice" in terminal.shown
     assert terminal.shown.splitlines()[-1] == "bye"
+
+
+def test_a_start_that_is_broken_off_leaves_no_table_that_is_out_of_date() -> None:
+    terminal = Terminal(interactive=True)
+
+    with Progress(terminal.console, farewell="bye") as progress:
+        progress.status(system("redis"))
+        progress.event(STOPPING)
+        progress.event("Everything is stopped.")
+
+    assert terminal.shown.rstrip().endswith("Everything is stopped.")
 
 
 def test_once_it_runs_what_gets_ready_again_is_told() -> None:

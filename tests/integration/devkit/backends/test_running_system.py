@@ -237,7 +237,7 @@ def test_without_replicas_a_bid_and_a_restart_say_so(running: Bidkit) -> None:
     assert running("scale", "api=1").code == 0
     assert running("bid", "first-after-none", "1", "--user", "ann").code == 0
     assert (bid.code, "api-gateway has 0 replicas" in bid.err) == (1, True)
-    assert "`./bidkit scale api-gateway=1`" in bid.err
+    assert "`bidkit scale api-gateway=1`" in bid.err
     assert (restart.code, "there is nothing to restart" in restart.out) == (0, True)
 
 

@@ -154,6 +154,9 @@ def compose(state: State, words: list[str], options: list[tuple[str, str]]) -> N
     match words:
         case ["up", *services]:
             up(state, services, options)
+        case ["stop"]:
+            for one in state["containers"]:
+                one["status"] = "exited"
         case ["down"]:
             down(state, options)
         case ["build", *_]:
@@ -200,6 +203,8 @@ def answer(state: State, words: list[str], options: list[tuple[str, str]]) -> No
             image_ids(state, names)
         case ["logs", name]:
             say(f"what {name} had to say")
+            if any(one["id"] == name and one["status"] == "exited" for one in state["containers"]):
+                say(f"the last words of {name}")
         case ["exec", *_]:
             say(servers(state))
         case _:

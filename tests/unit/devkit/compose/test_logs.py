@@ -55,7 +55,7 @@ def test_what_a_failed_start_has_said_outlives_its_containers(
         backend.up(Options(), detach=False, watcher=Onlooker())
 
     assert engine.containers() == []
-    (line,) = told(backend)
+    (line, _) = told(backend)
     assert (line.replica, line.text.startswith("what id")) == ("archival-worker-1", True)
 
 
@@ -70,8 +70,25 @@ def test_logs_outlive_a_down_and_the_ones_before_are_kept_once(
     backend.down(volumes=False, say=lambda _: None)
 
     previous = Home(place.home).logs / "previous" / "archival-worker-1.log"
-    assert told(backend) == [LogLine("archival-worker-1", "what id2 had to say")]
-    assert previous.read_text() == "what id1 had to say\n"
+    assert told(backend) == [
+        LogLine("archival-worker-1", "what id2 had to say"),
+        LogLine("archival-worker-1", "the last words of id2"),
+    ]
+    assert previous.read_text() == "what id1 had to say\nthe last words of id1\n"
+
+
+def test_what_a_replica_that_was_replaced_said_to_its_end_is_in_a_file(
+    backend: ComposeBackend, place: Place, engine: Engine
+) -> None:
+    was_started(place)
+    Stack(place).remember(Stack(place).desired)
+    engine.runs(archival_worker=1)
+
+    backend.restart(ARCHIVAL, say=lambda _: None)
+
+    assert engine.ids(ARCHIVAL) == ["id2"]
+    said = Home(place.home).log("archival-worker-1").read_text()
+    assert said == "what id1 had to say\nthe last words of id1\n"
 
 
 def test_what_a_replica_that_was_taken_back_has_said_is_in_a_file(
@@ -87,8 +104,21 @@ def test_what_a_replica_that_was_taken_back_has_said_is_in_a_file(
         backend.restart(ARCHIVAL, say=said.append)
 
     file = Home(place.home).log("archival-worker-2")
-    assert file.read_text() == "what id2 had to say\n"
+    assert file.read_text() == "what id2 had to say\nthe last words of id2\n"
     assert said == [f"archival-worker-2 is taken away again; its log is {file}"]
+
+
+def test_a_system_ends_although_its_logs_cannot_be_kept(
+    backend: ComposeBackend, place: Place, engine: Engine
+) -> None:
+    """A disk that its data has filled must not keep anybody from deleting that data."""
+    was_started(place)
+    engine.runs(archival_worker=1)
+    Home(place.home).logs.write_text("no folder")
+
+    backend.down(volumes=False, say=lambda _: None)
+
+    assert engine.containers() == []
 
 
 def test_what_is_kept_of_a_log_is_bounded(
@@ -97,9 +127,9 @@ def test_what_is_kept_of_a_log_is_bounded(
     monkeypatch.setattr(logs, "KEPT_BYTES", 8)
     engine.runs(redis=1)
 
-    logs.keep(containers("any"), tmp_path)
+    logs.keep(containers("any"), Home(tmp_path))
 
-    assert (tmp_path / "redis.log").read_text() == " to say\n"
+    assert Home(tmp_path).log("redis").read_text() == " to say\n"
     assert any(f"--tail {logs.KEPT_LINES}" in line for line in engine.calls)
 
 

@@ -16,7 +16,7 @@ def backend(place: Place, engine: Engine) -> ComposeBackend:
     return ComposeBackend(Home(place.home))
 
 
-@pytest.mark.parametrize("command", ["ps", "compose down"])
+@pytest.mark.parametrize("command", ["ps", "compose stop", "compose down"])
 def test_a_down_whose_engine_fails_forgets_nothing_and_the_next_one_works(
     backend: ComposeBackend, place: Place, engine: Engine, command: str
 ) -> None:
@@ -29,7 +29,7 @@ def test_a_down_whose_engine_fails_forgets_nothing_and_the_next_one_works(
     still_there = backend.status()
     backend.down(volumes=False, say=said.append)
 
-    assert still_there.of("api-gateway").ready == 2
+    assert len(still_there.of("api-gateway").replicas) == 2
     assert said[-1] == "Everything is stopped."
     assert (engine.containers(), place.running.exists()) == ([], False)
 
@@ -62,3 +62,16 @@ def test_without_an_engine_and_without_a_system_down_says_that_none_answers(
 
     with pytest.raises(MissingServer, match="no Docker engine answers"):
         ComposeBackend(Home(place.home)).down(volumes=False, say=lambda _: None)
+
+
+def test_containers_of_a_home_whose_notes_are_gone_are_ended_too(
+    backend: ComposeBackend, place: Place, engine: Engine
+) -> None:
+    for file in place.folder.iterdir():
+        file.unlink()
+    place.folder.rmdir()
+    engine.runs(redis=1)
+
+    backend.down(volumes=False, say=lambda _: None)
+
+    assert engine.containers() == []
