@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pkg.runtime import logs
 
 EXIT_STUCK = 70
+SAID_WITHIN_S = 3.0
+"""For the last words; then it ends without them."""
 
 _EVERY_S = 1.0
 
@@ -26,7 +28,7 @@ def watchdog(loop: asyncio.AbstractEventLoop, *, stuck_after_s: float) -> Iterat
     """While inside, a loop that runs nothing for so many seconds ends the process. 0: never.
 
     Only seconds count in which this process itself ran: after a pause of the whole of it, or of its
-    machine, the loop has its full time again.
+    machine, the loop has its full time again. What keeps the interpreter's lock is not noticed.
     """
     if not stuck_after_s:
         yield
@@ -47,6 +49,10 @@ def watchdog(loop: asyncio.AbstractEventLoop, *, stuck_after_s: float) -> Iterat
             missed = missed + 1 if beats == seen else 0
             seen = beats
             if missed * every_s >= stuck_after_s:
+                # The loop may hang on its log, which is then no place for last words.
+                last_resort = threading.Timer(SAID_WITHIN_S, os._exit, (EXIT_STUCK,))
+                last_resort.daemon = True
+                last_resort.start()
                 log.critical("the event loop stands still; ending", seconds=stuck_after_s)
                 faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
                 os._exit(EXIT_STUCK)

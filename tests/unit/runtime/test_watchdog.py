@@ -1,9 +1,12 @@
 """A process that hangs ends itself, and only that one."""
 
+import subprocess
+import sys
+
 import pytest
 
 from pkg.runtime.watchdog import EXIT_STUCK
-from tests.unit.runtime.programs import run
+from tests.unit.runtime.programs import ROOT, run
 
 PROGRAM = """
 import asyncio, os, signal, subprocess, sys, time
@@ -21,6 +24,8 @@ def held_up(seconds):
 async def main(settings, stop):
     match sys.argv[1]:
         case "hangs": held_up(20)
+        case "hangs on its log":
+            while True: print("x" * 1000, file=sys.stderr)
         case "waits": await asyncio.sleep(2)
         case "hangs now and then":
             for _ in range(8):
@@ -41,6 +46,17 @@ def test_a_process_that_hangs_ends_and_says_where() -> None:
     assert ended.returncode == EXIT_STUCK
     assert "held_up" in ended.stderr
     assert "the event loop stands still" in ended.stdout + ended.stderr
+
+
+def test_a_process_that_hangs_on_its_log_ends_without_a_word() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "hangs on its log"],
+        cwd=ROOT,
+        env=STUCK_AFTER,
+        stderr=subprocess.PIPE,
+    ) as process:
+        # Nobody reads, until it has ended.
+        assert process.wait(timeout=20) == EXIT_STUCK
 
 
 @pytest.mark.parametrize("how", ["waits", "hangs now and then", "is paused"])
