@@ -6,7 +6,7 @@ resource "terraform_data" "protection" {
 
   provisioner "local-exec" {
     when    = destroy
-    command = self.input ? "echo 'Protected: set db_deletion_protection and alb_deletion_protection to false and apply first. Nothing was destroyed.' >&2; exit 1" : "true"
+    command = self.input ? "echo 'Protected: set db_deletion_protection and alb_deletion_protection to false and apply first. Nothing was destroyed. Where such an apply cannot succeed, see Clean up in the guide.' >&2; exit 1" : "true"
   }
 
   depends_on = [

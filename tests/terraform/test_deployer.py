@@ -59,6 +59,20 @@ def test_a_deployer_takes_away_what_has_this_systems_tag_alone() -> None:
             assert statement["Condition"] == tag
 
 
+def test_a_deployer_gives_this_systems_tag_to_nothing_that_it_did_not_make() -> None:
+    """Else it could tag, and then take away, what is anybody's. Of security groups it may: the one
+    that comes with a VPC is tagged after it is there."""
+    tagging = {"ec2:CreateTags", "elasticfilesystem:TagResource"}
+
+    for statement in statements("deployer-policy.json"):
+        actions = listed(statement["Action"])
+        if any(fnmatchcase(one, each) for one in tagging for each in actions):
+            made = {"Null": {f"{actions[0].partition(':')[0]}:CreateAction": "false"}}
+            has_it = {"StringEquals": {"aws:ResourceTag/Project": "bidding-system"}}
+            groups = "arn:aws:ec2:*:*:security-group/*"
+            assert statement.get("Condition") in (made, has_it) or statement["Resource"] == groups
+
+
 def test_a_deployer_may_do_what_knows_no_name_to_confine_it_by() -> None:
     anywhere = {
         action

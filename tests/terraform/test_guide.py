@@ -92,7 +92,8 @@ def test_costs_count_what_the_plan_makes(planned: Planned) -> None:
     # Target tracking makes two alarms a policy.
     tracking = 2 * len(planned.after("aws_appautoscaling_policy"))
     alarms = len(planned.after("aws_cloudwatch_metric_alarm"))
-    assert said["Alarms (an alarm-month)"] == alarms + tracking
+    line = "Alarms, with the two that each scaling policy makes (an alarm-month)"
+    assert said[line] == alarms + tracking
     (redis,) = planned.after("aws_elasticache_replication_group")
     nodes = said[f"ElastiCache {redis['node_type']} (an hour)"]
     assert nodes == hours * redis["num_cache_clusters"]

@@ -23,7 +23,10 @@ def obstacle(compose_file: Path = COMPOSE_FILE) -> str | None:
         return engine.reason(error)
     # One stands for all: they come from one registry.
     if missing and not _in_reach(missing[0]):
-        return f"there is no image {missing[0]} here and no registry in reach that has it"
+        return (
+            f"there is no image {missing[0]} here and no registry in reach that has it "
+            "(REDIS_IMAGE and the like name others)"
+        )
     return None
 
 

@@ -123,7 +123,9 @@ def _how(*, short: bool, contained: bool) -> str:
         f"`outcome_unknown`, or the connection ended without an answer{unknown}. Repaired and "
         "unrepaired: viewers' gaps; one is repaired when a snapshot stands in for what was "
         f"missed. Recover: seconds from the end of the fault{end} to the first 201. Drain: seconds "
-        "from the end of the load to empty outboxes. Audit: its exit code."
+        "from the end of the load to empty outboxes. Audit: its exit code. Lost: told 201, and "
+        "nowhere. Conflicts: told 201, and kept aside as a dead letter, since another bid has its "
+        "place. Verdict: ok where all is as the row expects, what it may lose included."
     )
 
 

@@ -198,7 +198,7 @@ ROWS: tuple[Row, ...] = (
 CONTROLS: tuple[Row, ...] = (
     Row(
         name="control-container-entry-removed",
-        expects="Fails: an accepted event that was not relayed is taken out of the outbox.",
+        expects="A control, which has to fail: an event not relayed yet leaves the outbox.",
         fault=entry_removed,
         control=True,
     ),

@@ -20,7 +20,7 @@ async def entry_removed(scene: Scene) -> None:
 ROWS = (
     Row(
         name="control-entry-removed",
-        expects="Fails: an accepted event that was not relayed is taken out of the outbox.",
+        expects="A control, which has to fail: an event not relayed yet leaves the outbox.",
         fault=entry_removed,
         control=True,
     ),
