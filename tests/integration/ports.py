@@ -1,12 +1,24 @@
 """Ports of loopback for servers of the tests."""
 
+import os
+import random
 import socket
+from contextlib import ExitStack, suppress
+
+_FIRST, _EACH = 20_000, 3_000
+"""Below those that the system gives to whoever connects (32768 on): a server that is away for a
+while finds its port free when it starts again. Each worker of a run has its own."""
 
 
 def free_ports(count: int) -> list[int]:
     """Ports nobody listens on, all different: held together until the last one is known."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+    first = _FIRST + worker * _EACH
+    with ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            port = random.randrange(first, first + _EACH)
+            with suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+        return ports
