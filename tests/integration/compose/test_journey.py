@@ -22,6 +22,7 @@ from tests.integration.system.test_contention import (
 )
 from tests.waiting import until
 
+GATEWAY_PORT = 8080
 HEALTH_CHECK_BYTES = 60
 """More than the edge's own take, less than what it passes on."""
 
@@ -42,11 +43,15 @@ def archived(stack: Bidkit, item: str) -> list[Placed]:
 
 
 def unread(pid: int) -> int:
-    """Requests that have reached a container and that nobody has taken up, but health checks."""
-    _, *sockets = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()
-    _, *more = Path(f"/proc/{pid}/net/tcp6").read_text().splitlines()
-    received = [int(line.split()[4].partition(":")[2], 16) for line in (*sockets, *more)]
-    return sum(each > HEALTH_CHECK_BYTES for each in received)
+    """Requests that have reached a gateway's container and that nobody has taken up."""
+    found = 0
+    for table in ("tcp", "tcp6"):
+        _, *sockets = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()
+        for line in sockets:
+            _, local, _, _, queues, *_ = line.split()
+            port, waiting = (int(each.rpartition(":")[2], 16) for each in (local, queues))
+            found += port == GATEWAY_PORT and waiting > HEALTH_CHECK_BYTES
+    return found
 
 
 async def test_a_bid_goes_through_the_edge_to_a_viewer_and_into_the_archive(
