@@ -8,9 +8,11 @@ import pytest
 
 from pkg.devkit.compose import images
 from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.command import Look, nobody
 from pkg.devkit.compose.place import Place, held
 from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.process.home import Home, save
 from pkg.devkit.system import Desired
@@ -59,13 +61,56 @@ def older(project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
     return project
 
 
-def renew(project: Project) -> None:
-    images.renew(project, project.configuration(), say=lambda _: None, look=lambda: None)
+def renew(project: Project, look: Look = nobody) -> None:
+    images.renew(project, project.configuration(), say=lambda _: None, look=look)
 
 
 def test_a_restart_builds_images_of_older_code_again_once(older: Project, engine: Engine) -> None:
     renew(older)
     renew(older)
+
+    assert builds(engine) == 2
+
+
+def test_images_of_a_build_that_failed_half_way_are_not_taken_for_given_ones(
+    older: Project, engine: Engine
+) -> None:
+    engine.will("compose build", half=True, says="no space left on device", times=1)
+    with pytest.raises(BidkitError, match="the images could not be built"):
+        renew(older)
+
+    renew(older)
+    renew(older)
+
+    assert builds(engine) == 3
+
+
+def test_images_of_a_build_that_was_interrupted_are_not_taken_for_given_ones(
+    older: Project, engine: Engine
+) -> None:
+    def interrupted() -> None:
+        engine.awaits_call("compose build lingers")
+        raise KeyboardInterrupt
+
+    engine.will("compose build", half=True, lingers_s=60)
+    with pytest.raises(KeyboardInterrupt):
+        renew(older, interrupted)
+    engine.is_well()
+
+    renew(older)
+    renew(older)
+
+    assert builds(engine) == 3
+
+
+def test_an_up_after_a_build_that_failed_builds_though_the_code_is_as_before(
+    project: Project, engine: Engine
+) -> None:
+    engine.will("compose build", half=True, says="no space left on device", times=1)
+    with pytest.raises(BidkitError, match="the images could not be built"):
+        images.provide(project, project.configuration(), say=lambda _: None)
+
+    images.provide(project, project.configuration(), say=lambda _: None)
 
     assert builds(engine) == 2
 
