@@ -23,7 +23,7 @@ from pkg.devkit.compose.shutdown import Shutdown
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.status import system_of
 from pkg.devkit.compose.usage import usage
-from pkg.devkit.errors import BidkitError, NotReady, NotRunning
+from pkg.devkit.errors import BidkitError, NotReady, NotRunning, PortTaken
 from pkg.devkit.names import ARCHIVAL
 from pkg.devkit.process import logs as process_logs
 from pkg.devkit.process.home import Home
@@ -48,8 +48,8 @@ class ComposeBackend:
         self._stack = Stack(self._place)
         self._shutdown = Shutdown(self._place, self._stack)
         self._operations = Operations(self._place, self._stack)
-        self._ours = False
-        """Whether this very process started what runs."""
+        self._run: str | None = None
+        """The mark of what this very process has started."""
 
     def up(self, options: Options, *, detach: bool, watcher: Watcher) -> None:
         engine.engine_version()
@@ -139,7 +139,7 @@ class ComposeBackend:
             look()
             self._stack.prepare(options, say=watcher.event, look=look)
             look()
-            self._ours = True
+            self._run = self._place.begin_run()
             self._start(watcher, interrupt)
             return _IS_OURS
 
@@ -148,8 +148,7 @@ class ComposeBackend:
         deadline = time.monotonic() + READY_WITHIN_S
 
         def look() -> None:
-            interrupt.heed()
-            self._place.check_wanted()
+            self._still_wanted(interrupt)
             # A store that keeps ending raises NotReady long before compose gives up. An engine that
             # is busy is no reason to: compose tells what matters.
             with contextlib.suppress(engine.NoEngine):
@@ -175,38 +174,40 @@ class ComposeBackend:
                 self._see_ready(watcher, interrupt, keep=found is _WAS_RUNNING)
             if found is _IS_OURS:
                 self._tell_changes(watcher, interrupt)
+        except PortTaken:
+            self._run = None  # nothing of it is left
+            raise
         except (BidkitError, KeyboardInterrupt):
-            if not (self._ours and interrupt.stop.is_set()):
+            if not (self._run and interrupt.stop.is_set()):
                 raise
         finally:
-            if self._ours:
-                self._stop_and_say(watcher, interrupt)
+            if self._run:
+                self._stop_and_say(self._run, watcher, interrupt)
 
-    def _stop_and_say(self, watcher: Watcher, interrupt: Interrupt) -> None:
+    def _stop_and_say(self, run: str, watcher: Watcher, interrupt: Interrupt) -> None:
         def say(line: str) -> None:
             # Whoever looked on may be gone, with the terminal or the pipe.
             with contextlib.suppress(OSError):
                 watcher.event(line)
 
-        if self._place.is_wanted:
+        if self._is_ours:
             say(STOPPING)
-        # Else another bidkit is at it; this waits for its lock.
-        self._shutdown.run(say, interrupt)
-        say("Everything is stopped.")
+        # Else another bidkit is at it, which this waits for, or has done it.
+        was_ours = self._shutdown.run_own(run, say, interrupt)
+        say("Everything is stopped." if was_ours else "another bidkit has stopped it.")
 
     def _see_ready(self, watcher: Watcher, interrupt: Interrupt, *, keep: bool) -> None:
         """`keep` tells whether the system goes on when it does not get ready."""
         deadline = time.monotonic() + READY_WITHIN_S
 
-        def look() -> None:
-            interrupt.heed()
-            self._place.check_wanted()
+        def still_wanted() -> None:
+            self._still_wanted(interrupt)
 
         try:
             while not (now := self._settled(watcher, deadline=deadline)):
-                look()
+                still_wanted()
                 time.sleep(LOOK_EVERY_S)
-            edge.await_passing(self._stack.desired, still_wanted=look)
+            edge.await_passing(self._stack.desired, still_wanted=still_wanted)
         except NotReady as error:
             if not keep:
                 raise
@@ -215,16 +216,24 @@ class ComposeBackend:
             ) from error
         watcher.ready(now)
 
+    def _still_wanted(self, interrupt: Interrupt) -> None:
+        interrupt.heed()
+        self._place.check_wanted(self._run)
+
     def _settled(self, watcher: Watcher, *, deadline: float) -> SystemStatus | None:
         now = self._look()
         settled = is_settled(now, watcher, deadline=deadline, last_words=self._last_words)
         return now if settled else None
 
+    @property
+    def _is_ours(self) -> bool:
+        return bool(self._run and self._place.runs(self._run) and self._place.is_wanted)
+
     def _tell_changes(self, watcher: Watcher, interrupt: Interrupt) -> None:
         """Until somebody stops the system; an engine that is restarted meanwhile does not."""
         before: list[Container] | None = None
         silent = False
-        while not interrupt.stop.wait(_WATCH_EVERY_S) and self._place.is_wanted:
+        while not interrupt.stop.wait(_WATCH_EVERY_S) and self._is_ours:
             try:
                 now = engine.containers(self._place.project)
             except BidkitError as error:
