@@ -135,7 +135,7 @@ class ComposeBackend:
                 self._start(watcher, interrupt)
                 return _WAS_RUNNING
             self._refuse_others()
-            self._end_leftovers(watcher)
+            self._end_leftovers(watcher, look)
             look()
             self._stack.prepare(options, say=watcher.event, look=look)
             look()
@@ -156,7 +156,7 @@ class ComposeBackend:
 
         while True:
             try:
-                self._stack.start(look)
+                self._stack.start(look, heed=interrupt.heed)
             except ComposeFailed as error:
                 if not (error.is_impatient and engine.containers(self._place.project)):
                     raise
@@ -276,12 +276,12 @@ class ComposeBackend:
                     "the system of this home runs on processes; `bidkit down` stops it."
                 )
 
-    def _end_leftovers(self, watcher: Watcher) -> None:
+    def _end_leftovers(self, watcher: Watcher, look: Look) -> None:
         """Containers that no `up` of this home vouches for."""
         found = engine.containers(self._place.project)
         if not found:
             return
-        self._stack.take_down()
+        self._stack.take_down(look=look)
         names = ", ".join(one.replica for one in found)
         watcher.event(f"ended what an earlier run had left: {names}")
 

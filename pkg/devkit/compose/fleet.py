@@ -42,7 +42,7 @@ class Fleet:
     def scale(self, replicas: int, *, say: Say) -> None:
         before = {one.id for one in self.containers()}
         try:
-            self._step(lambda: self._project.up({self.service: replicas}))
+            self._step(lambda: self._up(replicas))
             self._await(lambda found: len(found) == replicas and all(one.ready for one in found))
         except KeyboardInterrupt:
             self._take_back(before, say=say)
@@ -53,7 +53,7 @@ class Fleet:
         """Of a service, `replicas` are there afterwards, whatever an earlier call has left."""
         if self.service not in SERVICES:
             say(f"{self.service} stops and starts again")
-            self._step(lambda: self._project.restart(self.service))
+            self._step(lambda: self._project.restart(self.service, look=self._still_wanted))
             self._await(lambda found: any(one.ready for one in found))
             say(f"{self.service} is ready")
             return
@@ -76,7 +76,7 @@ class Fleet:
     def _replace(self, old: Container, *, among: int, say: Say) -> None:
         before = {one.id for one in self.containers()}
         try:
-            self._step(lambda: self._project.up({self.service: among + 1}))
+            self._step(lambda: self._up(among + 1))
             new = [one for one in self.containers() if one.id not in before]
             for one in new:
                 say(f"{one.replica} starts in place of {old.replica}")
@@ -95,6 +95,9 @@ class Fleet:
         with self._lock():
             self._remove({old.id})
         self._still_wanted()
+
+    def _up(self, replicas: int) -> None:
+        self._project.up({self.service: replicas}, look=self._still_wanted)
 
     def _take_back(self, before: set[str], *, say: Say) -> None:
         with self._lock():

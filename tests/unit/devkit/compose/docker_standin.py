@@ -248,11 +248,12 @@ def main() -> None:
             order["times"] = order.get("times", 1 << 30) - 1
         if not (order.get("says") or order.get("does_nothing")) or order.get("half"):
             answer(state, words, options)
-    if order.get("signals"):
-        os.kill(*order["signals"])
     if order.get("lingers_s"):
         signal.signal(signal.SIGTERM, lambda *_: ended(key))
         note(f"{key} lingers")
+    if order.get("signals"):
+        os.kill(*order["signals"])
+    if order.get("lingers_s"):
         time.sleep(order["lingers_s"])
         note(f"{key} came to its end")
     if order.get("says"):

@@ -141,12 +141,41 @@ def test_an_interrupted_scale_takes_back_what_it_added_and_forgets_it(
     assert (engine.ids(), desired(place)) == (old, 2)
 
 
-def test_an_interrupted_scale_down_is_brought_to_its_end(
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("verb", ["scale", "restart"])
+def test_an_interrupt_ends_what_compose_is_at_and_what_it_added_goes(
+    backend: ComposeBackend, engine: Engine, verb: str, number: int
+) -> None:
+    old = engine.ids()
+    engine.will("compose up", signals=(os.getpid(), number), lingers_s=30)
+
+    with pytest.raises(KeyboardInterrupt):
+        if verb == "scale":
+            backend.scale({ARCHIVAL: 3}, say=lambda _: None)
+        else:
+            backend.restart(ARCHIVAL, say=lambda _: None)
+
+    assert "compose up was ended" in engine.calls
+    assert engine.ids() == old
+
+
+def test_an_interrupt_ends_a_restart_of_a_store(backend: ComposeBackend, engine: Engine) -> None:
+    engine.runs(redis=1)
+    engine.will("compose restart", signals=(os.getpid(), signal.SIGINT), lingers_s=30)
+
+    with pytest.raises(KeyboardInterrupt):
+        backend.restart("redis", say=lambda _: None)
+
+    assert engine.calls[-1] == "compose restart was ended"
+
+
+def test_a_scale_down_that_is_interrupted_when_one_is_gone_stays_what_is_wanted(
     backend: ComposeBackend, engine: Engine, place: Place
 ) -> None:
-    engine.will("compose up", signals=(os.getpid(), signal.SIGINT))
+    engine.will("compose up", signals=(os.getpid(), signal.SIGINT), lingers_s=30)
 
-    backend.scale({ARCHIVAL: 1}, say=lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        backend.scale({ARCHIVAL: 1}, say=lambda _: None)
 
     assert (len(engine.ids()), desired(place)) == (1, 1)
 

@@ -245,3 +245,20 @@ def test_a_foreground_that_lost_its_port_blames_nobody_else(
 
     assert not [line for line in told.lines if "stopped" in line]
     assert engine.containers() == []
+
+
+@pytest.mark.parametrize("phase", ["compose stop", "compose down"])
+def test_an_interrupt_ends_the_removal_of_what_an_earlier_run_had_left(
+    backend: ComposeBackend, engine: Engine, phase: str
+) -> None:
+    engine.runs(redis=1)
+    engine.will(phase, lingers_s=30)
+
+    def loses_patience() -> None:
+        engine.awaits_call(f"{phase} lingers")
+        interrupt()
+
+    with meanwhile(loses_patience), pytest.raises(KeyboardInterrupt):
+        backend.up(Options(), detach=False, watcher=Onlooker())
+
+    assert engine.calls[-1] == f"{phase} was ended"
