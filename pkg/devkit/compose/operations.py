@@ -24,15 +24,21 @@ class Operations:
     def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
         with self._one_at_a_time() as interrupt:
             for service, number in replicas.items():
-                before = self._stack.desired
-                self._want(service, number)
-                try:
-                    self._fleet(service, interrupt).scale(number, say=say)
-                except KeyboardInterrupt:
-                    if number > before.replicas.get(service, 1):
-                        self._stack.remember(before)
-                    raise
+                self._scale(self._fleet(service, interrupt), number, say=say)
             self._await_passing(replicas.keys(), interrupt)
+
+    def _scale(self, fleet: Fleet, number: int, *, say: Say) -> None:
+        wanted, there = self._stack.desired, fleet.containers()
+        self._want(fleet.service, number)
+        try:
+            fleet.scale(number, say=say)
+        except KeyboardInterrupt:
+            # First: what cannot be taken back is one too many, and nobody wants it. Fewer are still
+            # wanted once one was ended for it.
+            if number > wanted.replicas.get(fleet.service, 1) or fleet.still_has(there):
+                self._stack.remember(wanted)
+            fleet.take_back({one.id for one in there}, say=say)
+            raise
 
     def restart(self, service: str, *, say: Say) -> None:
         # What stands over a store or behind the edge has to come back, if it was there.

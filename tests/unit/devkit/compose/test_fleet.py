@@ -180,6 +180,32 @@ def test_a_scale_down_that_is_interrupted_when_one_is_gone_stays_what_is_wanted(
     assert (len(engine.ids()), desired(place)) == (1, 1)
 
 
+def test_a_scale_down_that_is_interrupted_before_one_is_gone_is_forgotten(
+    backend: ComposeBackend, engine: Engine, place: Place
+) -> None:
+    old = engine.ids()
+    engine.will(
+        "compose up", does_nothing=True, signals=(os.getpid(), signal.SIGINT), lingers_s=30
+    )
+
+    with pytest.raises(KeyboardInterrupt):
+        backend.scale({ARCHIVAL: 1}, say=lambda _: None)
+
+    assert (engine.ids(), desired(place)) == (old, 2)
+
+
+def test_an_interrupted_scale_is_forgotten_also_when_nothing_can_be_taken_back(
+    backend: ComposeBackend, engine: Engine, place: Place
+) -> None:
+    engine.will("compose up", signals=(os.getpid(), signal.SIGINT), lingers_s=30)
+    engine.will("container stop", says="it was broken off")
+
+    with pytest.raises(ComposeFailed, match="broken off"):
+        backend.scale({ARCHIVAL: 3}, say=lambda _: None)
+
+    assert desired(place) == 2
+
+
 @pytest.fixture
 def unreached(backend: ComposeBackend, place: Place) -> ComposeBackend:
     """Gateways that are wanted, and that the edge reaches by no port."""
