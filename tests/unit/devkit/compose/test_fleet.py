@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -247,6 +248,42 @@ def test_a_replica_stays_while_the_edge_has_not_found_its_heir(
     engine.edge_does_not_see("id3")
 
     with pytest.raises(NotReady, match=r"has not found api-gateway-2 in .* requests to 10.0.0.1"):
+        gateways.restart(1, say=lambda _: None)
+
+    assert engine.ids(API) == ["id1"]
+
+
+def test_an_edge_from_before_it_had_statistics_is_named_at_once(
+    gateways: Fleet, engine: Engine
+) -> None:
+    engine.has_edge_without_statistics()
+    began = time.monotonic()
+
+    with pytest.raises(NotReady, match=r"`bidkit restart edge`") as caught:
+        gateways.restart(1, say=lambda _: None)
+
+    assert time.monotonic() - began < edge.FINDS_WITHIN_S
+    assert "has not found" not in str(caught.value)
+    assert engine.ids(API) == ["id1"]
+
+
+def test_an_edge_that_cannot_be_asked_for_a_moment_is_asked_again(
+    gateways: Fleet, engine: Engine
+) -> None:
+    engine.will("exec", says="Error: the container is restarting", times=2)
+
+    gateways.restart(1, say=lambda _: None)
+
+    assert engine.ids(API) == ["id3"]
+
+
+def test_an_edge_that_can_never_be_asked_is_no_fault_of_the_heir(
+    gateways: Fleet, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.5)
+    engine.will("exec", says="Error: the container is restarting")
+
+    with pytest.raises(NotReady, match="the edge cannot be asked .* the container is restarting"):
         gateways.restart(1, say=lambda _: None)
 
     assert engine.ids(API) == ["id1"]
