@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from pkg.devkit.backend import STOPPING, LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.compose import edge, engine, logs
-from pkg.devkit.compose.changes import changes
+from pkg.devkit.compose.changes import News
 from pkg.devkit.compose.command import LOOK_EVERY_S, ComposeFailed, Look, nobody
 from pkg.devkit.compose.container import Container
 from pkg.devkit.compose.interrupt import Interrupt, interrupts
@@ -20,6 +20,7 @@ from pkg.devkit.compose.oneoff import run_once
 from pkg.devkit.compose.operations import Operations
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.shutdown import Shutdown
+from pkg.devkit.compose.sight import Sight
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.status import system_of
 from pkg.devkit.compose.usage import usage
@@ -27,7 +28,6 @@ from pkg.devkit.errors import BidkitError, NotReady, NotRunning, PortTaken
 from pkg.devkit.names import ARCHIVAL
 from pkg.devkit.process import logs as process_logs
 from pkg.devkit.process.home import Home
-from pkg.devkit.readiness import is_settled
 from pkg.devkit.system import SystemStatus
 
 READY_WITHIN_S = 120.0
@@ -46,6 +46,7 @@ class ComposeBackend:
         self._place = Place(home.folder)
         self._home = home
         self._stack = Stack(self._place)
+        self._sight = Sight(self._place, self._stack)
         self._shutdown = Shutdown(self._place, self._stack)
         self._operations = Operations(self._place, self._stack)
         self._run: str | None = None
@@ -125,7 +126,7 @@ class ComposeBackend:
         with self._locked(within_s=STARTED_WITHIN_S, busy=busy, look=interrupt.heed):
             interrupt.heed()
             if self._is_up():
-                now = self._look()
+                now = self._sight.now()
                 refuse_change(options, now, self._stack.settings())
                 if now.ready:
                     watcher.already(now)
@@ -151,8 +152,7 @@ class ComposeBackend:
             self._still_wanted(interrupt)
             # A store that keeps ending raises NotReady long before compose gives up. An engine that
             # is busy is no reason to: compose tells what matters.
-            with contextlib.suppress(engine.NoEngine):
-                self._settled(watcher, deadline=math.inf)
+            self._sight.settled(watcher, deadline=math.inf, forgiving_until=deadline)
 
         while True:
             try:
@@ -204,7 +204,9 @@ class ComposeBackend:
             self._still_wanted(interrupt)
 
         try:
-            while not (now := self._settled(watcher, deadline=deadline)):
+            while not (
+                now := self._sight.settled(watcher, deadline=deadline, forgiving_until=deadline)
+            ):
                 still_wanted()
                 time.sleep(LOOK_EVERY_S)
             edge.await_passing(self._stack.desired, still_wanted=still_wanted)
@@ -220,33 +222,15 @@ class ComposeBackend:
         interrupt.heed()
         self._place.check_wanted(self._run)
 
-    def _settled(self, watcher: Watcher, *, deadline: float) -> SystemStatus | None:
-        now = self._look()
-        settled = is_settled(now, watcher, deadline=deadline, last_words=self._last_words)
-        return now if settled else None
-
     @property
     def _is_ours(self) -> bool:
         return bool(self._run and self._place.runs(self._run) and self._place.is_wanted)
 
     def _tell_changes(self, watcher: Watcher, interrupt: Interrupt) -> None:
         """Until somebody stops the system; an engine that is restarted meanwhile does not."""
-        before: list[Container] | None = None
-        silent = False
+        news = News(self._place.project, watcher)
         while not interrupt.stop.wait(_WATCH_EVERY_S) and self._is_ours:
-            try:
-                now = engine.containers(self._place.project)
-            except BidkitError as error:
-                if not silent:
-                    watcher.event(f"the engine does not answer: {error}")
-                silent = True
-                continue
-            if silent:
-                watcher.event("the engine answers again")
-                silent = False
-            for line in changes(now if before is None else before, now):
-                watcher.event(line)
-            before = now
+            news.tell()
 
     def _running(self) -> list[Container]:
         """Raises NotRunning."""
@@ -257,16 +241,6 @@ class ComposeBackend:
 
     def _is_up(self) -> bool:
         return self._place.running.exists() and bool(engine.containers(self._place.project))
-
-    def _look(self) -> SystemStatus:
-        return system_of(engine.containers(self._place.project), self._stack.desired, {})
-
-    def _last_words(self, replica: str) -> str | None:
-        for one in engine.containers(self._place.project):
-            if one.replica == replica:
-                lines = engine.tail(one.id, 1)
-                return lines[0] if lines else None
-        return None
 
     def _refuse_others(self) -> None:
         """Raises BidkitError when this home's system runs on processes."""

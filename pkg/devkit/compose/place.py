@@ -103,9 +103,7 @@ class Place:
         return self.folder / "stopping"
 
     @contextmanager
-    def being_stopped(
-        self, *, within_s: float, busy: str, look: Look = nobody
-    ) -> Iterator[None]:
+    def being_stopped(self, *, within_s: float, busy: str, look: Look = nobody) -> Iterator[None]:
         """Nothing is wanted here until the block, or our process, ends."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with held(self._stopping, within_s=within_s, busy=busy, look=look):

@@ -88,7 +88,9 @@ def test_what_is_left_of_a_command_and_deaf_ends_too(pids: Path) -> None:
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize(("code", "outcome"), [(0, nullcontext()), (3, pytest.raises(ComposeFailed))])
+@pytest.mark.parametrize(
+    ("code", "outcome"), [(0, nullcontext()), (3, pytest.raises(ComposeFailed))]
+)
 def test_a_command_at_its_end_is_not_waited_for_though_something_holds_its_output(
     pids: Path, code: int, outcome: AbstractContextManager[object]
 ) -> None:

@@ -262,3 +262,54 @@ def test_an_interrupt_ends_the_removal_of_what_an_earlier_run_had_left(
         backend.up(Options(), detach=False, watcher=Onlooker())
 
     assert engine.calls[-1] == f"{phase} was ended"
+
+
+def test_a_single_failure_of_the_engine_while_compose_is_at_it_ends_no_start(
+    backend: ComposeBackend, engine: Engine
+) -> None:
+    told = Onlooker()
+    engine.will("compose up", lingers_s=2)
+
+    def trouble() -> None:
+        engine.awaits_call("compose up lingers")
+        engine.will("ps", says="Error response from daemon: not now", times=2)
+
+    with meanwhile(trouble):
+        backend.up(Options(), detach=True, watcher=told)
+
+    assert told.lines[-1] == "compose is ready"
+
+
+@pytest.mark.parametrize("complaint", ["error during connect: EOF", "Error: not now"])
+def test_a_single_failure_of_the_engine_before_all_is_ready_ends_no_start(
+    backend: ComposeBackend, engine: Engine, complaint: str
+) -> None:
+    told = Onlooker()
+    engine.has_unready(ARCHIVAL)
+
+    def trouble() -> None:
+        engine.awaits_call(" up --detach")
+        engine.awaits_calls(6)  # compose has come to its end by then
+        engine.will("ps", says=complaint, times=2)
+        engine.awaits_calls(6)
+        engine.has_unready()
+
+    with meanwhile(trouble):
+        backend.up(Options(), detach=True, watcher=told)
+
+    assert told.lines[-1] == "compose is ready"
+
+
+def test_an_engine_that_fails_for_good_is_told_at_the_deadline(
+    backend: ComposeBackend, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose_backend, "READY_WITHIN_S", 2.0)
+    engine.has_unready(ARCHIVAL)
+
+    def trouble() -> None:
+        engine.awaits_call(" up --detach")
+        engine.awaits_calls(6)
+        engine.will("ps", says="Error: never again")
+
+    with meanwhile(trouble), pytest.raises(BidkitError, match="never again"):
+        backend.up(Options(), detach=True, watcher=Onlooker())
