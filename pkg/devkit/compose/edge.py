@@ -122,8 +122,8 @@ def _servers(edge: str, service: str) -> set[str]:
         return up_in(said, _BACKENDS[service])
     if (status := _STATUS.search(said)) and int(status[1]) != _OK:
         raise NotReady(
-            f"the edge cannot tell which replicas it has found: it answers {status[1]}, as one does "
-            "that was started before it had statistics. `bidkit restart edge` mends that."
+            f"the edge cannot tell which replicas it has found: it answers {status[1]}, as one "
+            "does that was started before it had statistics. `bidkit restart edge` mends that."
         )
     raise _CannotBeAsked("it does not answer")
 

@@ -27,7 +27,7 @@ class Interrupt:
 
 
 def signals_interrupt() -> None:
-    """SIGTERM and a closed terminal are KeyboardInterrupt from now on, as Ctrl-C is: compose, in its
+    """SIGTERM and a closed terminal are KeyboardInterrupt from now on, as Ctrl-C is: compose, in a
     session of its own, would go on without the verb, and without its lock.
 
     The first of them alone, as a closing terminal says so more than once, and what is begun has to

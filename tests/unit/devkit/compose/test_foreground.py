@@ -1,12 +1,8 @@
 """A system in the foreground, which its terminal looks on and ends."""
 
 import contextlib
-import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -19,7 +15,14 @@ from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.process.home import Home, save
 from pkg.devkit.system import Desired
 from tests.integration.ports import free_ports
-from tests.unit.devkit.compose.standin import Engine, Onlooker, await_fact
+from tests.unit.devkit.compose.standin import (
+    Engine,
+    Onlooker,
+    await_fact,
+    interrupt,
+    is_heeded,
+    meanwhile,
+)
 
 
 @pytest.fixture
@@ -39,38 +42,6 @@ def backend(place: Place, engine: Engine) -> ComposeBackend:
 def another(place: Place) -> ComposeBackend:
     """Of another terminal, for the same home."""
     return ComposeBackend(Home(place.home))
-
-
-@contextmanager
-def meanwhile(does: Callable[[], None]) -> Iterator[None]:
-    """Beside the foreground, which has to be in the main thread for its signals."""
-    failures: list[Exception] = []
-
-    def run() -> None:
-        try:
-            does()
-        except Exception as error:  # noqa: BLE001 - raised below
-            failures.append(error)
-            interrupt()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-        if failures:
-            raise failures[0]
-
-
-def interrupt(number: int = signal.SIGINT) -> None:
-    """Of a foreground only: elsewhere it would be the test run that ends."""
-    if is_heeded(number):
-        os.kill(os.getpid(), number)
-
-
-def is_heeded(number: int) -> bool:
-    return signal.getsignal(number) not in {signal.SIG_DFL, signal.default_int_handler}
 
 
 def test_a_foreground_outlives_an_engine_that_does_not_answer_for_a_while(

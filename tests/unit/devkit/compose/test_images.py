@@ -16,7 +16,7 @@ from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.process.home import Home, save
 from pkg.devkit.system import Desired
-from tests.unit.devkit.compose.standin import OWN_IMAGES, Engine, was_started
+from tests.unit.devkit.compose.standin import OWN_IMAGES, Engine, meanwhile, was_started
 
 
 @pytest.fixture
@@ -149,3 +149,36 @@ def test_a_restarted_service_runs_the_code_as_it_is_now(
 
     assert builds(engine) == built
     assert ("building images, as the code has changed or they are missing" in said) == (built == 2)
+
+
+def test_a_restart_of_a_service_without_replicas_builds_nothing(
+    older: Project, engine: Engine, place: Place
+) -> None:
+    was_started(place)
+    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 0}))
+    engine.runs(redis=1)
+    said: list[str] = []
+
+    ComposeBackend(Home(place.home)).restart(ARCHIVAL, say=said.append)
+
+    assert builds(engine) == 1
+    assert said == ["archival-worker has 0 replicas; there is nothing to restart"]
+
+
+def test_a_down_ends_a_restart_that_is_still_building(
+    older: Project, engine: Engine, place: Place
+) -> None:
+    was_started(place)
+    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))
+    engine.runs(archival_worker=1)
+    engine.will("compose build", lingers_s=30)
+
+    def stop() -> None:
+        engine.awaits_call("compose build lingers")
+        ComposeBackend(Home(place.home)).down(volumes=False, say=lambda _: None)
+
+    with meanwhile(stop), pytest.raises(BidkitError, match="the system was stopped meanwhile"):
+        ComposeBackend(Home(place.home)).restart(ARCHIVAL, say=lambda _: None)
+
+    assert "compose build was ended" in engine.calls
+    assert engine.containers() == []
