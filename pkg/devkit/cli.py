@@ -22,6 +22,7 @@ from pkg.devkit.arguments import (
 from pkg.devkit.backend import Options
 from pkg.devkit.bid_verbs import app as bids
 from pkg.devkit.choice import BackendName
+from pkg.devkit.compose.interrupt import signals_interrupt
 from pkg.devkit.errors import BadArgument, BidkitError
 from pkg.devkit.faults.command import app as fault
 from pkg.devkit.names import EDGE, SERVICES, STORES, named, scaling
@@ -195,6 +196,7 @@ def doctor(*, output: OutputOption = Output.TABLE) -> None:
 
 def main() -> NoReturn:
     """Every failure that was foreseen is one sentence on standard error and its exit code."""
+    signals_interrupt()
     code = _run()
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from pkg.devkit.backend import STOPPING, LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.compose import edge, engine, logs
-from pkg.devkit.compose.changes import changes
+from pkg.devkit.compose.changes import News
 from pkg.devkit.compose.command import LOOK_EVERY_S, ComposeFailed, Look, nobody
 from pkg.devkit.compose.container import Container
 from pkg.devkit.compose.interrupt import Interrupt, interrupts
@@ -20,14 +20,14 @@ from pkg.devkit.compose.oneoff import run_once
 from pkg.devkit.compose.operations import Operations
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.shutdown import Shutdown
+from pkg.devkit.compose.sight import Sight
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.status import system_of
 from pkg.devkit.compose.usage import usage
-from pkg.devkit.errors import BidkitError, NotReady, NotRunning
+from pkg.devkit.errors import BidkitError, NotReady, NotRunning, PortTaken
 from pkg.devkit.names import ARCHIVAL
 from pkg.devkit.process import logs as process_logs
 from pkg.devkit.process.home import Home
-from pkg.devkit.readiness import is_settled
 from pkg.devkit.system import SystemStatus
 
 READY_WITHIN_S = 120.0
@@ -46,10 +46,11 @@ class ComposeBackend:
         self._place = Place(home.folder)
         self._home = home
         self._stack = Stack(self._place)
+        self._sight = Sight(self._place, self._stack)
         self._shutdown = Shutdown(self._place, self._stack)
         self._operations = Operations(self._place, self._stack)
-        self._ours = False
-        """Whether this very process started what runs."""
+        self._run: str | None = None
+        """The mark of what this very process has started."""
 
     def up(self, options: Options, *, detach: bool, watcher: Watcher) -> None:
         engine.engine_version()
@@ -125,7 +126,7 @@ class ComposeBackend:
         with self._locked(within_s=STARTED_WITHIN_S, busy=busy, look=interrupt.heed):
             interrupt.heed()
             if self._is_up():
-                now = self._look()
+                now = self._sight.now()
                 refuse_change(options, now, self._stack.settings())
                 if now.ready:
                     watcher.already(now)
@@ -135,11 +136,11 @@ class ComposeBackend:
                 self._start(watcher, interrupt)
                 return _WAS_RUNNING
             self._refuse_others()
-            self._end_leftovers(watcher)
+            self._end_leftovers(watcher, look)
             look()
             self._stack.prepare(options, say=watcher.event, look=look)
             look()
-            self._ours = True
+            self._run = self._place.begin_run()
             self._start(watcher, interrupt)
             return _IS_OURS
 
@@ -148,16 +149,14 @@ class ComposeBackend:
         deadline = time.monotonic() + READY_WITHIN_S
 
         def look() -> None:
-            interrupt.heed()
-            self._place.check_wanted()
+            self._still_wanted(interrupt)
             # A store that keeps ending raises NotReady long before compose gives up. An engine that
             # is busy is no reason to: compose tells what matters.
-            with contextlib.suppress(engine.NoEngine):
-                self._settled(watcher, deadline=math.inf)
+            self._sight.settled(watcher, deadline=math.inf, forgiving_until=deadline)
 
         while True:
             try:
-                self._stack.start(look)
+                self._stack.start(look, heed=interrupt.heed)
             except ComposeFailed as error:
                 if not (error.is_impatient and engine.containers(self._place.project)):
                     raise
@@ -175,38 +174,42 @@ class ComposeBackend:
                 self._see_ready(watcher, interrupt, keep=found is _WAS_RUNNING)
             if found is _IS_OURS:
                 self._tell_changes(watcher, interrupt)
+        except PortTaken:
+            self._run = None  # nothing of it is left
+            raise
         except (BidkitError, KeyboardInterrupt):
-            if not (self._ours and interrupt.stop.is_set()):
+            if not (self._run and interrupt.stop.is_set()):
                 raise
         finally:
-            if self._ours:
-                self._stop_and_say(watcher, interrupt)
+            if self._run:
+                self._stop_and_say(self._run, watcher, interrupt)
 
-    def _stop_and_say(self, watcher: Watcher, interrupt: Interrupt) -> None:
+    def _stop_and_say(self, run: str, watcher: Watcher, interrupt: Interrupt) -> None:
         def say(line: str) -> None:
             # Whoever looked on may be gone, with the terminal or the pipe.
             with contextlib.suppress(OSError):
                 watcher.event(line)
 
-        if self._place.is_wanted:
+        if self._is_ours:
             say(STOPPING)
-        # Else another bidkit is at it; this waits for its lock.
-        self._shutdown.run(say, interrupt)
-        say("Everything is stopped.")
+        # Else another bidkit is at it, which this waits for, or has done it.
+        was_ours = self._shutdown.run_own(run, say, interrupt)
+        say("Everything is stopped." if was_ours else "another bidkit has stopped it.")
 
     def _see_ready(self, watcher: Watcher, interrupt: Interrupt, *, keep: bool) -> None:
         """`keep` tells whether the system goes on when it does not get ready."""
         deadline = time.monotonic() + READY_WITHIN_S
 
-        def look() -> None:
-            interrupt.heed()
-            self._place.check_wanted()
+        def still_wanted() -> None:
+            self._still_wanted(interrupt)
 
         try:
-            while not (now := self._settled(watcher, deadline=deadline)):
-                look()
+            while not (
+                now := self._sight.settled(watcher, deadline=deadline, forgiving_until=deadline)
+            ):
+                still_wanted()
                 time.sleep(LOOK_EVERY_S)
-            edge.await_passing(self._stack.desired, still_wanted=look)
+            edge.await_passing(self._stack.desired, still_wanted=still_wanted)
         except NotReady as error:
             if not keep:
                 raise
@@ -215,29 +218,19 @@ class ComposeBackend:
             ) from error
         watcher.ready(now)
 
-    def _settled(self, watcher: Watcher, *, deadline: float) -> SystemStatus | None:
-        now = self._look()
-        settled = is_settled(now, watcher, deadline=deadline, last_words=self._last_words)
-        return now if settled else None
+    def _still_wanted(self, interrupt: Interrupt) -> None:
+        interrupt.heed()
+        self._place.check_wanted(self._run)
+
+    @property
+    def _is_ours(self) -> bool:
+        return bool(self._run and self._place.runs(self._run) and self._place.is_wanted)
 
     def _tell_changes(self, watcher: Watcher, interrupt: Interrupt) -> None:
         """Until somebody stops the system; an engine that is restarted meanwhile does not."""
-        before: list[Container] | None = None
-        silent = False
-        while not interrupt.stop.wait(_WATCH_EVERY_S) and self._place.is_wanted:
-            try:
-                now = engine.containers(self._place.project)
-            except BidkitError as error:
-                if not silent:
-                    watcher.event(f"the engine does not answer: {error}")
-                silent = True
-                continue
-            if silent:
-                watcher.event("the engine answers again")
-                silent = False
-            for line in changes(now if before is None else before, now):
-                watcher.event(line)
-            before = now
+        news = News(self._place.project, watcher)
+        while not interrupt.stop.wait(_WATCH_EVERY_S) and self._is_ours:
+            news.tell()
 
     def _running(self) -> list[Container]:
         """Raises NotRunning."""
@@ -249,16 +242,6 @@ class ComposeBackend:
     def _is_up(self) -> bool:
         return self._place.running.exists() and bool(engine.containers(self._place.project))
 
-    def _look(self) -> SystemStatus:
-        return system_of(engine.containers(self._place.project), self._stack.desired, {})
-
-    def _last_words(self, replica: str) -> str | None:
-        for one in engine.containers(self._place.project):
-            if one.replica == replica:
-                lines = engine.tail(one.id, 1)
-                return lines[0] if lines else None
-        return None
-
     def _refuse_others(self) -> None:
         """Raises BidkitError when this home's system runs on processes."""
         with self._home.lock() as free:
@@ -267,12 +250,12 @@ class ComposeBackend:
                     "the system of this home runs on processes; `bidkit down` stops it."
                 )
 
-    def _end_leftovers(self, watcher: Watcher) -> None:
+    def _end_leftovers(self, watcher: Watcher, look: Look) -> None:
         """Containers that no `up` of this home vouches for."""
         found = engine.containers(self._place.project)
         if not found:
             return
-        self._stack.take_down()
+        self._stack.take_down(look=look)
         names = ", ".join(one.replica for one in found)
         watcher.event(f"ended what an earlier run had left: {names}")
 

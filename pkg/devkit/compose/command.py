@@ -5,9 +5,11 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Thread
+from typing import IO
 
 from pkg.devkit.compose.engine import complaint
 from pkg.devkit.errors import BidkitError
@@ -16,6 +18,14 @@ LOOK_EVERY_S = 0.3
 ENDS_WITHIN_S = 10.0
 """What compose may take to leave off when it is asked to."""
 
+_CHILDREN_END_WITHIN_S = 1.0
+"""Once the command itself has ended; they were asked when it was."""
+
+_LAST_WORDS_WITHIN_S = 2.0
+"""What a command that has ended wrote is there by then, whoever else holds its output."""
+
+_NONE = 0  # asks only whether anybody would get it
+_TRY_EVERY_S = 0.05
 _LAST_LINES = 12
 _PORT_TAKEN = re.compile(
     r"port is already allocated"  # by another container
@@ -54,26 +64,26 @@ def run(command: Sequence[str], *, environment: Mapping[str, str], look: Look = 
     It has a session of its own: Ctrl-C at the terminal is for bidkit, which tells it by `look`.
     """
     lines: deque[str] = deque(maxlen=_LAST_LINES)
-    with subprocess.Popen(
+    # Closing its output, as a `with` would, waits for the reader, and that for whoever holds it.
+    process = subprocess.Popen(
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-    ) as process:
-        assert process.stdout is not None  # noqa: S101 - PIPE above
-        reader = Thread(target=_read, args=(process.stdout, lines), daemon=True)
-        reader.start()
-        try:
-            _await(process, look)
-        except BaseException:
-            _end(process)
-            raise
-        finally:
-            reader.join(ENDS_WITHIN_S)
+    )
+    assert process.stdout is not None  # noqa: S101 - PIPE above
+    reader = Thread(target=_read, args=(process.stdout, lines), daemon=True)
+    reader.start()
+    try:
+        _await(process, look)
+    except BaseException:
+        _end(process)
+        raise
+    reader.join(_LAST_WORDS_WITHIN_S)
     if process.returncode:
-        raise ComposeFailed("\n".join(lines))
+        raise ComposeFailed("\n".join(lines.copy()))
 
 
 def _await(process: subprocess.Popen[bytes], look: Look) -> None:
@@ -83,15 +93,28 @@ def _await(process: subprocess.Popen[bytes], look: Look) -> None:
             process.wait(LOOK_EVERY_S)
 
 
-def _read(output: Iterable[bytes], lines: deque[str]) -> None:
-    lines.extend(line.decode(errors="replace").rstrip() for line in output)
+def _read(output: IO[bytes], lines: deque[str]) -> None:
+    with output:
+        lines.extend(line.decode(errors="replace").rstrip() for line in output)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Docker's command does not hand a signal on to its plugin; hence all of the session."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(ENDS_WITHIN_S)
-            return
+    _signal(process, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(ENDS_WITHIN_S)
+    deadline = time.monotonic() + _CHILDREN_END_WITHIN_S
+    while _signal(process, _NONE) and time.monotonic() < deadline:
+        time.sleep(_TRY_EVERY_S)
+    _signal(process, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(ENDS_WITHIN_S)
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> bool:
+    """Whether there is anything left of its session to get it."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True

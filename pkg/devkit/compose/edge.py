@@ -22,14 +22,21 @@ _OK = 200
 _BACKENDS = {API: "api", BROADCAST: "broadcast"}
 """What haproxy.cfg calls those that it sends requests to."""
 
-# The official image has wget, another may have bash, which does not put the chunks together.
+# The official image has wget, another may have bash, which does not put the chunks together. What
+# either says of an answer that is no table is told too.
 _ASK_FOR_SERVERS = r"""
-wget -q -O - 'http://127.0.0.1:8404/servers;csv' 2>/dev/null || bash -c '
+wget -q -O - 'http://127.0.0.1:8404/servers;csv' 2>&1 || bash -c '
     exec 3<>/dev/tcp/127.0.0.1/8404
     printf "GET /servers;csv HTTP/1.0\r\n\r\n" >&3
-    cat <&3'
+    cat <&3' || true
 """
+_TABLE_BEGINS = "# pxname"
+_STATUS = re.compile(r"HTTP/\d\S* (\d{3})")
 _CHUNK_BEGINS = re.compile(r"\r?\n[0-9a-fA-F]+\r?\n")
+
+
+class _CannotBeAsked(Exception):  # noqa: N818 - as in errors.py
+    """For the time being."""
 
 
 def entrances(desired: Desired, services: Collection[str]) -> list[tuple[str, int, str]]:
@@ -75,15 +82,23 @@ def await_found(
     addresses = {one.address for one in new if one.service in _BACKENDS}
     if not addresses:
         return
+    names = " and ".join(one.replica for one in new)
     service, deadline = new[0].service, time.monotonic() + FINDS_WITHIN_S
-    while (edge := _running_edge(project)) and not addresses <= (said := _servers(edge, service)):
+    while edge := _running_edge(project):
+        try:
+            said = _servers(edge, service)
+        except _CannotBeAsked as error:
+            trouble = f"the edge cannot be asked whether it has found {names}: {error}"
+        else:
+            if addresses <= said:
+                return
+            trouble = (
+                f"the edge has not found {names} in {FINDS_WITHIN_S:g} s; it sends requests to "
+                f"{', '.join(sorted(said)) or 'none'}"
+            )
         still_wanted()
         if time.monotonic() > deadline:
-            raise NotReady(
-                f"the edge has not found {' and '.join(one.replica for one in new)} in "
-                f"{FINDS_WITHIN_S:g} s; it sends requests to {', '.join(sorted(said)) or 'none'}. "
-                "`bidkit logs edge` shows why."
-            )
+            raise NotReady(f"{trouble}. `bidkit logs edge` shows why.")
         time.sleep(_EVERY_S)
 
 
@@ -93,14 +108,24 @@ def _running_edge(project: str) -> str | None:
 
 
 def _servers(edge: str, service: str) -> set[str]:
-    """The addresses of the service's replicas that the edge has checked and found ready."""
+    """The addresses of the service's replicas that the edge has checked and found ready.
+
+    Raises NotReady when it has no statistics, and _CannotBeAsked.
+    """
     try:
         said = engine.ask("exec", edge, "sh", "-c", _ASK_FOR_SERVERS)
     except engine.NoEngine:
         raise
-    except BidkitError:  # it is ending, or is just being made
-        return set()
-    return up_in(said, _BACKENDS[service])
+    except BidkitError as error:  # it is ending, or is just being made
+        raise _CannotBeAsked(engine.reason(error)) from error
+    if _TABLE_BEGINS in said:
+        return up_in(said, _BACKENDS[service])
+    if (status := _STATUS.search(said)) and int(status[1]) != _OK:
+        raise NotReady(
+            f"the edge cannot tell which replicas it has found: it answers {status[1]}, as one "
+            "does that was started before it had statistics. `bidkit restart edge` mends that."
+        )
+    raise _CannotBeAsked("it does not answer")
 
 
 def up_in(statistics: str, backend: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pkg.devkit.backend import Say
 from pkg.devkit.compose import edge, engine, logs
@@ -24,7 +24,7 @@ _LOOK_EVERY_S = 0.25
 class Fleet:
     """The containers of one service, or of a store or the edge, of which there is one.
 
-    An interrupt takes back what a call has begun, and then raises KeyboardInterrupt.
+    An interrupt takes back what a restart has begun, and then raises KeyboardInterrupt.
     """
 
     def __init__(
@@ -39,21 +39,22 @@ class Fleet:
         found = engine.containers(self._project.name)
         return [one for one in found if one.service == self.service]
 
+    def still_has(self, before: Sequence[Container]) -> bool:
+        """Whether all of these that were alive are."""
+        alive = {one.id for one in self.containers() if one.alive}
+        return all(one.id in alive for one in before if one.alive)
+
     def scale(self, replicas: int, *, say: Say) -> None:
-        before = {one.id for one in self.containers()}
-        try:
-            self._step(lambda: self._project.up({self.service: replicas}))
-            self._await(lambda found: len(found) == replicas and all(one.ready for one in found))
-        except KeyboardInterrupt:
-            self._take_back(before, say=say)
-            raise
+        """What it adds stays when it is interrupted; see `take_back`."""
+        self._step(lambda: self._up(replicas))
+        self._await(lambda found: len(found) == replicas and all(one.ready for one in found))
         say(f"{self.service} has {replicas} ready")
 
     def restart(self, replicas: int, *, say: Say) -> None:
         """Of a service, `replicas` are there afterwards, whatever an earlier call has left."""
         if self.service not in SERVICES:
             say(f"{self.service} stops and starts again")
-            self._step(lambda: self._project.restart(self.service))
+            self._step(lambda: self._project.restart(self.service, look=self._still_wanted))
             self._await(lambda found: any(one.ready for one in found))
             say(f"{self.service} is ready")
             return
@@ -76,7 +77,7 @@ class Fleet:
     def _replace(self, old: Container, *, among: int, say: Say) -> None:
         before = {one.id for one in self.containers()}
         try:
-            self._step(lambda: self._project.up({self.service: among + 1}))
+            self._step(lambda: self._up(among + 1))
             new = [one for one in self.containers() if one.id not in before]
             for one in new:
                 say(f"{one.replica} starts in place of {old.replica}")
@@ -89,14 +90,18 @@ class Fleet:
             for one in new:
                 say(f"{one.replica} is ready; {old.replica} drains")
         except BaseException:  # also what `say` raises when nobody reads any more
-            self._take_back(before, say=say)
+            self.take_back(before, say=say)
             raise
         # From here on there is no way back: what has been asked to end is taken away.
         with self._lock():
             self._remove({old.id})
         self._still_wanted()
 
-    def _take_back(self, before: set[str], *, say: Say) -> None:
+    def _up(self, replicas: int) -> None:
+        self._project.up({self.service: replicas}, look=self._still_wanted)
+
+    def take_back(self, before: set[str], *, say: Say) -> None:
+        """Ends and removes what was not there before."""
         with self._lock():
             new = [one for one in self.containers() if one.id not in before]
             for one in new:

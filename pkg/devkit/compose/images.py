@@ -49,6 +49,8 @@ class Built(msgspec.Struct, frozen=True):
     sources: str
     images: dict[str, str]
     bases: list[str] = []
+    finished: bool = True
+    """Else some of these names may stand for older images: this checkout's, whatever they are."""
 
 
 def needed() -> list[str]:
@@ -97,11 +99,15 @@ class _Own:
 
     def are_current(self) -> bool:
         built = self._built()
-        return built is not None and (built.sources, built.bases) == (self._sources, needed())
+        return (
+            built is not None
+            and built.finished
+            and (built.sources, built.bases) == (self._sources, needed())
+        )
 
     def are_of_older_code(self) -> bool:
         built = self._built()
-        return built is not None and built.sources != self._sources
+        return built is not None and not (built.finished and built.sources == self._sources)
 
     def build(self, *, say: Say, look: Look) -> None:
         # Two builds at once would do the same work twice and take each other's tags.
@@ -111,6 +117,9 @@ class _Own:
             if self.are_current():  # by now: whoever had the lock has built them
                 return
             say("building images, as the code has changed or they are missing")
+            # First: a build that ends half-way has taken some names, and leaves no word of it.
+            ours = dict.fromkeys(self._images, "")
+            save(BUILT, Built(self._sources, ours, needed(), finished=False))
             _told(
                 "the images could not be built",
                 lambda: self._project.build(self._services, look=look),
@@ -118,11 +127,13 @@ class _Own:
             save(BUILT, Built(self._sources, engine.image_ids(self._images), needed()))
 
     def _built(self) -> Built | None:
-        """What we know of them, unless they are others by now."""
+        """What we know of them, unless somebody has given others since they were all built."""
         built = load(BUILT, Built)
-        if built is None or len(built.images) != len(set(self._images)):
+        if built is None or built.images.keys() != set(self._images):
             return None
-        return built if engine.image_ids(self._images) == built.images else None
+        if built.finished and engine.image_ids(self._images) != built.images:
+            return None
+        return built
 
 
 def fingerprint() -> str:

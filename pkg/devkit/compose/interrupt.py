@@ -26,6 +26,25 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
+def signals_interrupt() -> None:
+    """SIGTERM and a closed terminal are KeyboardInterrupt from now on, as Ctrl-C is: compose, in a
+    session of its own, would go on without the verb, and without its lock.
+
+    The first of them alone, as a closing terminal says so more than once, and what is begun has to
+    be ended. What is ignored, as nohup has it, stays so.
+    """
+    first = threading.Event()
+
+    def handle(_: int, __: FrameType | None) -> None:
+        if not first.is_set():
+            first.set()
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handle)
+
+
 @contextmanager
 def interrupts() -> Iterator[Interrupt]:
     interrupt = Interrupt()

@@ -2,7 +2,7 @@
 
 compose/lock           held while something is started or stopped
 compose/operation      held while a service is scaled or restarted
-compose/running        there between `up` and the end of a `down`
+compose/running        there between `up` and the end of a `down`; holds the mark of that `up`
 compose/stopping       held by a `down` from when it is asked for
 compose/desired.json   what should run; outlives `down`
 compose/override.json  what that means for compose, over the project's compose.yaml
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from pkg.devkit.compose.command import Look, nobody
 from pkg.devkit.errors import BidkitError
@@ -70,10 +71,23 @@ class Place:
         """Whether there is a system here that nobody is stopping."""
         return self.running.exists() and not self._is_being_stopped
 
-    def check_wanted(self) -> None:
-        """Raises BidkitError."""
-        if not self.is_wanted:
+    def check_wanted(self, run: str | None = None) -> None:
+        """Whether the system, and that of the `run`, is wanted here. Raises BidkitError."""
+        if not self.is_wanted or (run and not self.runs(run)):
             raise BidkitError(_STOPPED)
+
+    def begin_run(self) -> str:
+        """A mark by which this system is told from those that are started here later."""
+        run = uuid4().hex
+        self.running.write_text(run)
+        return run
+
+    def runs(self, run: str) -> bool:
+        """Whether the system here is still the one that began with this mark."""
+        try:
+            return self.running.read_text() == run
+        except FileNotFoundError:
+            return False
 
     def check_not_being_stopped(self) -> None:
         """For what is not yet started. Raises BidkitError."""
@@ -89,10 +103,10 @@ class Place:
         return self.folder / "stopping"
 
     @contextmanager
-    def being_stopped(self, *, within_s: float, busy: str) -> Iterator[None]:
+    def being_stopped(self, *, within_s: float, busy: str, look: Look = nobody) -> Iterator[None]:
         """Nothing is wanted here until the block, or our process, ends."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with held(self._stopping, within_s=within_s, busy=busy):
+        with held(self._stopping, within_s=within_s, busy=busy, look=look):
             yield
 
     @contextmanager

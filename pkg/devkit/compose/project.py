@@ -110,8 +110,8 @@ class Project:
             look=look,
         )
 
-    def restart(self, service: str) -> None:
-        _guarded(lambda: self._whales.compose.restart(service))
+    def restart(self, service: str, *, look: Look = nobody) -> None:
+        self._run("restart", service, look=look)
 
     def kill(self) -> None:
         _guarded(self._whales.compose.kill)

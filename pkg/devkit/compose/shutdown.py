@@ -4,6 +4,7 @@ import contextlib
 
 from pkg.devkit.backend import Say
 from pkg.devkit.compose import engine
+from pkg.devkit.compose.command import Look, nobody
 from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
@@ -18,22 +19,49 @@ class Shutdown:
         self._place = place
         self._stack = stack
 
-    def run(self, say: Say, interrupt: Interrupt | None = None) -> bool:
+    def run(self, say: Say) -> bool:
         """Whether there was anything to stop.
 
         Where the engine fails, the error is raised and the home knows of its system as before.
         """
         if not self._place.folder.exists() and not engine.containers(self._place.project):
             return False
+        return self._run(say, None, still_ours=nobody)
+
+    def run_own(self, run: str, say: Say, interrupt: Interrupt) -> bool:
+        """As `run`, but nothing is asked of anybody when the system here is not, or no more, the
+        one that began with the mark `run`: False then, as soon as that one is gone.
+        """
+
+        def still_ours() -> None:
+            if not self._place.runs(run):
+                raise _NotOurs
+
+        try:
+            still_ours()
+            self._run(say, interrupt, still_ours=still_ours)
+        except _NotOurs:
+            return False
+        return True
+
+    def _run(self, say: Say, interrupt: Interrupt | None, *, still_ours: Look) -> bool:
         with contextlib.ExitStack() as asking:
-            asking.enter_context(self._place.being_stopped(within_s=_LOCK_WITHIN_S, busy=_BUSY))
-            with self._place.lock(within_s=_LOCK_WITHIN_S, busy=_BUSY):
+            asking.enter_context(
+                self._place.being_stopped(within_s=_LOCK_WITHIN_S, busy=_BUSY, look=still_ours)
+            )
+            still_ours()  # whoever was at it may just have done it
+            with self._place.lock(within_s=_LOCK_WITHIN_S, busy=_BUSY, look=still_ours):
+                still_ours()
                 left = engine.containers(self._place.project)
                 if left or engine.networks(self._place.project):
                     _Look(self._place, self._stack, say, interrupt).while_all_ends()
                 self._place.running.unlink(missing_ok=True)
                 asking.close()  # first: an `up` that waits for the lock is wanted
                 return bool(left)
+
+
+class _NotOurs(Exception):  # noqa: N818 - as in errors.py
+    """The system that was to be stopped is gone."""
 
 
 class _Look:

@@ -60,15 +60,18 @@ class Stack:
         save(self._place.desired, desired)
         save(self._place.override, Project(self._place, desired).override())
 
-    def start(self, look: Look) -> None:
-        """Until compose is content. Raises PortTaken, ComposeFailed or what `look` raises."""
+    def start(self, look: Look, *, heed: Look = nobody) -> None:
+        """Until compose is content. Raises PortTaken, ComposeFailed or what `look` raises.
+
+        `heed` looks on while what was started is taken down again.
+        """
         self._place.running.touch()
         try:
             self.project.up(look=look)
         except ComposeFailed as error:
             if not error.taken_port:
                 raise
-            self.take_down()
+            self.take_down(look=heed)
             self._place.running.unlink(missing_ok=True)
             raise PortTaken(f"a port was taken meanwhile: {error.taken_port}") from error
 

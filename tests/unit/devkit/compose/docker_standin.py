@@ -22,6 +22,7 @@ SERVICES = ("api-gateway", "broadcast-service", "archival-worker")
 PORTS = {"api-gateway": 8080, "broadcast-service": 8081}
 FOLDER = Path(sys.argv[1])
 TAKES_VALUE = {"--file", "--project-name", "--progress", "--format", "--time", "--tail"}
+ENDING = ("compose stop", "compose down")
 PROJECT = "com.docker.compose.project"
 State = dict[str, Any]
 
@@ -140,6 +141,8 @@ def inspected(one: State, state: State) -> State:
 
 def servers(state: State) -> str:
     """What the edge says it has, as HAProxy's statistics do."""
+    if state["edge_is_old"]:
+        return "wget: server returned error: HTTP/1.1 503 Service Unavailable"
     rows = ["# pxname,svname,status,addr,"]
     for one in state["containers"]:
         if one["service"] in PORTS:
@@ -157,14 +160,26 @@ def compose(state: State, words: list[str], options: list[tuple[str, str]]) -> N
         case ["stop"]:
             for one in state["containers"]:
                 one["status"] = "exited"
+        case ["kill"]:
+            state["kills"] = state.get("kills", 0) + 1
+            for one in state["containers"]:
+                one["status"] = "exited"
         case ["down"]:
             down(state, options)
         case ["build", *_]:
-            state["images"] = {f"own/{name}:tag": f"sha256:{state['made']}" for name in own_names()}
+            build(state)
         case ["config"]:
             say(json.dumps(configuration(options)))
         case ["version"]:
             say("5.0")
+
+
+def build(state: State) -> None:
+    """Other images each time; one of them when it breaks off half-way."""
+    state["builds"] = state.get("builds", 0) + 1
+    broken_off = state["orders"].get("compose build", {}).get("half")
+    for name in own_names()[: 1 if broken_off else None]:
+        state["images"][f"own/{name}:tag"] = f"sha256:{state['builds']}"
 
 
 def own_names() -> tuple[str, ...]:
@@ -223,6 +238,26 @@ def listed(state: State, what: str) -> list[str]:
     return known[what]
 
 
+def kills() -> int:
+    with engine() as state:
+        return int(state.get("kills", 0))
+
+
+def linger(key: str, seconds: float, signals: list[int] | None) -> None:
+    """What waits for containers to end has nothing to wait for once they are killed."""
+    signal.signal(signal.SIGTERM, lambda *_: ended(key))
+    before, deadline = kills(), time.monotonic() + seconds
+    note(f"{key} lingers")
+    if signals:
+        os.kill(*signals)
+    while time.monotonic() < deadline:
+        if key in ENDING and kills() > before:
+            note(f"{key} was hurried")
+            return
+        time.sleep(0.05)
+    note(f"{key} came to its end")
+
+
 def ended(key: str) -> None:
     note(f"{key} was ended")
     os._exit(143)
@@ -238,17 +273,22 @@ def main() -> None:
             order = {}
         if order:
             order["times"] = order.get("times", 1 << 30) - 1
-        if not (order.get("says") or order.get("does_nothing")) or order.get("half"):
-            answer(state, words, options)
-    if order.get("signals"):
+        if key not in ENDING:
+            carry_out(order, state, words, options)
+    if order.get("signals") and not order.get("lingers_s"):
         os.kill(*order["signals"])
     if order.get("lingers_s"):
-        signal.signal(signal.SIGTERM, lambda *_: ended(key))
-        note(f"{key} lingers")
-        time.sleep(order["lingers_s"])
-        note(f"{key} came to its end")
+        linger(key, order["lingers_s"], order.get("signals"))
+    if key in ENDING:  # what ends containers has ended them when it is at its end
+        with engine() as state:
+            carry_out(order, state, words, options)
     if order.get("says"):
         sys.exit(order["says"])
+
+
+def carry_out(order: State, state: State, words: list[str], options: list[tuple[str, str]]) -> None:
+    if not (order.get("says") or order.get("does_nothing")) or order.get("half"):
+        answer(state, words, options)
 
 
 main()

@@ -2,9 +2,13 @@
 
 import fcntl
 import json
+import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +44,7 @@ class Engine:
                 "orders": {},
                 "unready": [],
                 "unseen": [],
+                "edge_is_old": False,
             }
         )
         command = folder / "docker"
@@ -79,6 +84,10 @@ class Engine:
 
     def edge_does_not_see(self, *ids: str) -> None:
         self._change(lambda state: state.__setitem__("unseen", list(ids)))
+
+    def has_edge_without_statistics(self) -> None:
+        """One that was started before it had any."""
+        self._change(lambda state: state.__setitem__("edge_is_old", True))
 
     def runs(self, **replicas: int) -> None:
         """So many containers more of each service, ready."""
@@ -170,3 +179,35 @@ def was_started(place: Place) -> None:
     """What `up` leaves in a home."""
     place.folder.mkdir(parents=True, exist_ok=True)
     place.running.touch()
+
+
+@contextmanager
+def meanwhile(does: Callable[[], None]) -> Iterator[None]:
+    """Beside the foreground, which has to be in the main thread for its signals."""
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            does()
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+            interrupt()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        if failures:
+            raise failures[0]
+
+
+def interrupt(number: int = signal.SIGINT) -> None:
+    """Of a foreground only: elsewhere it would be the test run that ends."""
+    if is_heeded(number):
+        os.kill(os.getpid(), number)
+
+
+def is_heeded(number: int) -> bool:
+    return signal.getsignal(number) not in {signal.SIG_DFL, signal.default_int_handler}

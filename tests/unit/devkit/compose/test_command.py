@@ -1,8 +1,14 @@
 """A run of compose, on commands in its stead."""
 
+import contextlib
 import os
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
+import psutil
 import pytest
 
 from pkg.devkit.compose.command import ComposeFailed, run
@@ -11,7 +17,7 @@ from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import NotReady
 from pkg.devkit.system import Desired
-from tests.unit.devkit.compose.standin import Engine, was_started
+from tests.unit.devkit.compose.standin import Engine, await_fact, was_started
 
 
 def hopeless() -> None:
@@ -46,6 +52,56 @@ def test_what_a_command_starts_ends_with_it() -> None:
         run(wrapped, environment=os.environ, look=hopeless)
 
     assert time.monotonic() - began < 10
+
+
+@pytest.fixture
+def pids(tmp_path: Path) -> Iterator[Path]:
+    """A file for the number of what a test's command starts beside itself; ended afterwards."""
+    file = tmp_path / "pid"
+    yield file
+    for pid in file.read_text().split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def is_gone(pids: Path) -> bool:
+    (pid,) = (int(text) for text in pids.read_text().split())
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # its new parent may be slow
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_what_is_left_of_a_command_and_deaf_ends_too(pids: Path) -> None:
+    deaf = f"(trap '' TERM; exec sleep 40) & echo $! > {pids}.new; mv {pids}.new {pids}; wait"
+
+    def look() -> None:
+        await_fact(pids.exists, seen=lambda: "no process")
+        hopeless()
+
+    began = time.monotonic()
+
+    with pytest.raises(NotReady):
+        run(("sh", "-c", deaf), environment=os.environ, look=look)
+
+    await_fact(lambda: is_gone(pids), seen=pids.read_text)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"), [(0, nullcontext()), (3, pytest.raises(ComposeFailed))]
+)
+def test_a_command_at_its_end_is_not_waited_for_though_something_holds_its_output(
+    pids: Path, code: int, outcome: AbstractContextManager[object]
+) -> None:
+    left = f"sleep 40 & echo $! > {pids}; echo done; exit {code}"
+    began = time.monotonic()
+
+    with outcome:
+        run(("sh", "-c", left), environment=os.environ)
+
+    assert time.monotonic() - began < 8
+    assert not is_gone(pids)
 
 
 def test_a_failure_is_told_by_the_last_lines() -> None:

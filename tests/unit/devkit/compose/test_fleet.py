@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -141,14 +142,74 @@ def test_an_interrupted_scale_takes_back_what_it_added_and_forgets_it(
     assert (engine.ids(), desired(place)) == (old, 2)
 
 
-def test_an_interrupted_scale_down_is_brought_to_its_end(
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda backend: backend.scale({ARCHIVAL: 3}, say=lambda _: None),
+        lambda backend: backend.restart(ARCHIVAL, say=lambda _: None),
+    ],
+    ids=["scale", "restart"],
+)
+def test_an_interrupt_ends_what_compose_is_at_and_what_it_added_goes(
+    backend: ComposeBackend,
+    engine: Engine,
+    verb: Callable[[ComposeBackend], None],
+    number: int,
+) -> None:
+    old = engine.ids()
+    engine.will("compose up", signals=(os.getpid(), number), lingers_s=30)
+
+    with pytest.raises(KeyboardInterrupt):
+        verb(backend)
+
+    assert "compose up was ended" in engine.calls
+    assert engine.ids() == old
+
+
+def test_an_interrupt_ends_a_restart_of_a_store(backend: ComposeBackend, engine: Engine) -> None:
+    engine.runs(redis=1)
+    engine.will("compose restart", signals=(os.getpid(), signal.SIGINT), lingers_s=30)
+
+    with pytest.raises(KeyboardInterrupt):
+        backend.restart("redis", say=lambda _: None)
+
+    assert engine.calls[-1] == "compose restart was ended"
+
+
+def test_a_scale_down_that_is_interrupted_when_one_is_gone_stays_what_is_wanted(
     backend: ComposeBackend, engine: Engine, place: Place
 ) -> None:
-    engine.will("compose up", signals=(os.getpid(), signal.SIGINT))
+    engine.will("compose up", signals=(os.getpid(), signal.SIGINT), lingers_s=30)
 
-    backend.scale({ARCHIVAL: 1}, say=lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        backend.scale({ARCHIVAL: 1}, say=lambda _: None)
 
     assert (len(engine.ids()), desired(place)) == (1, 1)
+
+
+def test_a_scale_down_that_is_interrupted_before_one_is_gone_is_forgotten(
+    backend: ComposeBackend, engine: Engine, place: Place
+) -> None:
+    old = engine.ids()
+    engine.will("compose up", does_nothing=True, signals=(os.getpid(), signal.SIGINT), lingers_s=30)
+
+    with pytest.raises(KeyboardInterrupt):
+        backend.scale({ARCHIVAL: 1}, say=lambda _: None)
+
+    assert (engine.ids(), desired(place)) == (old, 2)
+
+
+def test_an_interrupted_scale_is_forgotten_also_when_nothing_can_be_taken_back(
+    backend: ComposeBackend, engine: Engine, place: Place
+) -> None:
+    engine.will("compose up", signals=(os.getpid(), signal.SIGINT), lingers_s=30)
+    engine.will("container stop", says="it was broken off")
+
+    with pytest.raises(ComposeFailed, match="broken off"):
+        backend.scale({ARCHIVAL: 3}, say=lambda _: None)
+
+    assert desired(place) == 2
 
 
 @pytest.fixture
@@ -192,6 +253,42 @@ def test_a_replica_stays_while_the_edge_has_not_found_its_heir(
     engine.edge_does_not_see("id3")
 
     with pytest.raises(NotReady, match=r"has not found api-gateway-2 in .* requests to 10.0.0.1"):
+        gateways.restart(1, say=lambda _: None)
+
+    assert engine.ids(API) == ["id1"]
+
+
+def test_an_edge_from_before_it_had_statistics_is_named_at_once(
+    gateways: Fleet, engine: Engine
+) -> None:
+    engine.has_edge_without_statistics()
+    began = time.monotonic()
+
+    with pytest.raises(NotReady, match=r"`bidkit restart edge`") as caught:
+        gateways.restart(1, say=lambda _: None)
+
+    assert time.monotonic() - began < edge.FINDS_WITHIN_S
+    assert "has not found" not in str(caught.value)
+    assert engine.ids(API) == ["id1"]
+
+
+def test_an_edge_that_cannot_be_asked_for_a_moment_is_asked_again(
+    gateways: Fleet, engine: Engine
+) -> None:
+    engine.will("exec", says="Error: the container is restarting", times=2)
+
+    gateways.restart(1, say=lambda _: None)
+
+    assert engine.ids(API) == ["id3"]
+
+
+def test_an_edge_that_can_never_be_asked_is_no_fault_of_the_heir(
+    gateways: Fleet, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.5)
+    engine.will("exec", says="Error: the container is restarting")
+
+    with pytest.raises(NotReady, match=r"the edge cannot be asked .* is restarting"):
         gateways.restart(1, say=lambda _: None)
 
     assert engine.ids(API) == ["id1"]

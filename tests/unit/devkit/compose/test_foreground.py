@@ -1,23 +1,28 @@
 """A system in the foreground, which its terminal looks on and ends."""
 
 import contextlib
-import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
 
 import pytest
 
 from pkg.devkit.backend import Options
+from pkg.devkit.compose import backend as compose_backend
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.place import Place
-from pkg.devkit.errors import BidkitError
+from pkg.devkit.errors import BidkitError, PortTaken
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.process.home import Home, save
 from pkg.devkit.system import Desired
 from tests.integration.ports import free_ports
-from tests.unit.devkit.compose.standin import Engine, Onlooker, await_fact
+from tests.unit.devkit.compose.standin import (
+    Engine,
+    Onlooker,
+    await_fact,
+    interrupt,
+    is_heeded,
+    meanwhile,
+)
 
 
 @pytest.fixture
@@ -34,36 +39,9 @@ def backend(place: Place, engine: Engine) -> ComposeBackend:
     return ComposeBackend(Home(place.home))
 
 
-@contextmanager
-def meanwhile(does: Callable[[], None]) -> Iterator[None]:
-    """Beside the foreground, which has to be in the main thread for its signals."""
-    failures: list[Exception] = []
-
-    def run() -> None:
-        try:
-            does()
-        except Exception as error:  # noqa: BLE001 - raised below
-            failures.append(error)
-            interrupt()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-        if failures:
-            raise failures[0]
-
-
-def interrupt(number: int = signal.SIGINT) -> None:
-    """Of a foreground only: elsewhere it would be the test run that ends."""
-    if is_heeded(number):
-        os.kill(os.getpid(), number)
-
-
-def is_heeded(number: int) -> bool:
-    return signal.getsignal(number) not in {signal.SIG_DFL, signal.default_int_handler}
+def another(place: Place) -> ComposeBackend:
+    """Of another terminal, for the same home."""
+    return ComposeBackend(Home(place.home))
 
 
 def test_a_foreground_outlives_an_engine_that_does_not_answer_for_a_while(
@@ -133,9 +111,176 @@ def test_a_down_ends_an_up_that_is_still_at_it(
 
     def stop() -> None:
         engine.awaits_call(f"{phase} lingers")
-        ComposeBackend(Home(place.home)).down(volumes=False, say=lambda _: None)
+        another(place).down(volumes=False, say=lambda _: None)
 
     with meanwhile(stop), pytest.raises(BidkitError, match="the system was stopped meanwhile"):
         backend.up(Options(), detach=True, watcher=Onlooker())
 
     assert (engine.containers(), place.running.exists()) == ([], False)
+
+
+def test_a_foreground_leaves_a_system_alone_that_another_up_has_started_since(
+    backend: ComposeBackend, engine: Engine, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, news = Onlooker(), Onlooker()
+    monkeypatch.setattr(compose_backend, "_WATCH_EVERY_S", 3.0)  # it sleeps through it all
+
+    def replaced() -> None:
+        told.await_line("compose is ready")
+        another(place).down(volumes=False, say=lambda _: None)
+        another(place).up(Options(), detach=True, watcher=news)
+
+    with meanwhile(replaced):
+        backend.up(Options(), detach=False, watcher=told)
+
+    assert news.lines[-1] == "compose is ready"
+    assert told.lines[-1] == "another bidkit has stopped it."
+    assert len(engine.ids(ARCHIVAL)) == 1
+    assert place.is_wanted
+
+
+def test_an_interrupt_of_a_foreground_does_not_end_what_another_up_is_starting(
+    backend: ComposeBackend, engine: Engine, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, news = Onlooker(), Onlooker()
+    monkeypatch.setattr(compose_backend, "_WATCH_EVERY_S", 60.0)
+    began: list[float] = []
+
+    def replaced() -> None:
+        told.await_line("compose is ready")
+        another(place).down(volumes=False, say=lambda _: None)
+        engine.will("compose up", lingers_s=4)
+        with meanwhile(loses_patience):
+            another(place).up(Options(), detach=True, watcher=news)
+
+    def loses_patience() -> None:
+        engine.awaits_call("compose up lingers")
+        began.append(time.monotonic())
+        interrupt()
+
+    with meanwhile(replaced):
+        backend.up(Options(), detach=False, watcher=told)
+        took = time.monotonic() - began[0]
+
+    assert news.lines[-1] == "compose is ready"
+    assert "compose up was ended" not in engine.calls
+    assert told.lines[-1] == "another bidkit has stopped it."
+    assert took < 3  # it waits for nobody's start
+
+
+def test_a_foreground_whose_system_is_being_stopped_elsewhere_ends_with_it(
+    backend: ComposeBackend, engine: Engine, place: Place
+) -> None:
+    told = Onlooker()
+
+    def stop() -> None:
+        told.await_line("compose is ready")
+        engine.will("compose stop", lingers_s=2)
+        another(place).down(volumes=False, say=lambda _: None)
+
+    with meanwhile(stop):
+        backend.up(Options(), detach=False, watcher=told)
+        left = engine.containers()
+
+    assert told.lines[-1] == "another bidkit has stopped it."
+    assert left == []
+    assert sum(" stop" in line for line in engine.calls if line.startswith("compose --")) == 1
+
+
+def test_a_foreground_ends_its_system_itself_when_a_down_elsewhere_fails(
+    backend: ComposeBackend, engine: Engine, place: Place
+) -> None:
+    told = Onlooker()
+
+    def tries() -> None:
+        told.await_line("compose is ready")
+        engine.will("compose stop", says="it was broken off", lingers_s=2, times=1)
+        with pytest.raises(BidkitError, match="broken off"):
+            another(place).down(volumes=False, say=lambda _: None)
+
+    with meanwhile(tries):
+        backend.up(Options(), detach=False, watcher=told)
+
+    assert told.lines[-1] == "Everything is stopped."
+    assert (engine.containers(), place.running.exists()) == ([], False)
+
+
+def test_a_foreground_that_lost_its_port_blames_nobody_else(
+    backend: ComposeBackend, engine: Engine
+) -> None:
+    told = Onlooker()
+    engine.will("compose up", half=True, says="bind: address already in use")
+
+    with pytest.raises(PortTaken):
+        backend.up(Options(), detach=False, watcher=told)
+
+    assert not [line for line in told.lines if "stopped" in line]
+    assert engine.containers() == []
+
+
+@pytest.mark.parametrize("phase", ["compose stop", "compose down"])
+def test_an_interrupt_ends_the_removal_of_what_an_earlier_run_had_left(
+    backend: ComposeBackend, engine: Engine, phase: str
+) -> None:
+    engine.runs(redis=1)
+    engine.will(phase, lingers_s=30)
+
+    def loses_patience() -> None:
+        engine.awaits_call(f"{phase} lingers")
+        interrupt()
+
+    with meanwhile(loses_patience), pytest.raises(KeyboardInterrupt):
+        backend.up(Options(), detach=False, watcher=Onlooker())
+
+    assert engine.calls[-1] == f"{phase} was ended"
+
+
+def test_a_single_failure_of_the_engine_while_compose_is_at_it_ends_no_start(
+    backend: ComposeBackend, engine: Engine
+) -> None:
+    told = Onlooker()
+    engine.will("compose up", lingers_s=2)
+
+    def trouble() -> None:
+        engine.awaits_call("compose up lingers")
+        engine.will("ps", says="Error response from daemon: not now", times=2)
+
+    with meanwhile(trouble):
+        backend.up(Options(), detach=True, watcher=told)
+
+    assert told.lines[-1] == "compose is ready"
+
+
+@pytest.mark.parametrize("complaint", ["error during connect: EOF", "Error: not now"])
+def test_a_single_failure_of_the_engine_before_all_is_ready_ends_no_start(
+    backend: ComposeBackend, engine: Engine, complaint: str
+) -> None:
+    told = Onlooker()
+    engine.has_unready(ARCHIVAL)
+
+    def trouble() -> None:
+        engine.awaits_call(" up --detach")
+        engine.awaits_calls(6)  # compose has come to its end by then
+        engine.will("ps", says=complaint, times=2)
+        engine.awaits_calls(6)
+        engine.has_unready()
+
+    with meanwhile(trouble):
+        backend.up(Options(), detach=True, watcher=told)
+
+    assert told.lines[-1] == "compose is ready"
+
+
+def test_an_engine_that_fails_for_good_is_told_at_the_deadline(
+    backend: ComposeBackend, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose_backend, "READY_WITHIN_S", 2.0)
+    engine.has_unready(ARCHIVAL)
+
+    def trouble() -> None:
+        engine.awaits_call(" up --detach")
+        engine.awaits_calls(6)
+        engine.will("ps", says="Error: never again")
+
+    with meanwhile(trouble), pytest.raises(BidkitError, match="never again"):
+        backend.up(Options(), detach=True, watcher=Onlooker())

@@ -8,13 +8,15 @@ import pytest
 
 from pkg.devkit.compose import images
 from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.command import Look, nobody
 from pkg.devkit.compose.place import Place, held
 from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.process.home import Home, save
 from pkg.devkit.system import Desired
-from tests.unit.devkit.compose.standin import OWN_IMAGES, Engine, was_started
+from tests.unit.devkit.compose.standin import OWN_IMAGES, Engine, meanwhile, was_started
 
 
 @pytest.fixture
@@ -59,13 +61,56 @@ def older(project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
     return project
 
 
-def renew(project: Project) -> None:
-    images.renew(project, project.configuration(), say=lambda _: None, look=lambda: None)
+def renew(project: Project, look: Look = nobody) -> None:
+    images.renew(project, project.configuration(), say=lambda _: None, look=look)
 
 
 def test_a_restart_builds_images_of_older_code_again_once(older: Project, engine: Engine) -> None:
     renew(older)
     renew(older)
+
+    assert builds(engine) == 2
+
+
+def test_images_of_a_build_that_failed_half_way_are_not_taken_for_given_ones(
+    older: Project, engine: Engine
+) -> None:
+    engine.will("compose build", half=True, says="no space left on device", times=1)
+    with pytest.raises(BidkitError, match="the images could not be built"):
+        renew(older)
+
+    renew(older)
+    renew(older)
+
+    assert builds(engine) == 3
+
+
+def test_images_of_a_build_that_was_interrupted_are_not_taken_for_given_ones(
+    older: Project, engine: Engine
+) -> None:
+    def interrupted() -> None:
+        engine.awaits_call("compose build lingers")
+        raise KeyboardInterrupt
+
+    engine.will("compose build", half=True, lingers_s=60)
+    with pytest.raises(KeyboardInterrupt):
+        renew(older, interrupted)
+    engine.is_well()
+
+    renew(older)
+    renew(older)
+
+    assert builds(engine) == 3
+
+
+def test_an_up_after_a_build_that_failed_builds_though_the_code_is_as_before(
+    project: Project, engine: Engine
+) -> None:
+    engine.will("compose build", half=True, says="no space left on device", times=1)
+    with pytest.raises(BidkitError, match="the images could not be built"):
+        images.provide(project, project.configuration(), say=lambda _: None)
+
+    images.provide(project, project.configuration(), say=lambda _: None)
 
     assert builds(engine) == 2
 
@@ -104,3 +149,36 @@ def test_a_restarted_service_runs_the_code_as_it_is_now(
 
     assert builds(engine) == built
     assert ("building images, as the code has changed or they are missing" in said) == (built == 2)
+
+
+def test_a_restart_of_a_service_without_replicas_builds_nothing(
+    older: Project, engine: Engine, place: Place
+) -> None:
+    was_started(place)
+    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 0}))
+    engine.runs(redis=1)
+    said: list[str] = []
+
+    ComposeBackend(Home(place.home)).restart(ARCHIVAL, say=said.append)
+
+    assert builds(engine) == 1
+    assert said == ["archival-worker has 0 replicas; there is nothing to restart"]
+
+
+def test_a_down_ends_a_restart_that_is_still_building(
+    older: Project, engine: Engine, place: Place
+) -> None:
+    was_started(place)
+    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))
+    engine.runs(archival_worker=1)
+    engine.will("compose build", lingers_s=30)
+
+    def stop() -> None:
+        engine.awaits_call("compose build lingers")
+        ComposeBackend(Home(place.home)).down(volumes=False, say=lambda _: None)
+
+    with meanwhile(stop), pytest.raises(BidkitError, match="the system was stopped meanwhile"):
+        ComposeBackend(Home(place.home)).restart(ARCHIVAL, say=lambda _: None)
+
+    assert "compose build was ended" in engine.calls
+    assert engine.containers() == []

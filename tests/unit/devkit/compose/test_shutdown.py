@@ -1,12 +1,17 @@
 """How a system ends, also where its engine does not play along."""
 
+import signal
+
 import pytest
 
 from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.shutdown import Shutdown
+from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import BidkitError, MissingServer
 from pkg.devkit.process.home import Home
-from tests.unit.devkit.compose.standin import Engine, was_started
+from tests.unit.devkit.compose.standin import Engine, meanwhile, was_started
 
 
 @pytest.fixture
@@ -74,4 +79,44 @@ def test_containers_of_a_home_whose_notes_are_gone_are_ended_too(
 
     backend.down(volumes=False, say=lambda _: None)
 
+    assert engine.containers() == []
+
+
+@pytest.mark.parametrize("phase", ["compose stop", "compose down"])
+def test_a_person_who_asks_twice_has_what_has_not_ended_killed(
+    backend: ComposeBackend, place: Place, engine: Engine, phase: str
+) -> None:
+    engine.will(phase, lingers_s=60)
+    said: list[str] = []
+
+    def loses_patience() -> None:
+        engine.awaits_call(f"{phase} lingers")
+        interrupt.ask(signal.SIGINT)
+
+    interrupt = Interrupt()
+    interrupt.ask(signal.SIGINT)
+    with meanwhile(loses_patience):
+        stopped = Shutdown(place, Stack(place)).run_own(place.begin_run(), said.append, interrupt)
+
+    assert stopped
+    assert said.count("hurrying: what has not ended yet is killed") == 1
+    assert f"{phase} was hurried" in engine.calls
+    assert {"api-gateway-1 is stopped", "redis is stopped"} <= set(said)
+    assert (engine.containers(), place.running.exists()) == ([], False)
+
+
+def test_a_terminal_that_closes_twice_hurries_nobody(
+    backend: ComposeBackend, place: Place, engine: Engine
+) -> None:
+    engine.will("compose stop", lingers_s=1)
+    said: list[str] = []
+    interrupt = Interrupt()
+    for _ in range(2):
+        interrupt.ask(signal.SIGHUP)
+
+    Shutdown(place, Stack(place)).run_own(place.begin_run(), said.append, interrupt)
+
+    assert not any("hurrying" in line for line in said)
+    assert "compose stop came to its end" in engine.calls
+    assert not any(line.endswith(" kill") for line in engine.calls)
     assert engine.containers() == []

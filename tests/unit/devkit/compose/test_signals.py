@@ -1,0 +1,59 @@
+"""What a signal does to a verb that waits for compose."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pkg.devkit.compose.place import Place
+from tests.unit.devkit.compose.standin import Engine, was_started
+
+ROOT = Path(__file__).resolve().parents[4]
+INTERRUPTED = 130
+
+
+def begin(place: Place, *arguments: str, wrapper: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        (*wrapper, sys.executable, "-P", "-m", "pkg.devkit", *arguments, "--on", "compose"),
+        env={**os.environ, "BIDKIT_HOME": str(place.home), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("verb", "phase"), [(("down",), "compose stop"), (("up", "-d"), "compose up")]
+)
+def test_a_verb_that_is_told_to_end_ends_what_compose_is_at(
+    place: Place, engine: Engine, verb: tuple[str, ...], phase: str, number: int
+) -> None:
+    was_started(place)
+    engine.runs(redis=1)
+    engine.will(phase, lingers_s=15)
+
+    with begin(place, *verb) as bidkit:
+        engine.awaits_call(f"{phase} lingers")
+        bidkit.send_signal(number)
+        said, _ = bidkit.communicate(timeout=30)
+
+    assert (bidkit.returncode, "Traceback" in said) == (INTERRUPTED, False)
+    assert engine.calls[-1] == f"{phase} was ended"
+
+
+def test_a_verb_that_was_started_to_outlive_its_terminal_does(place: Place, engine: Engine) -> None:
+    was_started(place)
+    engine.runs(redis=1)
+    engine.will("compose stop", lingers_s=1)
+
+    with begin(place, "down", wrapper=("nohup",)) as bidkit:
+        engine.awaits_call("compose stop lingers")
+        bidkit.send_signal(signal.SIGHUP)
+        said, _ = bidkit.communicate(timeout=30)
+
+    assert (bidkit.returncode, engine.containers()) == (0, []), said
