@@ -52,7 +52,9 @@ def interrupts() -> Iterator[Interrupt]:
     def handle(number: int, _: FrameType | None) -> None:
         interrupt.ask(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup has it
+        numbers.remove(signal.SIGHUP)
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield interrupt

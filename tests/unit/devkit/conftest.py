@@ -1,6 +1,8 @@
 """An engine that is a file, and a home whose system runs on it."""
 
+import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,14 @@ import pytest
 from pkg.devkit.compose import images
 from pkg.devkit.compose.place import Place
 from tests.unit.devkit.compose.standin import Engine
+
+
+@pytest.fixture(autouse=True)
+def terminal() -> Iterator[None]:
+    """Its end is a signal here as for anybody, also where nohup runs the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
