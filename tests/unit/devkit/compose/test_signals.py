@@ -43,7 +43,7 @@ def test_a_verb_that_is_told_to_end_ends_what_compose_is_at(
         said, _ = bidkit.communicate(timeout=30)
 
     assert (bidkit.returncode, "Traceback" in said) == (INTERRUPTED, False)
-    assert engine.calls[-1] == f"{phase} was ended"
+    assert f"{phase} was ended" in engine.calls
 
 
 def test_a_verb_that_was_started_to_outlive_its_terminal_does(place: Place, engine: Engine) -> None:
