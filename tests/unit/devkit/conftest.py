@@ -14,10 +14,14 @@ from tests.unit.devkit.compose.standin import Engine
 
 @pytest.fixture(autouse=True)
 def terminal() -> Iterator[None]:
-    """Its end is a signal here as for anybody, also where nohup runs the tests."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """Ctrl-C and a terminal's end are signals here as for anybody, also where the tests run in the
+    background, or by nohup, and were told to ignore them.
+    """
+    interrupted = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hung_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGHUP, hung_up)
 
 
 @pytest.fixture
