@@ -1,8 +1,6 @@
 """An engine that is a file, and a home whose system runs on it."""
 
-import signal
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,18 +8,6 @@ import pytest
 from pkg.devkit.compose import images
 from pkg.devkit.compose.place import Place
 from tests.unit.devkit.compose.standin import Engine
-
-
-@pytest.fixture(autouse=True)
-def terminal() -> Iterator[None]:
-    """Ctrl-C and a terminal's end are signals here as for anybody, also where the tests run in the
-    background, or by nohup, and were told to ignore them.
-    """
-    interrupted = signal.signal(signal.SIGINT, signal.default_int_handler)
-    hung_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGINT, interrupted)
-    signal.signal(signal.SIGHUP, hung_up)
 
 
 @pytest.fixture
