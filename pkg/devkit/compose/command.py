@@ -78,7 +78,7 @@ def run(command: Sequence[str], *, environment: Mapping[str, str], look: Look = 
     reader.start()
     try:
         _await(process, look)
-    except BaseException:
+    except BaseException:  # an interrupt too: compose must not outlive who looks on
         _end(process)
         raise
     reader.join(_LAST_WORDS_WITHIN_S)
