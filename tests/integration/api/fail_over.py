@@ -26,7 +26,8 @@ class Pair:
     primary: "subprocess.Popen[bytes]"
 
     async def cut_replication(self) -> None:
-        """The replica takes in nothing more."""
+        """The replica has all that was written until now, and takes in nothing more."""
+        await self._replica_has_all()
         await self.new.replicaof("NO", "ONE")
 
     async def lose_primary(self) -> None:
@@ -38,9 +39,19 @@ class Pair:
 
     async def fail_over(self) -> None:
         """The replica takes over, the old primary follows it and ends no connection."""
+        await self._replica_has_all()
         await self.new.replicaof("NO", "ONE")
         self.target[0] = self.ports[1]
         await self.old.replicaof("127.0.0.1", str(self.ports[1]))
+
+    async def _replica_has_all(self) -> None:
+        """A bid's 201 does not wait for it unless REDIS_MIN_REPLICAS says so."""
+        written = (await self.old.info("replication"))["master_repl_offset"]
+
+        async def has_all() -> bool:
+            return bool((await self.new.info("replication"))["slave_repl_offset"] >= written)
+
+        await until(has_all, within_s=10)
 
 
 @asynccontextmanager
