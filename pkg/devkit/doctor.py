@@ -1,5 +1,6 @@
 """What this machine has of what bidkit needs."""
 
+import errno
 import platform
 import shutil
 import socket
@@ -13,9 +14,14 @@ from pkg.devkit.backend import Backend
 from pkg.devkit.compose import engine, images
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.process.wheels import Programs
-from pkg.devkit.system import DEFAULT_API_PORT, DEFAULT_BROADCAST_PORT
+from pkg.devkit.system import DEFAULT_API_PORT, DEFAULT_BROADCAST_PORT, DEFAULT_EDGE_PORT
 
 _ASK_WITHIN_S = 10.0
+_PORTS = {
+    "--api-port": DEFAULT_API_PORT,
+    "--broadcast-port": DEFAULT_BROADCAST_PORT,
+    "--edge-port": DEFAULT_EDGE_PORT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +104,22 @@ def _running(backend: Backend) -> list[Finding]:
     except BidkitError:
         return [
             Finding("system", well=True, says="not running"),
-            *(_port(port) for port in (DEFAULT_API_PORT, DEFAULT_BROADCAST_PORT)),
+            *(port(option, number) for option, number in _PORTS.items()),
         ]
     ready = sum(one.ready >= one.desired for one in status.services)
     says = f"running on {backend.name}, {ready} of {len(status.services)} services ready"
     return [Finding("system", well=status.ready, says=says)]
 
 
-def _port(port: int) -> Finding:
+def port(option: str, number: int) -> Finding:
+    """Whether `bidkit up` could have it."""
     try:
-        with socket.create_server(("127.0.0.1", port)):
-            return Finding(f"port {port}", well=True, says="free")
+        socket.create_server(("127.0.0.1", number)).close()
     except OSError as error:
-        says = f"{error.strerror}; `bidkit up` has options for other ports"
-        return Finding(f"port {port}", well=False, says=says, needed=False)
+        why = "taken by another program" if error.errno == errno.EADDRINUSE else error.strerror
+        says = f"{why}; `bidkit up {option}` chooses another"
+        return Finding(f"port {number}", well=False, says=says, needed=False)
+    return Finding(f"port {number}", well=True, says="free")
 
 
 def _ask(*command: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from pkg.archival.settings import ArchivalSettings
 from pkg.broadcast.settings import BroadcastSettings
 from pkg.devkit.errors import BadArgument
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
-from pkg.runtime.settings import SettingsError, load
+from pkg.runtime.settings import ServingSettings, SettingsError, load
 
 READ_BY: Mapping[str, type[Any]] = {
     API: ApiSettings,
@@ -22,6 +22,8 @@ GIVEN_BY_OPTION = {
     "ADMIN_ADDR": "bidkit gives each replica its own, which `bidkit describe` shows",
 }
 HIDDEN = "(secret)"
+_SPARE_S = 8.0
+"""For an interpreter's end, on a machine that is busy."""
 
 
 def check(name: str, value: str) -> None:
@@ -51,6 +53,12 @@ def check_together(service: str, environment: Mapping[str, str]) -> None:
         raise BadArgument(
             f"{service} would not start: {error}. `--set NAME=` takes a setting back."
         ) from error
+
+
+def stop_within_s(environment: Mapping[str, str]) -> float:
+    """Seconds that a service with these settings may take to end by itself, and some more."""
+    serving = load(ServingSettings, environment)
+    return serving.deregister_s + serving.shutdown_timeout_s + _SPARE_S
 
 
 def readers(name: str) -> list[str]:

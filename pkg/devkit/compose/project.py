@@ -17,11 +17,15 @@ from pkg.devkit.compose.command import ComposeFailed, Look, nobody, run
 from pkg.devkit.compose.engine import complaint
 from pkg.devkit.compose.place import Place
 from pkg.devkit.names import SERVICES
+from pkg.devkit.service_settings import stop_within_s
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.system import Desired
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
+
+DEREGISTER_S = "2"
+"""What compose.yaml gives a service, as long as nobody sets it."""
 
 COMPOSE_FILE = PROJECT / "compose" / "compose.yaml"
 
@@ -54,11 +58,13 @@ class Project:
             # A dollar is a variable's first letter to compose.
             **{name: value.replace("$", "$$") for name, value in self._desired.settings.items()},
         }
+        grace_s = stop_within_s({"DEREGISTER_S": DEREGISTER_S, **self._desired.settings})
         return {
             "services": {
                 service: {
                     "scale": self._desired.replicas.get(service, 1),
                     "environment": environment,
+                    "stop_grace_period": f"{grace_s:g}s",
                 }
                 for service in SERVICES
             }

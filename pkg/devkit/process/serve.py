@@ -79,6 +79,8 @@ async def _signals(supervisor: Supervisor) -> AsyncIterator[None]:
         signal.SIGTERM: supervisor.stop,
         signal.SIGHUP: hang_up,
     }
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup has it
+        del handlers[signal.SIGHUP]
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     yield

@@ -11,10 +11,8 @@ from pkg.devkit.names import MODULES
 from pkg.devkit.process.launch import Launch
 from pkg.devkit.process.probes import http_status, service_says
 from pkg.devkit.process.servers import Server
+from pkg.devkit.service_settings import stop_within_s
 from pkg.devkit.settings import PROJECT
-
-STOP_WITHIN_S = 20.0
-"""Above the services' own SHUTDOWN_TIMEOUT_S."""
 
 
 class Workload(Protocol):
@@ -89,7 +87,7 @@ class ServiceWorkload:
             env=service_environment({**self._settings, **addresses}),
             cwd=PROJECT,
             pass_fds=tuple(sockets),
-            stop_within_s=STOP_WITHIN_S,
+            stop_within_s=stop_within_s(self._settings),
         )
 
     async def unready(self) -> str | None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from pkg.devkit.compose import images
+from pkg.devkit.compose.project import DEREGISTER_S
+from pkg.devkit.service_settings import stop_within_s
 from tests.integration.compose.conftest import compose
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -110,12 +112,16 @@ def test_only_the_edge_is_published_and_on_loopback_alone(definition: dict[str, 
 
 
 def test_a_service_has_time_to_drain_before_it_is_killed(definition: dict[str, Any]) -> None:
-    """DEREGISTER_S and SHUTDOWN_TIMEOUT_S (docs/operations.md: 15 s) fit into the grace period."""
-    for name in ("api-gateway", "broadcast-service"):
-        said = definition[name]
+    for name in ("api-gateway", "broadcast-service", "archival-worker"):
+        assert definition[name]["stop_grace_period"] == "25s"
+        assert stop_within_s(definition[name]["environment"]) <= 25
 
-        assert said["stop_grace_period"] == "25s"
-        assert float(said["environment"]["DEREGISTER_S"]) + 15 < 25
+
+def test_the_kit_knows_what_compose_gives_a_service_to_deregister(
+    definition: dict[str, Any],
+) -> None:
+    for name in ("api-gateway", "broadcast-service"):
+        assert definition[name]["environment"]["DEREGISTER_S"] == DEREGISTER_S
 
 
 def test_the_kit_and_compose_agree_on_the_official_images() -> None:

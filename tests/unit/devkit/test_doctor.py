@@ -1,8 +1,10 @@
-"""What doctor says of an engine, by the stand-in's."""
+"""What doctor says of an engine, by the stand-in's, and of ports."""
+
+import socket
 
 import pytest
 
-from pkg.devkit.doctor import docker
+from pkg.devkit.doctor import docker, port
 from tests.unit.devkit.compose.standin import Engine
 
 
@@ -32,3 +34,14 @@ def test_without_the_command_there_is_none(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PATH", "/nowhere")
 
     assert docker().says == "the command docker is not on PATH"
+
+
+def test_a_taken_port_is_told_with_the_option_for_another() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+
+        found = port("--edge-port", number)
+
+    assert (found.subject, found.well, found.needed) == (f"port {number}", False, False)
+    assert found.says == "taken by another program; `bidkit up --edge-port` chooses another"
+    assert port("--edge-port", number).well

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import signal
 import subprocess
 import termios
 from collections.abc import Iterator
@@ -46,6 +47,25 @@ async def test_down_stops_a_system_whose_terminal_is_gone(bidkit: Bidkit) -> Non
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines()[-1] == "Everything is stopped."
     assert alive(processes) == []
+
+
+async def test_with_nohup_everything_outlives_the_terminal(bidkit: Bidkit) -> None:
+    foreground = await asyncio.create_subprocess_exec(
+        *("nohup", *bidkit.command("up", *bidkit.ports)),
+        env=bidkit.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    await until(lambda: all_ready(bidkit), within_s=100)
+
+    foreground.send_signal(signal.SIGHUP)
+
+    await asyncio.sleep(1)
+    assert all_ready(bidkit)
+    assert foreground.returncode is None
+    assert bidkit("down").code == 0
+    assert await asyncio.wait_for(foreground.wait(), 60) == 0
 
 
 def test_a_reader_that_has_seen_enough_stops_everything_in_order(bidkit: Bidkit) -> None:

@@ -9,6 +9,7 @@ from pkg.devkit.backend import Options
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.passwords import make_passwords
 from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import BadArgument, BidkitError, PortTaken
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
@@ -38,6 +39,18 @@ def test_each_service_is_shown_with_what_it_is_given_itself(backend: ComposeBack
 
 def test_a_dollar_is_shown_as_it_was_given(backend: ComposeBackend) -> None:
     assert backend.settings()[API]["NATS_USER"] == ODD["NATS_USER"]
+
+
+def test_a_service_has_the_time_to_end_that_its_settings_give_it(place: Place) -> None:
+    """SHUTDOWN_TIMEOUT_S is 15 unless it is set, and 8 s are to spare."""
+    grace = {
+        settings: Project(place, Desired(settings=dict(settings))).override()["services"][API][
+            "stop_grace_period"
+        ]
+        for settings in [(), (("DEREGISTER_S", "20"),), (("SHUTDOWN_TIMEOUT_S", "100"),)]
+    }
+
+    assert list(grace.values()) == ["25s", "43s", "110s"]
 
 
 @pytest.mark.parametrize("same", [ODD, {"BID_STRATEGY": "lua"}, {}])
