@@ -20,7 +20,6 @@ _ASK_WITHIN_S = 10.0
 _PORTS = {
     "--api-port": DEFAULT_API_PORT,
     "--broadcast-port": DEFAULT_BROADCAST_PORT,
-    "--edge-port": DEFAULT_EDGE_PORT,
 }
 
 
@@ -34,14 +33,14 @@ class Finding:
 
 
 def examine(backend: Backend) -> list[Finding]:
-    programs = Programs()
+    programs, engine_found = Programs(), docker()
     return [
         Finding("python", well=True, says=f"{platform.python_version()} ({sys.executable})"),
         _program("redis-server", programs.redis_server),
         _program("nats-server", programs.nats_server),
         _program("postgres", lambda: programs.postgres_bin() / "postgres"),
-        *_running(backend),
-        *_containers(),
+        *_running(backend, edge=engine_found.well),
+        *_containers(engine_found),
         _optional("terraform", "the Terraform tests"),
     ]
 
@@ -55,8 +54,7 @@ def docker() -> Finding:
     return Finding("docker", well=True, says=f"engine {version}", needed=False)
 
 
-def _containers() -> list[Finding]:
-    found = docker()
+def _containers(found: Finding) -> list[Finding]:
     if not found.well:
         return [found]
     try:
@@ -98,13 +96,15 @@ def _optional(name: str, used_by: str) -> Finding:
     return Finding(name, well=True, says=f"{first} ({path})", needed=False)
 
 
-def _running(backend: Backend) -> list[Finding]:
+def _running(backend: Backend, *, edge: bool) -> list[Finding]:
+    """Processes have no edge, and want no port for it."""
     try:
         status = backend.status()
     except BidkitError:
+        ports = _PORTS | ({"--edge-port": DEFAULT_EDGE_PORT} if edge else {})
         return [
             Finding("system", well=True, says="not running"),
-            *(port(option, number) for option, number in _PORTS.items()),
+            *(port(option, number) for option, number in ports.items()),
         ]
     ready = sum(one.ready >= one.desired for one in status.services)
     says = f"running on {backend.name}, {ready} of {len(status.services)} services ready"

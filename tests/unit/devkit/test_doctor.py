@@ -1,10 +1,13 @@
 """What doctor says of an engine, by the stand-in's, and of ports."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
-from pkg.devkit.doctor import docker, port
+from pkg.devkit.doctor import docker, examine, port
+from pkg.devkit.process.backend import ProcessBackend
+from pkg.devkit.process.home import Home
 from tests.unit.devkit.compose.standin import Engine
 
 
@@ -45,3 +48,18 @@ def test_a_taken_port_is_told_with_the_option_for_another() -> None:
     assert (found.subject, found.well, found.needed) == (f"port {number}", False, False)
     assert found.says == "taken by another program; `bidkit up --edge-port` chooses another"
     assert port("--edge-port", number).well
+
+
+def test_the_edges_port_is_looked_at_where_there_can_be_an_edge(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_engine = looked_at(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    assert with_engine == ["port 8080", "port 8081", "port 8000"]
+    assert looked_at(tmp_path) == ["port 8080", "port 8081"]
+
+
+def looked_at(home: Path) -> list[str]:
+    findings = examine(ProcessBackend(Home(home)))
+    return [one.subject for one in findings if one.subject.startswith("port ")]
