@@ -101,6 +101,9 @@ module "service" {
   # start, which would else count against the first deployment.
   depends_on = [
     aws_route.private,
+    aws_route.public,
+    aws_route_table_association.private,
+    aws_route_table_association.public,
     aws_vpc_security_group_egress_rule.aws,
     aws_vpc_security_group_egress_rule.flow,
     aws_vpc_security_group_ingress_rule.flow,

@@ -52,6 +52,9 @@ module "nats" {
   # A task that starts before these are there fails, and counts against the first deployment.
   depends_on = [
     aws_route.private,
+    aws_route.public,
+    aws_route_table_association.private,
+    aws_route_table_association.public,
     aws_vpc_security_group_egress_rule.aws,
     aws_vpc_security_group_egress_rule.flow,
     aws_vpc_security_group_ingress_rule.flow,

@@ -139,7 +139,7 @@ variable "redis_auth_token" {
 
   validation {
     condition     = var.redis_auth_token != null || var.environment != "prod"
-    error_message = "redis_auth_token is required in prod: export TF_VAR_redis_auth_token."
+    error_message = "redis_auth_token is required in prod: export TF_VAR_redis_auth_token, the one that runs once there is one (another would be sent to Redis at once)."
   }
 }
 

@@ -35,8 +35,9 @@ def used(planned: Planned) -> Iterator[dict[str, Any]]:
 
 def test_a_deployer_may_not_do_everything() -> None:
     for statement in statements("deployer-policy.json"):
-        assert "*" not in statement["Action"]
-        assert not any(action.startswith("iam:*") for action in statement["Action"])
+        actions = listed(statement["Action"])
+        assert "*" not in actions
+        assert not any(action.startswith("iam:*") for action in actions)
         if "iam:" in json.dumps(statement["Action"]):
             assert statement["Resource"] != "*"
 
@@ -45,7 +46,7 @@ def test_a_deployer_makes_no_role_that_may_do_more_than_the_boundary() -> None:
     """A role of any rights that may be passed to a task is all rights."""
     for statement in statements("deployer-policy.json"):
         if WIDENING & set(listed(statement["Action"])):
-            assert statement["Condition"] == {"ArnLike": {"iam:PermissionsBoundary": BOUNDARY}}
+            assert statement["Condition"] == {"StringLike": {"iam:PermissionsBoundary": BOUNDARY}}
             assert "iam:DeleteRolePermissionsBoundary" not in statement["Action"]
 
 
@@ -71,6 +72,57 @@ def test_a_deployer_gives_this_systems_tag_to_nothing_that_it_did_not_make() -> 
             has_it = {"StringEquals": {"aws:ResourceTag/Project": "bidding-system"}}
             groups = "arn:aws:ec2:*:*:security-group/*"
             assert statement.get("Condition") in (made, has_it) or statement["Resource"] == groups
+
+
+def test_a_deployer_changes_no_network_and_no_file_system_of_others() -> None:
+    """What may be done to anything only makes, looks, or takes a file system's interface away."""
+    making = re.compile(r"ec2:(Allocate|Create)\w+|(ec2|elasticfilesystem):(Describe\*|List\w+)")
+    spared = {"ec2:DeleteNetworkInterface", "elasticfilesystem:CreateFileSystem"}
+
+    for statement in statements("deployer-policy.json"):
+        if statement["Resource"] == "*" and "Condition" not in statement:
+            for action in listed(statement["Action"]):
+                if action.startswith(("ec2:", "elasticfilesystem:")) and action not in spared:
+                    assert making.fullmatch(action)
+                    assert action not in {"ec2:CreateRoute", "ec2:CreateTags"}
+
+
+def test_a_deployer_starts_tasks_in_this_systems_cluster_alone(planned: Planned) -> None:
+    """Whose cluster it is, the permission to run a task definition does not ask by itself."""
+    (cluster,) = planned.after("aws_ecs_cluster")
+    (denied,) = (each for each in statements("deployer-policy.json") if each["Effect"] == "Deny")
+
+    assert {"ecs:CreateService", "ecs:RunTask", "ecs:StartTask"} <= set(denied["Action"])
+    assert denied["Resource"] == "*"
+    ours = f"arn:aws:ecs:*:*:cluster/{cluster['name']}"
+    assert denied["Condition"] == {"ArnNotLike": {"ecs:cluster": ours}}
+
+
+def test_a_deployer_passes_on_the_roles_that_are_made_here_and_no_others(
+    planned: Planned,
+) -> None:
+    made = {role["name"] for role in planned.after("aws_iam_role")}
+    given = [
+        resource.rpartition("role/")[2]
+        for statement in statements("deployer-policy.json")
+        if {"iam:PassRole", "iam:UpdateAssumeRolePolicy"} & set(listed(statement["Action"]))
+        for resource in listed(statement["Resource"])
+        if "aws-service-role" not in resource
+    ]
+
+    assert all(any(fnmatchcase(name, pattern) for pattern in given) for name in made)
+    for other in ("bidding-system-admin", "bidding-system-ci", "bidding-system-deployer"):
+        assert not any(fnmatchcase(other, pattern) for pattern in given)
+
+
+def test_a_deployer_may_change_how_services_scale() -> None:
+    """The provider sends the role that AWS made for it along with every change."""
+    scaling = "arn:aws:iam::*:role/aws-service-role/ecs.application-autoscaling.amazonaws.com/*"
+
+    assert any(
+        statement["Action"] == "iam:PassRole" and statement["Resource"] == scaling
+        for statement in statements("deployer-policy.json")
+    )
 
 
 def test_a_deployer_may_do_what_knows_no_name_to_confine_it_by() -> None:

@@ -170,7 +170,10 @@ def test_what_needs_another_before_it_starts_waits_for_it(terraform: Terraform) 
     assert ran.returncode == 0, ran.stderr
     edges = set(re.findall(r'"(.+)" -> "(.+)";', ran.stdout))
 
-    started = "aws_route.private", "aws_vpc_security_group_egress_rule.aws"
+    started = (
+        *("aws_route.private", "aws_route.public", "aws_vpc_security_group_egress_rule.aws"),
+        *("aws_route_table_association.private", "aws_route_table_association.public"),
+    )
     assert {
         ("aws_lb.this", "aws_internet_gateway.this"),
         ("aws_db_instance.this", "aws_cloudwatch_log_group.postgres"),
