@@ -141,8 +141,6 @@ def inspected(one: State, state: State) -> State:
 
 def servers(state: State) -> str:
     """What the edge says it has, as HAProxy's statistics do."""
-    if state["edge_is_old"]:
-        return "wget: server returned error: HTTP/1.1 503 Service Unavailable"
     rows = ["# pxname,svname,status,addr,"]
     for one in state["containers"]:
         if one["service"] in PORTS:

@@ -44,7 +44,6 @@ class Engine:
                 "orders": {},
                 "unready": [],
                 "unseen": [],
-                "edge_is_old": False,
             }
         )
         command = folder / "docker"
@@ -84,10 +83,6 @@ class Engine:
 
     def edge_does_not_see(self, *ids: str) -> None:
         self._change(lambda state: state.__setitem__("unseen", list(ids)))
-
-    def has_edge_without_statistics(self) -> None:
-        """One that was started before it had any."""
-        self._change(lambda state: state.__setitem__("edge_is_old", True))
 
     def runs(self, **replicas: int) -> None:
         """So many containers more of each service, ready."""

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
@@ -258,20 +257,6 @@ def test_a_replica_stays_while_the_edge_has_not_found_its_heir(
     assert engine.ids(API) == ["id1"]
 
 
-def test_an_edge_from_before_it_had_statistics_is_named_at_once(
-    gateways: Fleet, engine: Engine
-) -> None:
-    engine.has_edge_without_statistics()
-    began = time.monotonic()
-
-    with pytest.raises(NotReady, match=r"`bidkit restart edge`") as caught:
-        gateways.restart(1, say=lambda _: None)
-
-    assert time.monotonic() - began < edge.FINDS_WITHIN_S
-    assert "has not found" not in str(caught.value)
-    assert engine.ids(API) == ["id1"]
-
-
 def test_an_edge_that_cannot_be_asked_for_a_moment_is_asked_again(
     gateways: Fleet, engine: Engine
 ) -> None:
@@ -282,13 +267,24 @@ def test_an_edge_that_cannot_be_asked_for_a_moment_is_asked_again(
     assert engine.ids(API) == ["id3"]
 
 
+@pytest.mark.parametrize(
+    ("order", "trouble"),
+    [
+        ({"says": "Error: the container is restarting"}, "the container is restarting"),
+        ({"does_nothing": True}, "its statistics do not answer"),
+    ],
+)
 def test_an_edge_that_can_never_be_asked_is_no_fault_of_the_heir(
-    gateways: Fleet, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    gateways: Fleet,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    order: dict[str, object],
+    trouble: str,
 ) -> None:
     monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.5)
-    engine.will("exec", says="Error: the container is restarting")
+    engine.will("exec", **order)
 
-    with pytest.raises(NotReady, match=r"the edge cannot be asked .* is restarting"):
+    with pytest.raises(NotReady, match=f"the edge cannot be asked .*-2: .*{trouble}. `bidkit logs"):
         gateways.restart(1, say=lambda _: None)
 
     assert engine.ids(API) == ["id1"]
