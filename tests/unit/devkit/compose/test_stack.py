@@ -11,8 +11,8 @@ from pkg.devkit.compose.passwords import make_passwords
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
-from pkg.devkit.errors import BadArgument, BidkitError, PortTaken
-from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.errors import BadArgument, BidkitError, NotReady, PortTaken
+from pkg.devkit.names import API, ARCHIVAL, BROADCAST, EDGE
 from pkg.devkit.process.home import Home
 from pkg.devkit.system import Desired
 from tests.unit.devkit.compose.standin import Engine, Onlooker, was_started
@@ -90,6 +90,21 @@ def test_a_port_taken_since_it_was_checked_is_called_that_and_nothing_stays(
         Stack(place).start(lambda: None)
 
     assert (engine.containers(), place.running.exists()) == ([], False)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_port_taken_from_a_system_that_was_running_ends_nothing_of_it(
+    backend: ComposeBackend, place: Place, engine: Engine, *, detach: bool
+) -> None:
+    (edge,) = engine.ids(EDGE)
+    engine.has_stopped(edge)
+    before = engine.containers()
+    engine.will("compose up", says="Bind for 127.0.0.1:8000 failed: port is already allocated")
+
+    with pytest.raises(NotReady, match=r"127.0.0.1:8000 .* Everything else keeps running"):
+        backend.up(Options(), detach=detach, watcher=Onlooker())
+
+    assert (engine.containers(), place.is_wanted) == (before, True)
 
 
 def test_passwords_that_cannot_be_made_are_told_with_the_last_word(tmp_path: Path) -> None:
