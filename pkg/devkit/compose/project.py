@@ -130,12 +130,12 @@ class Project:
         """All that runs, in the order of `down`; what it said stays. Raises ComposeFailed."""
         self._run("stop", look=look)
 
-    def end(self, container: str) -> None:
-        """It has the time that its compose file gives it."""
-        _guarded(lambda: self._whales.container.stop(container))
+    def end(self, containers: list[str]) -> None:
+        """All at once; each has the time that its compose file gives it."""
+        _guarded(lambda: self._whales.container.stop(containers))
 
-    def remove(self, container: str) -> None:
-        _guarded(lambda: self._whales.container.remove(container, force=True))
+    def remove(self, containers: list[str]) -> None:
+        _guarded(lambda: self._whales.container.remove(containers, force=True))
 
     @cached_property
     def _whales(self) -> "DockerClient":

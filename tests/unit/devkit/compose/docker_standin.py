@@ -199,11 +199,11 @@ def about_containers(state: State, words: list[str]) -> None:
             if len(found) < len(ids):
                 sys.exit("Error: No such container: of these")
             say(json.dumps(found))
-        case ["stop", name]:
+        case ["stop", *names]:
             for one in containers:
-                one["status"] = "exited" if one["id"] == name else one["status"]
-        case ["rm", name]:
-            state["containers"] = [one for one in containers if one["id"] != name]
+                one["status"] = "exited" if one["id"] in names else one["status"]
+        case ["rm", *names]:
+            state["containers"] = [one for one in containers if one["id"] not in names]
 
 
 def answer(state: State, words: list[str], options: list[tuple[str, str]]) -> None:
