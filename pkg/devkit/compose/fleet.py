@@ -16,7 +16,6 @@ from pkg.devkit.names import SERVICES
 from pkg.devkit.process.home import Home
 
 READY_WITHIN_S = 90.0
-STEP_WITHIN_S = 120.0
 
 _LOOK_EVERY_S = 0.25
 
@@ -152,8 +151,8 @@ class Fleet:
             work()
 
     def _lock(self, look: Look = nobody) -> contextlib.AbstractContextManager[None]:
-        busy = "another bidkit is still busy here."
-        return self._place.lock(within_s=STEP_WITHIN_S, busy=busy, look=look)
+        within_s, busy = self._project.ends_within_s, "another bidkit is still busy here."
+        return self._place.lock(within_s=within_s, busy=busy, look=look)
 
     def _still_wanted(self) -> None:
         self._interrupt.heed()

@@ -8,7 +8,7 @@ from pkg.devkit.compose import engine, images, logs
 from pkg.devkit.compose.command import ComposeFailed, Look, nobody
 from pkg.devkit.compose.passwords import make_passwords
 from pkg.devkit.compose.place import Place
-from pkg.devkit.compose.project import Project, environment_of
+from pkg.devkit.compose.project import Project, environment_of, graces_of
 from pkg.devkit.errors import BadArgument, NotReady, PortTaken, UnusableData
 from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES
 from pkg.devkit.process.fleet import listen
@@ -46,6 +46,7 @@ class Stack:
         try:
             configuration = project.configuration(proposed)
             self._check_settings(configuration)
+            save(proposed, project.override(graces_of(configuration)))
             proposed.replace(self._place.override)
         finally:
             proposed.unlink(missing_ok=True)
@@ -58,7 +59,8 @@ class Stack:
 
     def remember(self, desired: Desired) -> None:
         save(self._place.desired, desired)
-        save(self._place.override, Project(self._place, desired).override())
+        project = Project(self._place, desired)
+        save(self._place.override, project.override(project.graces))
 
     def start(self, look: Look, *, was_running: bool = False, heed: Look = nobody) -> None:
         """Until compose is content. Raises PortTaken, ComposeFailed or what `look` raises.

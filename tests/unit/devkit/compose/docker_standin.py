@@ -106,12 +106,20 @@ def configuration(options: list[tuple[str, str]]) -> State:
         "broadcast-service": {**stores, "DEREGISTER_S": "2"},
         "archival-worker": {**stores, "POSTGRES_URL": "postgresql://bidding@postgres/bidding"},
     }
+    shared = services_env()
     services: State = {name: {"image": name} for name in ("redis", "postgres", "edge")}
     services["nats"] = {"image": "own/nats:tag", "build": {}}
     for name, its in own.items():
-        environment = its | given.get(name, {}).get("environment", {})
+        environment = shared | its | given.get(name, {}).get("environment", {})
         services[name] = {"image": f"own/{name}:tag", "build": {}, "environment": environment}
     return {"services": services}
+
+
+def services_env() -> State:
+    """Of the file for all services, over which goes what each is given by name."""
+    file = os.environ.get("SERVICES_ENV")
+    lines = Path(file).read_text().splitlines() if file else []
+    return dict(line.split("=") for line in lines)
 
 
 def inspected(one: State, state: State) -> State:

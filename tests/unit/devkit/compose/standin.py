@@ -170,6 +170,19 @@ class Onlooker:
         self.lines.append(f"{now.backend} was ready")
 
 
+class Clock:
+    """Of which a whole wait takes no time; it stands in for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def was_started(place: Place) -> None:
     """What `up` leaves in a home."""
     place.folder.mkdir(parents=True, exist_ok=True)
