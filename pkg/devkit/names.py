@@ -19,6 +19,7 @@ ALIASES = {"api": API, "broadcast": BROADCAST, "archival": ARCHIVAL}
 MODULES = {API: "pkg.api", BROADCAST: "pkg.broadcast", ARCHIVAL: "pkg.archival"}
 
 MOST_REPLICAS = 32
+"""The edge has room for more: see haproxy.cfg."""
 
 
 def named(text: str) -> str:

@@ -22,6 +22,10 @@ GIVEN_BY_OPTION = {
     "ADMIN_ADDR": "bidkit gives each replica its own, which `bidkit describe` shows",
 }
 HIDDEN = "(secret)"
+STORES_STOP_WITHIN_S = 100.0
+"""After the services: 10, 20 and 10 s, one after the other on processes, and as much again and more
+for a machine that is busy, and for the removal of containers."""
+
 _SPARE_S = 8.0
 """For an interpreter's end, on a machine that is busy."""
 

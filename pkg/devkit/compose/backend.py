@@ -133,7 +133,7 @@ class ComposeBackend:
                     return _WAS_READY
                 watcher.event("the system is already running, but not ready")
                 # What was stopped by hand is missing until somebody asks for it.
-                self._start(watcher, interrupt)
+                self._start(watcher, interrupt, was_running=True)
                 return _WAS_RUNNING
             self._refuse_others()
             self._end_leftovers(watcher, look)
@@ -141,10 +141,10 @@ class ComposeBackend:
             self._stack.prepare(options, say=watcher.event, look=look)
             look()
             self._run = self._place.begin_run()
-            self._start(watcher, interrupt)
+            self._start(watcher, interrupt, was_running=False)
             return _IS_OURS
 
-    def _start(self, watcher: Watcher, interrupt: Interrupt) -> None:
+    def _start(self, watcher: Watcher, interrupt: Interrupt, *, was_running: bool) -> None:
         """Compose gives up on what depends on a store that is not healthy at its first checks."""
         deadline = time.monotonic() + READY_WITHIN_S
 
@@ -156,7 +156,7 @@ class ComposeBackend:
 
         while True:
             try:
-                self._stack.start(look, heed=interrupt.heed)
+                self._stack.start(look, was_running=was_running, heed=interrupt.heed)
             except ComposeFailed as error:
                 if not (error.is_impatient and engine.containers(self._place.project)):
                     raise

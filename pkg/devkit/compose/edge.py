@@ -22,16 +22,14 @@ _OK = 200
 _BACKENDS = {API: "api", BROADCAST: "broadcast"}
 """What haproxy.cfg calls those that it sends requests to."""
 
-# The official image has wget, another may have bash, which does not put the chunks together. What
-# either says of an answer that is no table is told too.
+# The official image has wget, another may have bash, which does not put the chunks together.
 _ASK_FOR_SERVERS = r"""
-wget -q -O - 'http://127.0.0.1:8404/servers;csv' 2>&1 || bash -c '
+wget -q -O - 'http://127.0.0.1:8404/servers;csv' || bash -c '
     exec 3<>/dev/tcp/127.0.0.1/8404
     printf "GET /servers;csv HTTP/1.0\r\n\r\n" >&3
     cat <&3' || true
 """
 _TABLE_BEGINS = "# pxname"
-_STATUS = re.compile(r"HTTP/\d\S* (\d{3})")
 _CHUNK_BEGINS = re.compile(r"\r?\n[0-9a-fA-F]+\r?\n")
 
 
@@ -110,7 +108,7 @@ def _running_edge(project: str) -> str | None:
 def _servers(edge: str, service: str) -> set[str]:
     """The addresses of the service's replicas that the edge has checked and found ready.
 
-    Raises NotReady when it has no statistics, and _CannotBeAsked.
+    Raises _CannotBeAsked.
     """
     try:
         said = engine.ask("exec", edge, "sh", "-c", _ASK_FOR_SERVERS)
@@ -118,14 +116,9 @@ def _servers(edge: str, service: str) -> set[str]:
         raise
     except BidkitError as error:  # it is ending, or is just being made
         raise _CannotBeAsked(engine.reason(error)) from error
-    if _TABLE_BEGINS in said:
-        return up_in(said, _BACKENDS[service])
-    if (status := _STATUS.search(said)) and int(status[1]) != _OK:
-        raise NotReady(
-            f"the edge cannot tell which replicas it has found: it answers {status[1]}, as one "
-            "does that was started before it had statistics. `bidkit restart edge` mends that."
-        )
-    raise _CannotBeAsked("it does not answer")
+    if _TABLE_BEGINS not in said:
+        raise _CannotBeAsked("its statistics do not answer")
+    return up_in(said, _BACKENDS[service])
 
 
 def up_in(statistics: str, backend: str) -> set[str]:

@@ -16,7 +16,6 @@ from pkg.devkit.names import SERVICES
 from pkg.devkit.process.home import Home
 
 READY_WITHIN_S = 90.0
-STEP_WITHIN_S = 120.0
 
 _LOOK_EVERY_S = 0.25
 
@@ -45,7 +44,8 @@ class Fleet:
         return all(one.id in alive for one in before if one.alive)
 
     def scale(self, replicas: int, *, say: Say) -> None:
-        """What it adds stays when it is interrupted; see `take_back`."""
+        """What it adds stays when it is interrupted; see `take_back`. What it ends is ended."""
+        self._shed(replicas, say=say)
         self._step(lambda: self._up(replicas))
         self._await(lambda found: len(found) == replicas and all(one.ready for one in found))
         say(f"{self.service} has {replicas} ready")
@@ -68,11 +68,17 @@ class Fleet:
         say(f"{self.service} is restarted")
 
     def _shed(self, replicas: int, *, say: Say) -> None:
-        """A call that was killed may have left more than are desired: what is not ready goes."""
+        """Compose would remove them too, but nothing of what they said would be kept.
+
+        A call that was killed may have left more than were desired: what is not ready goes first.
+        """
         found = sorted(self.containers(), key=lambda one: (one.ready, -one.number))
-        for one in found[: max(len(found) - replicas, 0)]:
-            say(f"{one.replica} is one too many and stops")
-            self._step(lambda one=one: self._remove({one.id}))  # type: ignore[misc]
+        surplus = found[: max(len(found) - replicas, 0)]
+        for one in surplus:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                say(f"{one.replica} is one too many and stops")
+        if surplus:
+            self._step(lambda: self._remove({one.id for one in surplus}))
 
     def _replace(self, old: Container, *, among: int, say: Say) -> None:
         before = {one.id for one in self.containers()}
@@ -112,11 +118,10 @@ class Fleet:
 
     def _remove(self, ids: set[str]) -> None:
         """Each has drained by then, and what it said, to its end, is in the home's logs."""
-        for one in self.containers():
-            if one.id in ids:
-                self._insist(lambda one=one: self._project.end(one.id))  # type: ignore[misc]
-                logs.keep([one], Home(self._place.home))
-                self._insist(lambda one=one: self._project.remove(one.id))  # type: ignore[misc]
+        gone = [one for one in self.containers() if one.id in ids]
+        self._insist(lambda: self._project.end([one.id for one in gone]))
+        logs.keep(gone, Home(self._place.home))
+        self._insist(lambda: self._project.remove([one.id for one in gone]))
 
     @staticmethod
     def _insist(work: Callable[[], None]) -> None:
@@ -146,8 +151,8 @@ class Fleet:
             work()
 
     def _lock(self, look: Look = nobody) -> contextlib.AbstractContextManager[None]:
-        busy = "another bidkit is still busy here."
-        return self._place.lock(within_s=STEP_WITHIN_S, busy=busy, look=look)
+        within_s, busy = self._project.ends_within_s, "another bidkit is still busy here."
+        return self._place.lock(within_s=within_s, busy=busy, look=look)
 
     def _still_wanted(self) -> None:
         self._interrupt.heed()

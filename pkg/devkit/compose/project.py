@@ -17,17 +17,18 @@ from pkg.devkit.compose.command import ComposeFailed, Look, nobody, run
 from pkg.devkit.compose.engine import complaint
 from pkg.devkit.compose.place import Place
 from pkg.devkit.names import SERVICES
-from pkg.devkit.service_settings import stop_within_s
+from pkg.devkit.process.home import load
+from pkg.devkit.service_settings import STORES_STOP_WITHIN_S, stop_within_s
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.system import Desired
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
-DEREGISTER_S = "2"
-"""What compose.yaml gives a service, as long as nobody sets it."""
-
 COMPOSE_FILE = PROJECT / "compose" / "compose.yaml"
+
+_GRACE_S = 25.0
+"""What compose.yaml itself gives a service to end."""
 
 
 class Project:
@@ -50,25 +51,43 @@ class Project:
             "IMAGE_TAG": self._place.image_tag,
         }
 
-    def override(self) -> dict[str, Any]:
-        """What compose.yaml has no variable for; its values win over the ones there."""
+    def override(self, graces: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """What compose.yaml has no variable for; its values win over the ones there.
+
+        `graces` as `graces_of` has them; without one, a service has what compose.yaml gives it.
+        """
         environment = {
             "BID_STRATEGY": self._desired.bid_strategy,
             "LOG_FORMAT": "text",
             # A dollar is a variable's first letter to compose.
             **{name: value.replace("$", "$$") for name, value in self._desired.settings.items()},
         }
-        grace_s = stop_within_s({"DEREGISTER_S": DEREGISTER_S, **self._desired.settings})
-        return {
-            "services": {
-                service: {
-                    "scale": self._desired.replicas.get(service, 1),
-                    "environment": environment,
-                    "stop_grace_period": f"{grace_s:g}s",
-                }
-                for service in SERVICES
+        services: dict[str, dict[str, Any]] = {
+            service: {
+                "scale": self._desired.replicas.get(service, 1),
+                "environment": environment,
             }
+            for service in SERVICES
         }
+        for service, grace in (graces or {}).items():
+            services[service]["stop_grace_period"] = grace
+        return {"services": services}
+
+    @property
+    def graces(self) -> dict[str, str]:
+        """Those that the services were started with."""
+        over = load(self._place.override, dict[str, Any]) or {"services": {}}
+        return {
+            service: its["stop_grace_period"]
+            for service, its in over["services"].items()
+            if "stop_grace_period" in its
+        }
+
+    @property
+    def ends_within_s(self) -> float:
+        """What all of it may take to end: services, then their stores."""
+        graces_s = [float(grace.removesuffix("s")) for grace in self.graces.values()]
+        return max(graces_s, default=_GRACE_S) + STORES_STOP_WITHIN_S
 
     def command(self, *arguments: str, override: Path | None = None) -> list[str]:
         """`docker compose ARGUMENTS` as the library would run it, for `environment`."""
@@ -130,12 +149,12 @@ class Project:
         """All that runs, in the order of `down`; what it said stays. Raises ComposeFailed."""
         self._run("stop", look=look)
 
-    def end(self, container: str) -> None:
-        """It has the time that its compose file gives it."""
-        _guarded(lambda: self._whales.container.stop(container))
+    def end(self, containers: list[str]) -> None:
+        """All at once; each has the time that its compose file gives it."""
+        _guarded(lambda: self._whales.container.stop(containers))
 
-    def remove(self, container: str) -> None:
-        _guarded(lambda: self._whales.container.remove(container, force=True))
+    def remove(self, containers: list[str]) -> None:
+        _guarded(lambda: self._whales.container.remove(containers, force=True))
 
     @cached_property
     def _whales(self) -> "DockerClient":
@@ -160,6 +179,14 @@ def environment_of(configuration: Mapping[str, Any], service: str) -> dict[str, 
     """As the service gets it: a dollar is two in what compose prints, as in what it reads."""
     given: dict[str, str | None] = configuration["services"][service].get("environment") or {}
     return {name: value.replace("$$", "$") for name, value in given.items() if value is not None}
+
+
+def graces_of(configuration: Mapping[str, Any]) -> dict[str, str]:
+    """As compose writes them: what each service may take to end, by all that it is given."""
+    return {
+        service: f"{stop_within_s(environment_of(configuration, service)):g}s"
+        for service in SERVICES
+    }
 
 
 def _guarded(work: Callable[[], object]) -> None:

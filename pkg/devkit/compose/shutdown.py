@@ -10,7 +10,6 @@ from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import BidkitError
 
-_LOCK_WITHIN_S = 120.0
 _BUSY = "another bidkit is still busy here."
 
 
@@ -45,12 +44,13 @@ class Shutdown:
         return True
 
     def _run(self, say: Say, interrupt: Interrupt | None, *, still_ours: Look) -> bool:
+        within_s = self._stack.project.ends_within_s
         with contextlib.ExitStack() as asking:
             asking.enter_context(
-                self._place.being_stopped(within_s=_LOCK_WITHIN_S, busy=_BUSY, look=still_ours)
+                self._place.being_stopped(within_s=within_s, busy=_BUSY, look=still_ours)
             )
             still_ours()  # whoever was at it may just have done it
-            with self._place.lock(within_s=_LOCK_WITHIN_S, busy=_BUSY, look=still_ours):
+            with self._place.lock(within_s=within_s, busy=_BUSY, look=still_ours):
                 still_ours()
                 left = engine.containers(self._place.project)
                 if left or engine.networks(self._place.project):

@@ -8,8 +8,8 @@ from pkg.devkit.compose import engine, images, logs
 from pkg.devkit.compose.command import ComposeFailed, Look, nobody
 from pkg.devkit.compose.passwords import make_passwords
 from pkg.devkit.compose.place import Place
-from pkg.devkit.compose.project import Project, environment_of
-from pkg.devkit.errors import BadArgument, PortTaken, UnusableData
+from pkg.devkit.compose.project import Project, environment_of, graces_of
+from pkg.devkit.errors import BadArgument, NotReady, PortTaken, UnusableData
 from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES
 from pkg.devkit.process.fleet import listen
 from pkg.devkit.process.home import Home, load, save
@@ -46,6 +46,7 @@ class Stack:
         try:
             configuration = project.configuration(proposed)
             self._check_settings(configuration)
+            save(proposed, project.override(graces_of(configuration)))
             proposed.replace(self._place.override)
         finally:
             proposed.unlink(missing_ok=True)
@@ -58,12 +59,14 @@ class Stack:
 
     def remember(self, desired: Desired) -> None:
         save(self._place.desired, desired)
-        save(self._place.override, Project(self._place, desired).override())
+        project = Project(self._place, desired)
+        save(self._place.override, project.override(project.graces))
 
-    def start(self, look: Look, *, heed: Look = nobody) -> None:
+    def start(self, look: Look, *, was_running: bool = False, heed: Look = nobody) -> None:
         """Until compose is content. Raises PortTaken, ComposeFailed or what `look` raises.
 
-        `heed` looks on while what was started is taken down again.
+        `heed` looks on while what was started is taken down again. Where it `was_running` before,
+        it is left as it is, and NotReady raised.
         """
         self._place.running.touch()
         try:
@@ -71,6 +74,11 @@ class Stack:
         except ComposeFailed as error:
             if not error.taken_port:
                 raise
+            if was_running:  # also for somebody else, who may look on
+                raise NotReady(
+                    f"another program has taken a port of the system's: {error.taken_port}. "
+                    "Everything else keeps running; `bidkit down` stops it."
+                ) from error
             self.take_down(look=heed)
             self._place.running.unlink(missing_ok=True)
             raise PortTaken(f"a port was taken meanwhile: {error.taken_port}") from error

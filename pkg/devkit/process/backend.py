@@ -23,11 +23,11 @@ from pkg.devkit.process.servers import delete_tree
 from pkg.devkit.process.supervisor import Supervisor
 from pkg.devkit.process.workloads import service_command, service_environment
 from pkg.devkit.readiness import is_settled
+from pkg.devkit.service_settings import STORES_STOP_WITHIN_S, stop_within_s
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.system import SystemStatus
 
 READY_WITHIN_S = 90.0
-STOPPED_WITHIN_S = 90.0
 _LOOK_EVERY_S = 0.05
 
 
@@ -174,8 +174,9 @@ class ProcessBackend:
                     say(f"ended what an earlier run had left: {', '.join(left)}")
                 return bool(left)
         shown: set[str] = set()
+        within_s = stop_within_s(self._control.environment()) + STORES_STOP_WITHIN_S
         self._control.stop()
-        deadline = time.monotonic() + STOPPED_WITHIN_S
+        deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             with self._home.lock() as ours:
                 if ours:
@@ -195,4 +196,4 @@ class ProcessBackend:
                 say(f"{name} is stopped")
             shown = running
             time.sleep(_LOOK_EVERY_S)
-        raise BidkitError(f"the system has not stopped in {STOPPED_WITHIN_S:g} s.")
+        raise BidkitError(f"the system has not stopped in {within_s:g} s.")

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from pkg.devkit.compose import images
-from pkg.devkit.compose.project import DEREGISTER_S
 from pkg.devkit.service_settings import stop_within_s
 from tests.integration.compose.conftest import compose
 
@@ -115,13 +114,6 @@ def test_a_service_has_time_to_drain_before_it_is_killed(definition: dict[str, A
     for name in ("api-gateway", "broadcast-service", "archival-worker"):
         assert definition[name]["stop_grace_period"] == "25s"
         assert stop_within_s(definition[name]["environment"]) <= 25
-
-
-def test_the_kit_knows_what_compose_gives_a_service_to_deregister(
-    definition: dict[str, Any],
-) -> None:
-    for name in ("api-gateway", "broadcast-service"):
-        assert definition[name]["environment"]["DEREGISTER_S"] == DEREGISTER_S
 
 
 def test_the_kit_and_compose_agree_on_the_official_images() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from pkg.devkit.names import MOST_REPLICAS
 from tests.integration.compose.lone_edge import LoneEdge, lone_edge, up
 from tests.waiting import until
 
@@ -30,12 +31,13 @@ async def edge(tmp_path: Path) -> AsyncIterator[LoneEdge]:
         yield edge
 
 
-async def test_all_of_thirty_replicas_are_found(tmp_path: Path) -> None:
+async def test_as_many_replicas_as_a_rolling_restart_has_are_all_found(tmp_path: Path) -> None:
     """Their addresses take more than the 512 bytes of a plain answer of a name server."""
-    async with lone_edge(tmp_path, gateways=30, broadcasters=30) as edge:
-        replicas = {(await edge.ask(edge.api, "/health"))[1]["replica"] for _ in range(60)}
+    most = MOST_REPLICAS + 1
+    async with lone_edge(tmp_path, gateways=most, broadcasters=most) as edge:
+        replicas = {(await edge.ask(edge.api, "/health"))[1]["replica"] for _ in range(2 * most)}
 
-    assert len(replicas) == 30
+    assert len(replicas) == most
 
 
 async def test_a_silent_name_server_takes_no_replica_away(edge: LoneEdge) -> None:

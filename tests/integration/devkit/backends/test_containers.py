@@ -169,17 +169,6 @@ def test_the_edge_tells_which_replicas_it_has_found(
         edge.await_found(whole.project, [stranger], still_wanted=lambda: None)
 
 
-def test_an_edge_that_has_no_statistics_is_told_from_one_that_cannot_be_asked(
-    whole: Bidkit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    elsewhere = edge._ASK_FOR_SERVERS.replace("/servers", "/elsewhere")
-    monkeypatch.setattr(edge, "_ASK_FOR_SERVERS", elsewhere)
-    (api,) = (one for one in engine.containers(whole.project) if one.service == API)
-
-    with pytest.raises(NotReady, match="`bidkit restart edge` mends that"):
-        edge.await_found(whole.project, [api], still_wanted=lambda: None)
-
-
 def test_what_compose_hands_on_is_what_was_set_dollars_and_all(tmp_path: Path) -> None:
     stack = Stack(Place(tmp_path))
     stack.remember(Desired(settings={"NATS_USER": "a$b$$c"}))

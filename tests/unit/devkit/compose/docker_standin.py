@@ -106,12 +106,20 @@ def configuration(options: list[tuple[str, str]]) -> State:
         "broadcast-service": {**stores, "DEREGISTER_S": "2"},
         "archival-worker": {**stores, "POSTGRES_URL": "postgresql://bidding@postgres/bidding"},
     }
+    shared = services_env()
     services: State = {name: {"image": name} for name in ("redis", "postgres", "edge")}
     services["nats"] = {"image": "own/nats:tag", "build": {}}
     for name, its in own.items():
-        environment = its | given.get(name, {}).get("environment", {})
+        environment = shared | its | given.get(name, {}).get("environment", {})
         services[name] = {"image": f"own/{name}:tag", "build": {}, "environment": environment}
     return {"services": services}
+
+
+def services_env() -> State:
+    """Of the file for all services, over which goes what each is given by name."""
+    file = os.environ.get("SERVICES_ENV")
+    lines = Path(file).read_text().splitlines() if file else []
+    return dict(line.split("=") for line in lines)
 
 
 def inspected(one: State, state: State) -> State:
@@ -141,8 +149,6 @@ def inspected(one: State, state: State) -> State:
 
 def servers(state: State) -> str:
     """What the edge says it has, as HAProxy's statistics do."""
-    if state["edge_is_old"]:
-        return "wget: server returned error: HTTP/1.1 503 Service Unavailable"
     rows = ["# pxname,svname,status,addr,"]
     for one in state["containers"]:
         if one["service"] in PORTS:
@@ -201,11 +207,11 @@ def about_containers(state: State, words: list[str]) -> None:
             if len(found) < len(ids):
                 sys.exit("Error: No such container: of these")
             say(json.dumps(found))
-        case ["stop", name]:
+        case ["stop", *names]:
             for one in containers:
-                one["status"] = "exited" if one["id"] == name else one["status"]
-        case ["rm", name]:
-            state["containers"] = [one for one in containers if one["id"] != name]
+                one["status"] = "exited" if one["id"] in names else one["status"]
+        case ["rm", *names]:
+            state["containers"] = [one for one in containers if one["id"] not in names]
 
 
 def answer(state: State, words: list[str], options: list[tuple[str, str]]) -> None:

@@ -44,7 +44,6 @@ class Engine:
                 "orders": {},
                 "unready": [],
                 "unseen": [],
-                "edge_is_old": False,
             }
         )
         command = folder / "docker"
@@ -84,10 +83,6 @@ class Engine:
 
     def edge_does_not_see(self, *ids: str) -> None:
         self._change(lambda state: state.__setitem__("unseen", list(ids)))
-
-    def has_edge_without_statistics(self) -> None:
-        """One that was started before it had any."""
-        self._change(lambda state: state.__setitem__("edge_is_old", True))
 
     def runs(self, **replicas: int) -> None:
         """So many containers more of each service, ready."""
@@ -173,6 +168,19 @@ class Onlooker:
 
     def already(self, now: SystemStatus) -> None:
         self.lines.append(f"{now.backend} was ready")
+
+
+class Clock:
+    """Of which a whole wait takes no time; it stands in for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 def was_started(place: Place) -> None:

@@ -1,5 +1,6 @@
 """What `up` waits for, on stand-ins for the edge's ports."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ import pytest
 from pkg.devkit.compose import edge
 from pkg.devkit.compose.edge import await_passing, entrances, up_in
 from pkg.devkit.errors import BidkitError, NotReady
-from pkg.devkit.names import SERVICES
+from pkg.devkit.names import MOST_REPLICAS, SERVICES
+from pkg.devkit.settings import PROJECT
 from pkg.devkit.system import Desired
 
 
@@ -101,3 +103,13 @@ def test_the_edge_has_found_what_is_up_in_its_statistics(said: str) -> None:
 
 def test_an_answer_that_is_no_table_has_nobody_up() -> None:
     assert up_in("HTTP/1.1 503 Service Unavailable\n\nno", "api") == set()
+
+
+def test_the_edge_has_room_for_one_more_than_a_service_can_be_scaled_to() -> None:
+    """A rolling restart adds the heir before it takes the old one away."""
+    configuration = (PROJECT / "compose" / "haproxy.cfg").read_text()
+
+    slots = [int(number) for number in re.findall(r"server-template \S+ (\d+) ", configuration)]
+
+    assert len(slots) == 2
+    assert min(slots) >= MOST_REPLICAS + 1

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
@@ -177,10 +176,49 @@ def test_an_interrupt_ends_a_restart_of_a_store(backend: ComposeBackend, engine:
     assert engine.calls[-1] == "compose restart was ended"
 
 
-def test_a_scale_down_that_is_interrupted_when_one_is_gone_stays_what_is_wanted(
+def test_what_a_replica_that_is_scaled_away_said_to_its_end_is_in_a_file(
     backend: ComposeBackend, engine: Engine, place: Place
 ) -> None:
-    engine.will("compose up", signals=(os.getpid(), signal.SIGINT), lingers_s=30)
+    said: list[str] = []
+    engine.runs(archival_worker=1)
+
+    backend.scale({ARCHIVAL: 1}, say=said.append)
+
+    assert engine.ids() == ["id1"]
+    for number in (2, 3):
+        kept = Home(place.home).log(f"archival-worker-{number}").read_text()
+        assert kept == f"what id{number} had to say\nthe last words of id{number}\n"
+    assert said == [
+        "archival-worker-3 is one too many and stops",
+        "archival-worker-2 is one too many and stops",
+        "archival-worker has 1 ready",
+    ]
+
+
+def test_replicas_that_are_scaled_away_drain_at_the_same_time(
+    backend: ComposeBackend, engine: Engine
+) -> None:
+    backend.scale({ARCHIVAL: 0}, say=lambda _: None)
+
+    assert [line for line in engine.calls if " stop " in line] == ["container stop id1 id2"]
+
+
+def test_replicas_are_scaled_away_though_nobody_reads_any_more(
+    backend: ComposeBackend, engine: Engine
+) -> None:
+    def gone() -> None:
+        raise ReaderGone
+
+    backend.scale({ARCHIVAL: 1}, say=on("one too many", gone))
+
+    assert engine.ids() == ["id1"]
+
+
+@pytest.mark.parametrize("phase", ["container stop", "container rm"])
+def test_a_scale_down_that_is_interrupted_when_one_is_ending_stays_what_is_wanted(
+    backend: ComposeBackend, engine: Engine, place: Place, phase: str
+) -> None:
+    engine.will(phase, signals=(os.getpid(), signal.SIGINT))
 
     with pytest.raises(KeyboardInterrupt):
         backend.scale({ARCHIVAL: 1}, say=lambda _: None)
@@ -192,10 +230,9 @@ def test_a_scale_down_that_is_interrupted_before_one_is_gone_is_forgotten(
     backend: ComposeBackend, engine: Engine, place: Place
 ) -> None:
     old = engine.ids()
-    engine.will("compose up", does_nothing=True, signals=(os.getpid(), signal.SIGINT), lingers_s=30)
 
     with pytest.raises(KeyboardInterrupt):
-        backend.scale({ARCHIVAL: 1}, say=lambda _: None)
+        backend.scale({ARCHIVAL: 1}, say=on("one too many", raised(signal.SIGINT)))
 
     assert (engine.ids(), desired(place)) == (old, 2)
 
@@ -258,20 +295,6 @@ def test_a_replica_stays_while_the_edge_has_not_found_its_heir(
     assert engine.ids(API) == ["id1"]
 
 
-def test_an_edge_from_before_it_had_statistics_is_named_at_once(
-    gateways: Fleet, engine: Engine
-) -> None:
-    engine.has_edge_without_statistics()
-    began = time.monotonic()
-
-    with pytest.raises(NotReady, match=r"`bidkit restart edge`") as caught:
-        gateways.restart(1, say=lambda _: None)
-
-    assert time.monotonic() - began < edge.FINDS_WITHIN_S
-    assert "has not found" not in str(caught.value)
-    assert engine.ids(API) == ["id1"]
-
-
 def test_an_edge_that_cannot_be_asked_for_a_moment_is_asked_again(
     gateways: Fleet, engine: Engine
 ) -> None:
@@ -282,13 +305,24 @@ def test_an_edge_that_cannot_be_asked_for_a_moment_is_asked_again(
     assert engine.ids(API) == ["id3"]
 
 
+@pytest.mark.parametrize(
+    ("order", "trouble"),
+    [
+        ({"says": "Error: the container is restarting"}, "the container is restarting"),
+        ({"does_nothing": True}, "its statistics do not answer"),
+    ],
+)
 def test_an_edge_that_can_never_be_asked_is_no_fault_of_the_heir(
-    gateways: Fleet, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    gateways: Fleet,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    order: dict[str, object],
+    trouble: str,
 ) -> None:
     monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.5)
-    engine.will("exec", says="Error: the container is restarting")
+    engine.will("exec", **order)
 
-    with pytest.raises(NotReady, match=r"the edge cannot be asked .* is restarting"):
+    with pytest.raises(NotReady, match=f"the edge cannot be asked .*-2: .*{trouble}. `bidkit logs"):
         gateways.restart(1, say=lambda _: None)
 
     assert engine.ids(API) == ["id1"]

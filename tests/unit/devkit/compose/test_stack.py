@@ -1,21 +1,25 @@
 """What the services are given, and how a start is refused."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from pkg.devkit.backend import Options
+from pkg.devkit.compose import place as place_module
 from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.fleet import Fleet
+from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.passwords import make_passwords
-from pkg.devkit.compose.place import Place
-from pkg.devkit.compose.project import Project
+from pkg.devkit.compose.place import Place, held
+from pkg.devkit.compose.shutdown import Shutdown
 from pkg.devkit.compose.stack import Stack
-from pkg.devkit.errors import BadArgument, BidkitError, PortTaken
-from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.errors import BadArgument, BidkitError, NotReady, PortTaken
+from pkg.devkit.names import API, ARCHIVAL, BROADCAST, EDGE
 from pkg.devkit.process.home import Home
 from pkg.devkit.system import Desired
-from tests.unit.devkit.compose.standin import Engine, Onlooker, was_started
+from tests.integration.ports import free_ports
+from tests.unit.devkit.compose.standin import Clock, Engine, Onlooker, was_started
 
 ODD = {"NATS_USER": "a$b$$c"}
 
@@ -41,16 +45,75 @@ def test_a_dollar_is_shown_as_it_was_given(backend: ComposeBackend) -> None:
     assert backend.settings()[API]["NATS_USER"] == ODD["NATS_USER"]
 
 
-def test_a_service_has_the_time_to_end_that_its_settings_give_it(place: Place) -> None:
-    """SHUTDOWN_TIMEOUT_S is 15 unless it is set, and 8 s are to spare."""
-    grace = {
-        settings: Project(place, Desired(settings=dict(settings))).override()["services"][API][
-            "stop_grace_period"
-        ]
-        for settings in [(), (("DEREGISTER_S", "20"),), (("SHUTDOWN_TIMEOUT_S", "100"),)]
-    }
+def prepared(place: Place, settings: Mapping[str, str]) -> Stack:
+    edge, api, broadcast = free_ports(3)
+    stack = Stack(place)
+    options = Options(api, broadcast, edge, settings=settings)
+    stack.prepare(options, say=lambda _: None, look=lambda: None)
+    return stack
 
-    assert list(grace.values()) == ["25s", "43s", "110s"]
+
+@pytest.mark.parametrize(
+    ("settings", "gateway", "worker"),
+    [
+        ({}, "25s", "23s"),
+        ({"DEREGISTER_S": "20"}, "43s", "43s"),
+        ({"SHUTDOWN_TIMEOUT_S": "100"}, "110s", "108s"),
+    ],
+)
+def test_a_service_has_the_time_to_end_that_its_settings_give_it(
+    place: Place, engine: Engine, settings: Mapping[str, str], gateway: str, worker: str
+) -> None:
+    """SHUTDOWN_TIMEOUT_S is 15 unless it is set, and 8 s are to spare; compose.yaml has gateways
+    deregister for 2 s.
+    """
+    graces = prepared(place, settings).project.graces
+
+    assert (graces[API], graces[ARCHIVAL]) == (gateway, worker)
+
+
+def test_what_the_file_of_all_services_gives_them_counts_and_is_not_forgotten(
+    place: Place, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "services.env"
+    file.write_text("SHUTDOWN_TIMEOUT_S=60\nDEREGISTER_S=9\n")
+    monkeypatch.setenv("SERVICES_ENV", str(file))
+    stack = prepared(place, {})
+
+    stack.remember(stack.desired)
+
+    # The gateway's own DEREGISTER_S, of compose.yaml, goes before the file's.
+    assert stack.project.graces == {API: "70s", BROADCAST: "70s", ARCHIVAL: "77s"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "within_s"),
+    [({}, 125), ({"DEREGISTER_S": "120", "SHUTDOWN_TIMEOUT_S": "120"}, 348)],
+)
+def test_whoever_waits_for_the_end_of_a_system_waits_as_long_as_that_may_take(
+    place: Place,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Mapping[str, str],
+    within_s: float,
+) -> None:
+    stack, clock = prepared(place, settings), Clock()
+    was_started(place)
+    engine.runs(archival_worker=2)
+    fleet = Fleet(ARCHIVAL, project=stack.project, place=place, interrupt=Interrupt())
+    monkeypatch.setattr(place_module, "time", clock)
+    waits: list[Callable[[], object]] = [
+        lambda: Shutdown(place, stack).run(lambda _: None),
+        lambda: fleet.take_back({"id1"}, say=lambda _: None),
+    ]
+
+    for number, wait in enumerate(waits, 1):
+        with (
+            held(place.folder / "lock", within_s=0, busy="busy"),
+            pytest.raises(BidkitError, match="another bidkit is still busy here"),
+        ):
+            wait()
+        assert clock.now == pytest.approx(number * within_s, abs=1)
 
 
 @pytest.mark.parametrize("same", [ODD, {"BID_STRATEGY": "lua"}, {}])
@@ -90,6 +153,21 @@ def test_a_port_taken_since_it_was_checked_is_called_that_and_nothing_stays(
         Stack(place).start(lambda: None)
 
     assert (engine.containers(), place.running.exists()) == ([], False)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_port_taken_from_a_system_that_was_running_ends_nothing_of_it(
+    backend: ComposeBackend, place: Place, engine: Engine, *, detach: bool
+) -> None:
+    (edge,) = engine.ids(EDGE)
+    engine.has_stopped(edge)
+    before = engine.containers()
+    engine.will("compose up", says="Bind for 127.0.0.1:8000 failed: port is already allocated")
+
+    with pytest.raises(NotReady, match=r"127.0.0.1:8000 .* Everything else keeps running"):
+        backend.up(Options(), detach=detach, watcher=Onlooker())
+
+    assert (engine.containers(), place.is_wanted) == (before, True)
 
 
 def test_passwords_that_cannot_be_made_are_told_with_the_last_word(tmp_path: Path) -> None:
