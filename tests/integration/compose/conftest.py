@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.devkit.conftest import Bidkit
+from tests.integration.compose.leftovers import end_leftovers
+from tests.integration.devkit.conftest import Bidkit, taken_down
 
 ODD = "a@b/c:d%e\"f\\g$h'i #j"
 """Every character that a URL, a shell, a configuration file or compose itself takes for its own."""
@@ -35,8 +36,13 @@ def compose(*arguments: str, secrets: Path | None) -> subprocess.CompletedProces
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_leftovers() -> None:
+    end_leftovers()
+
+
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bidkit]:
+def stack(no_leftovers: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bidkit]:
     kit = Bidkit(tmp_path_factory.mktemp("stack") / "home", backend="compose")
     secrets = kit.home / "secrets"
     secrets.mkdir(parents=True, mode=0o700)
@@ -44,7 +50,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bidkit]:
         file = secrets / f"{name}_password"
         file.write_text(f"{ODD}{name}")
         file.chmod(0o644)
-    try:
+    with taken_down(kit):
         kit.started()
         scaled = kit(
             *("scale", f"api={GATEWAYS}", f"broadcast={BROADCASTERS}"),
@@ -52,6 +58,3 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bidkit]:
         )
         assert scaled.code == 0, scaled.err
         yield kit
-    finally:
-        down = kit("down", "--volumes", within_s=120)
-    assert down.code == 0, down.err

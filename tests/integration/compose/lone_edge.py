@@ -13,10 +13,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
+from uuid import uuid4
 
 import aiohttp
 from aiohttp import web
 
+from tests.integration.compose.leftovers import OWNER, owned
 from tests.integration.devkit.conftest import docker
 from tests.integration.ports import free_ports
 from tests.waiting import until
@@ -142,7 +144,10 @@ async def lone_edge(
             for address in addresses:
                 await web.TCPSite(runner, address, port).start()
         name_server = transport.get_extra_info("sockname")[1]
-        container = await started(
+        name = f"bidding-edge-{uuid4().hex[:8]}"
+        opened.enter_context(owned(name))
+        await started(
+            name,
             folder,
             {
                 "127.0.0.11:53": f"127.0.0.1:{name_server}",
@@ -155,17 +160,17 @@ async def lone_edge(
                 "ge 7000 ": f"ge {most_viewers} ",
             },
         )
-        opened.push_async_callback(asyncio.to_thread, docker, "rm", "-f", "-v", container)
+        opened.push_async_callback(asyncio.to_thread, docker, "rm", "-f", "-v", name)
         await until(
             lambda: up(edge, gateways + broadcasters),
             within_s=20,
             forgiving=(aiohttp.ClientError,),
-            log=lambda: docker("logs", container),
+            log=lambda: docker("logs", name),
         )
         yield edge
 
 
-async def started(folder: Path, others: dict[str, str]) -> str:
+async def started(name: str, folder: Path, others: dict[str, str]) -> None:
     """A container in the host's network, with others for what its configuration says once."""
     text = CONFIGURATION.read_text()
     for before, after in others.items():
@@ -174,12 +179,12 @@ async def started(folder: Path, others: dict[str, str]) -> str:
     file = folder / "haproxy.cfg"
     file.write_text(text)
     file.chmod(0o644)
-    said = await asyncio.to_thread(
+    await asyncio.to_thread(
         docker,
-        *("run", "-d", "--network=host", "--user=99:99", "--read-only", "--cap-drop=ALL"),
-        *("--ulimit=nofile=20000", "-v", f"{file}:/usr/local/etc/haproxy/haproxy.cfg:ro", IMAGE),
+        *("run", "-d", "--name", name, "--label", f"{OWNER}={name}", "--network=host"),
+        *("--user=99:99", "--read-only", "--cap-drop=ALL", "--ulimit=nofile=20000"),
+        *("-v", f"{file}:/usr/local/etc/haproxy/haproxy.cfg:ro", IMAGE),
     )
-    return said.strip()
 
 
 async def up(edge: LoneEdge, number: int) -> bool:

@@ -116,6 +116,15 @@ def test_a_service_has_time_to_drain_before_it_is_killed(definition: dict[str, A
         assert stop_within_s(definition[name]["environment"]) <= 25
 
 
+def test_a_service_starts_when_every_store_is_healthy(definition: dict[str, Any]) -> None:
+    for name in ("api-gateway", "broadcast-service", "archival-worker"):
+        waits_for = definition[name]["depends_on"]
+
+        assert {store: one["condition"] for store, one in waits_for.items()} == dict.fromkeys(
+            ("redis", "nats", "postgres"), "service_healthy"
+        )
+
+
 def test_the_kit_and_compose_agree_on_the_official_images() -> None:
     text = (ROOT / "compose" / "compose.yaml").read_text()
     dockerfile = (ROOT / "compose" / "Dockerfile").read_text()

@@ -1,4 +1,4 @@
-"""What the containers that run may and may not do."""
+"""What the containers that run may and may not do, and what the stores among them are told."""
 
 import json
 import subprocess
@@ -15,6 +15,23 @@ PARTS = (*SERVICES, "redis", "nats", "postgres", "edge")
 MOST_BYTES = 220_000_000
 LATE_S = 6.0
 """2 s on an idle machine; here two cores are shared with all the other containers."""
+
+GREETED = """
+import socket
+with socket.create_connection(("nats", 4222), timeout=5) as nats:
+    nats.sendall(b'CONNECT {"verbose":false}\\r\\nPING\\r\\n')
+    print(b"".join(iter(lambda: nats.recv(4096), b"")).decode())
+"""
+"""What NATS says to whoever has no password, until it hangs up."""
+
+VOLUMES = {
+    "redis": ("redis-data", "/data", "/data/appendonlydir"),
+    "nats": ("nats-data", "/data", "/data/jetstream/$G/streams/BID_EVENTS"),
+    "postgres": (
+        *("postgres-data", "/var/lib/postgresql/data"),
+        "/var/lib/postgresql/data/pg_wal",
+    ),
+}
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -111,3 +128,60 @@ def test_secrets_of_the_checkout_are_no_part_of_the_build() -> None:
 
     assert "*" in ignored
     assert not any("secrets" in line for line in ignored if line.startswith("!"))
+
+
+def inside(stack: Bidkit, service: str, *command: str) -> str:
+    container = stack.inspect(service)[0]
+    return docker("exec", container["Id"], *command)
+
+
+def setting(stack: Bidkit, name: str) -> str:
+    ask = f'REDISCLI_AUTH="$(cat /run/secrets/redis_password)" redis-cli CONFIG GET {name}'
+    return inside(stack, "redis", "sh", "-c", ask).splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("appendonly", "yes"),
+        ("appendfsync", "everysec"),
+        ("maxmemory-policy", "noeviction"),
+        ("dir", "/data"),
+    ],
+)
+def test_redis_keeps_what_it_was_told(stack: Bidkit, name: str, value: str) -> None:
+    assert setting(stack, name) == value
+
+
+def test_redis_refuses_bids_before_its_container_has_no_memory_left(stack: Bidkit) -> None:
+    (container,) = stack.inspect("redis")
+
+    assert 0 < int(setting(stack, "maxmemory")) < container["HostConfig"]["Memory"]
+
+
+@pytest.mark.parametrize("store", VOLUMES)
+def test_a_stores_data_is_on_its_volume(stack: Bidkit, store: str) -> None:
+    volume, mounted, data = VOLUMES[store]
+    (container,) = stack.inspect(store)
+
+    volumes = {
+        one["Destination"]: one["Name"] for one in container["Mounts"] if one["Type"] == "volume"
+    }
+    assert volumes[mounted] == f"{stack.project}_{volume}"
+    assert inside(stack, store, "ls", "-A", data).split()
+
+
+def test_nats_hangs_up_on_who_has_no_password(stack: Bidkit) -> None:
+    said = inside(stack, "api-gateway", "python", "-c", GREETED)
+
+    assert "Authorization Violation" in said
+    assert "PONG" not in said
+
+
+def test_redis_and_postgres_refuse_who_has_no_password(stack: Bidkit) -> None:
+    assert inside(stack, "redis", "redis-cli", "ping").startswith("NOAUTH")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        inside(
+            stack, "postgres", "sh", "-c", "psql -w -h postgres -U bidding -c 'SELECT 1' bidding"
+        )
+    assert "no password supplied" in refused.value.stderr

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from pkg.devkit.compose.place import Place
+from tests.integration.compose.leftovers import NOTHING, end_leftovers, owned, remaining
 from tests.integration.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -142,22 +144,39 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@contextmanager
+def taken_down(kit: Bidkit) -> Iterator[Bidkit]:
+    """Also when this process is killed inside: then by the next run of the tests."""
+    with owned(kit.project) if kit.backend == "compose" else nullcontext():
+        try:
+            yield kit
+        finally:
+            down = kit("down", "--volumes", within_s=120)
+        assert down.code == 0, down.err
+        if kit.backend == "compose":
+            assert remaining(kit.project) == NOTHING
+
+
+@pytest.fixture(scope="session")
+def no_leftovers() -> None:
+    if "compose" in BACKENDS:
+        end_leftovers()
+
+
 @pytest.fixture
-def bidkit(backend: str, tmp_path: Path) -> Iterator[Bidkit]:
+def bidkit(no_leftovers: None, backend: str, tmp_path: Path) -> Iterator[Bidkit]:
     """With nothing running yet; what the test leaves running is ended, its data deleted."""
-    kit = Bidkit(tmp_path / "home", backend=backend)
-    yield kit
-    print(kit.logs())  # noqa: T201 - pytest keeps it for failures
-    assert kit("down", "--volumes").code == 0
+    with taken_down(Bidkit(tmp_path / "home", backend=backend)) as kit:
+        yield kit
+        print(kit.logs())  # noqa: T201 - pytest keeps it for failures
 
 
 @pytest.fixture(scope="module")
-def running(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bidkit]:
+def running(
+    no_leftovers: None, backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bidkit]:
     """A system that the tests of a module share; each leaves it whole."""
-    kit = Bidkit(tmp_path_factory.mktemp("running") / "home", backend=backend)
-    try:
+    home = tmp_path_factory.mktemp("running") / "home"
+    with taken_down(Bidkit(home, backend=backend)) as kit:
         kit.started()
         yield kit
-    finally:
-        down = kit("down", "--volumes")
-    assert down.code == 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from tests.integration.devkit.conftest import Bidkit, Ran, alive
+from tests.integration.devkit.conftest import Bidkit, Ran, alive, taken_down
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
@@ -27,16 +27,19 @@ class SecondLife:
 
 
 @pytest.fixture(scope="module")
-def second_life(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondLife]:
-    kit = Bidkit(tmp_path_factory.mktemp("second-life") / "home", backend=backend)
-    kit.started("--bid-strategy", "optimistic", "--set", "LOG_LEVEL=debug", "--set=CONFLATE_MS=50")
-    kit("scale", "broadcast=2")
-    kit("bid", "lamp", "99.99", "--user", "ann")
-    processes = kit.processes()
-    down = kit("down")
-    kit.started()
-    yield SecondLife(kit, processes, down)
-    assert kit("down", "--volumes").code == 0
+def second_life(
+    no_leftovers: None, backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SecondLife]:
+    home = tmp_path_factory.mktemp("second-life") / "home"
+    with taken_down(Bidkit(home, backend=backend)) as kit:
+        options = "--bid-strategy", "optimistic", "--set", "LOG_LEVEL=debug", "--set=CONFLATE_MS=50"
+        kit.started(*options)
+        kit("scale", "broadcast=2")
+        kit("bid", "lamp", "99.99", "--user", "ann")
+        processes = kit.processes()
+        down = kit("down")
+        kit.started()
+        yield SecondLife(kit, processes, down)
 
 
 def test_down_leaves_no_process(second_life: SecondLife) -> None:

@@ -1,0 +1,136 @@
+"""The way of README without bidkit, from a fresh checkout to nothing left."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pkg.devkit.compose.images import provide
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.project import Project
+from pkg.devkit.system import Desired
+from tests.integration.compose.leftovers import NOTHING, owned, remaining
+from tests.integration.devkit.conftest import ROOT
+from tests.integration.ports import free_ports
+
+pytestmark = pytest.mark.timeout(900)  # the first one builds the images
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TOLD = {"event_id", "start_time", "message"}
+"""Members of an answer that differ from one bid to the next, or are words for people."""
+
+Shell = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def variables() -> dict[str, str]:
+    """A project of its own beside others, of images that this checkout has built already."""
+    edge, api, broadcast = free_ports(3)
+    place = Place(ROOT / ".bidkit" / "documented")
+    project = Project(place, Desired())
+    provide(project, project.configuration(), say=print)
+    return {
+        "COMPOSE_PROJECT_NAME": f"{place.project}-documented",
+        "IMAGE_TAG": place.image_tag,
+        "EDGE_PORT": str(edge),
+        "API_PORT": str(api),
+        "BROADCAST_PORT": str(broadcast),
+    }
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As far as compose reads it: the images are built already."""
+    folder = tmp_path_factory.mktemp("checkout")
+    made = shutil.ignore_patterns("secrets", ".env", "services.env")
+    shutil.copytree(ROOT / "compose", folder / "compose", ignore=made)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shell(checkout: Path, variables: dict[str, str]) -> Shell:
+    """A command as somebody types it into a shell that has never heard of the passwords."""
+    given = {name: text for name, text in os.environ.items() if name != "SECRETS_DIR"}
+
+    def run(command: str) -> str:
+        ran = subprocess.run(
+            ["sh", "-c", command],
+            cwd=checkout,
+            env={**given, **variables},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ran.returncode == 0, f"{command}\n{ran.stderr}"
+        return ran.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def up(shell: Shell, variables: dict[str, str]) -> Iterator[None]:
+    commands = README.partition("Without bidkit:\n\n```sh\n")[2].partition("```")[0].splitlines()
+    assert len(commands) == 2
+    project = variables["COMPOSE_PROJECT_NAME"]
+    with owned(project):
+        try:
+            for command in commands:
+                shell(command)
+            for port in ("EDGE_PORT", "API_PORT", "BROADCAST_PORT"):
+                # It answers 503 until the edge has found the services, as README says.
+                shell(f"curl -fs --retry 15 --retry-delay 1 localhost:{variables[port]}/health")
+            yield
+        finally:
+            shell("docker compose -f compose/compose.yaml down -v")
+        assert remaining(project) == NOTHING
+
+
+def documented() -> list[tuple[str, dict[str, Any]]]:
+    """Each curl line of README with what it shows as its answer."""
+    found = re.findall(r"```sh\n(curl [^\n]*)\n```\n```json\n(.*)\n```", README)
+    return [(command, json.loads(answer)) for command, answer in found]
+
+
+def test_what_readme_shows_is_what_is_answered(
+    up: None, shell: Shell, variables: dict[str, str]
+) -> None:
+    assert len(documented()) == 3
+    for command, shown in documented():
+        said = json.loads(shell(command.replace(":8080/", f":{variables['API_PORT']}/")))
+
+        assert said.keys() == shown.keys()
+        assert {**said, **{name: shown[name] for name in TOLD & shown.keys()}} == shown
+
+
+@pytest.mark.parametrize(
+    ("port", "service"),
+    [
+        ("EDGE_PORT", "api-gateway"),
+        ("API_PORT", "api-gateway"),
+        ("BROADCAST_PORT", "broadcast-service"),
+    ],
+)
+def test_every_port_answers(
+    up: None, shell: Shell, variables: dict[str, str], port: str, service: str
+) -> None:
+    said = json.loads(shell(f"curl -s localhost:{variables[port]}/health"))
+
+    assert (said["status"], said["service"]) == ("healthy", service)
+
+
+def test_passwords_are_where_compose_looks_for_them(up: None, shell: Shell, checkout: Path) -> None:
+    """Made again they stay the same: the volumes keep those they were made with."""
+    before = {file: file.read_text() for file in (checkout / "compose/secrets").iterdir()}
+
+    shell("sh compose/make-secrets")
+
+    assert (checkout / "compose/.env").read_text() == "SECRETS_DIR=./secrets\n"
+    assert len(before) == 3
+    assert {file: file.read_text() for file in before} == before
