@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pkg.devkit.compose.place import Place
-from tests.unit.devkit.compose.standin import Engine, was_started
+from tests.unit.devkit.compose.standin import Engine, are_gone, hands_nothing_on, was_started
 
 ROOT = Path(__file__).resolve().parents[4]
 INTERRUPTED = 130
@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 def begin(place: Place, *arguments: str, wrapper: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        (*wrapper, sys.executable, "-P", "-m", "pkg.devkit", *arguments, "--on", "compose"),
+        (*wrapper, sys.executable, "-P", "-m", "pkg.devkit", *arguments),
         env={**os.environ, "BIDKIT_HOME": str(place.home), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -44,6 +44,21 @@ def test_a_verb_that_is_told_to_end_ends_what_compose_is_at(
 
     assert (bidkit.returncode, "Traceback" in said) == (INTERRUPTED, False)
     assert f"{phase} was ended" in engine.calls
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_logs_that_are_followed_end_with_bidkit(place: Place, engine: Engine, number: int) -> None:
+    was_started(place)
+    engine.runs(redis=1)
+    pids = hands_nothing_on(engine, "logs")
+
+    with begin(place, "logs", "-f") as bidkit:
+        assert bidkit.stdout is not None
+        assert bidkit.stdout.readline() == "redis | hello\n"
+        bidkit.send_signal(number)
+        said, _ = bidkit.communicate(timeout=15)
+
+    assert (bidkit.returncode, said, are_gone(pids)) == (INTERRUPTED, "", True)
 
 
 def test_a_verb_that_was_started_to_outlive_its_terminal_does(place: Place, engine: Engine) -> None:
