@@ -84,9 +84,11 @@ def up(
     if edge_port and backend.name == BackendName.PROCESS:
         raise BadArgument("on processes there is no edge; leave --edge-port out.")
     if why:
-        views.write(why)
+        (views.write_regardless if detach else views.write)(why)
     farewell = "`bidkit down` stops it." if detach else "Ctrl-C stops it."
-    with Progress(views.console(), farewell=farewell) as watcher:
+    with Progress(views.console(), farewell=farewell) as progress:
+        # In the foreground it is for the reader that the system runs; without one it stops.
+        watcher = views.Regardless(progress) if detach else progress
         backend.up(options, detach=detach, watcher=watcher)
 
 
@@ -97,8 +99,7 @@ def down(
     on: OnOption = None,
 ) -> None:
     """Stop everything, in order; the data stays unless told otherwise."""
-    console = views.console()
-    choice().of_verb(on).down(volumes=volumes, say=lambda line: views.plain(console, line))
+    choice().of_verb(on).down(volumes=volumes, say=views.write_regardless)
 
 
 @app.command()
@@ -146,13 +147,13 @@ def scale(
 ) -> None:
     """Set the number of replicas, such as `scale api-gateway=2`; waits until it is so."""
     wanted = dict(scaling(text) for text in replicas)
-    chosen_backend().scale(wanted, say=views.write)
+    chosen_backend().scale(wanted, say=views.write_regardless)
 
 
 @app.command()
 def restart(service: ServiceArgument) -> None:
     """One replica after the other, each replaced by a ready one before it goes."""
-    chosen_backend().restart(named(service), say=views.write)
+    chosen_backend().restart(named(service), say=views.write_regardless)
 
 
 @app.command(

@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pkg.devkit.backend import Watcher
 from pkg.devkit.system import ReplicaStatus, ServiceStatus, SystemStatus
 
 _COLOURS = {"ready": "green", "starting": "yellow", "stopping": "yellow"}
@@ -150,9 +151,43 @@ def write(line: str) -> None:
         raise ReaderGone from None
 
 
+def write_regardless(line: str) -> None:
+    """As `write`, of work that is done whether or not anybody is left to be told of it."""
+    with _unread():
+        write(line)
+
+
 def complain(line: str) -> None:
     with contextlib.suppress(OSError):  # the terminal was closed: nobody is there to read it
         print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+class Regardless:
+    """A watcher of work that is done whether or not anybody is left to be told of it."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def status(self, now: SystemStatus) -> None:
+        with _unread():
+            self._watcher.status(now)
+
+    def event(self, line: str) -> None:
+        with _unread():
+            self._watcher.event(line)
+
+    def ready(self, now: SystemStatus) -> None:
+        with _unread():
+            self._watcher.ready(now)
+
+    def already(self, now: SystemStatus) -> None:
+        with _unread():
+            self._watcher.already(now)
+
+
+def _unread() -> contextlib.AbstractContextManager[None]:
+    """The reader of a pipe has seen enough, the terminal was closed, a disk is full."""
+    return contextlib.suppress(OSError)
 
 
 def plain(console: Console, text: str) -> None:

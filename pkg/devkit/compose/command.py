@@ -12,6 +12,7 @@ from threading import Thread
 from typing import IO
 
 from pkg.devkit.compose.engine import complaint
+from pkg.devkit.compose.interrupt import interrupted_once
 from pkg.devkit.errors import BidkitError
 
 LOOK_EVERY_S = 0.3
@@ -64,23 +65,25 @@ def run(command: Sequence[str], *, environment: Mapping[str, str], look: Look = 
     It has a session of its own: Ctrl-C at the terminal is for bidkit, which tells it by `look`.
     """
     lines: deque[str] = deque(maxlen=_LAST_LINES)
-    # Closing its output, as a `with` would, waits for the reader, and that for whoever holds it.
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    assert process.stdout is not None  # noqa: S101 - PIPE above
-    reader = Thread(target=_read, args=(process.stdout, lines), daemon=True)
-    reader.start()
-    try:
-        _await(process, look)
-    except BaseException:  # an interrupt too: compose must not outlive who looks on
-        _end(process)
-        raise
+    with interrupted_once() as begun:
+        # Closing its output, as a `with` would, waits for the reader, and that for any holder.
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            assert process.stdout is not None  # noqa: S101 - PIPE above
+            reader = Thread(target=_read, args=(process.stdout, lines), daemon=True)
+            reader.start()
+            begun()
+            _await(process, look)
+        except BaseException:  # an interrupt too: compose must not outlive who looks on
+            end(process)
+            raise
     reader.join(_LAST_WORDS_WITHIN_S)
     if process.returncode:
         raise ComposeFailed("\n".join(lines.copy()))
@@ -98,17 +101,21 @@ def _read(output: IO[bytes], lines: deque[str]) -> None:
         lines.extend(line.decode(errors="replace").rstrip() for line in output)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Docker's command does not hand a signal on to its plugin; hence all of the session."""
-    _signal(process, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(ENDS_WITHIN_S)
-    deadline = time.monotonic() + _CHILDREN_END_WITHIN_S
-    while _signal(process, _NONE) and time.monotonic() < deadline:
-        time.sleep(_TRY_EVERY_S)
-    _signal(process, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(ENDS_WITHIN_S)
+def end(process: subprocess.Popen[bytes], *, within_s: float | None = None) -> None:
+    """With all it started, in the session that it must have of its own: docker's command does not
+    hand a signal on to its plugin. No signal that comes meanwhile breaks it off.
+    """
+    limit_s = ENDS_WITHIN_S if within_s is None else within_s
+    with interrupted_once():
+        _signal(process, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(limit_s)
+        deadline = time.monotonic() + _CHILDREN_END_WITHIN_S
+        while _signal(process, _NONE) and time.monotonic() < deadline:
+            time.sleep(_TRY_EVERY_S)
+        _signal(process, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(limit_s)
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> bool:

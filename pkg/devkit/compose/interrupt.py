@@ -2,9 +2,11 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupt:
@@ -52,7 +54,7 @@ def interrupts() -> Iterator[Interrupt]:
     def handle(number: int, _: FrameType | None) -> None:
         interrupt.ask(number)
 
-    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    numbers = set(_ALL)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup has it
         numbers.remove(signal.SIGHUP)
     before = {number: signal.signal(number, handle) for number in numbers}
@@ -61,3 +63,59 @@ def interrupts() -> Iterator[Interrupt]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interrupted_once() -> Iterator[Callable[[], None]]:
+    """For what has to be ended once it is begun: signals wait until the block says, by calling what
+    it is given, that it can end it. From then on the first that raises is the only one. Where it
+    never says so, they wait until it is left.
+
+    Signals reach the main thread alone; elsewhere this does nothing.
+    """
+    once = _Once()
+    try:
+        if threading.current_thread() is threading.main_thread():
+            once.install()
+        yield once.begun
+    finally:
+        once.restore()
+
+
+class _Once:
+    def __init__(self) -> None:
+        self._before: dict[int, Callable[[int, FrameType | None], object]] = {}
+        self._waiting: set[int] = set()
+        self._has_begun = False
+        self._has_raised = False
+
+    def install(self) -> None:
+        for number in _ALL:
+            handler = signal.getsignal(number)
+            if callable(handler):  # else it is ignored, or ends us on the spot
+                self._before[number] = handler
+                signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if not self._has_begun:
+            self.begun()
+
+    def begun(self) -> None:
+        self._has_begun = True
+        for number in self._waiting:
+            self._hand_on(number, None)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self._has_begun:
+            self._waiting.add(number)
+        elif not self._has_raised:
+            self._hand_on(number, frame)
+
+    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+        try:
+            self._before[number](number, frame)
+        except BaseException:
+            self._has_raised = True
+            raise

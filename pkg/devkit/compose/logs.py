@@ -5,8 +5,9 @@ import subprocess
 from collections.abc import Iterator, Sequence
 
 from pkg.devkit.backend import LogLine
-from pkg.devkit.compose import engine
+from pkg.devkit.compose import command, engine
 from pkg.devkit.compose.container import Container
+from pkg.devkit.compose.interrupt import interrupted_once
 from pkg.devkit.compose.project import Project
 from pkg.devkit.names import SERVICES
 from pkg.devkit.process.home import Home
@@ -15,6 +16,9 @@ from pkg.devkit.process.logs import set_aside
 KEPT_LINES = 2000
 KEPT_BYTES = 1024 * 1024
 """Of a container that is removed; the rest goes with it."""
+
+_READING_ENDS_WITHIN_S = 2.0
+"""When it is asked to; nothing is left half done by it."""
 
 
 def keep(containers: Sequence[Container], home: Home, *, afresh: bool = False) -> None:
@@ -48,19 +52,23 @@ def read(
 
 def _followed(project: Project, services: tuple[str, ...], *, last: int) -> Iterator[LogLine]:
     arguments = ("logs", "--no-color", "--follow", "--tail", str(last), *services)
-    with subprocess.Popen(
-        project.command(*arguments),
-        env=project.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-    ) as following:
-        assert following.stdout is not None  # noqa: S101 - PIPE above
+    with interrupted_once() as begun:
+        following = subprocess.Popen(
+            project.command(*arguments),
+            env=project.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
-            for line in following.stdout:
-                yield parse(line.decode(errors="replace").rstrip("\n"))
+            assert following.stdout is not None  # noqa: S101 - PIPE above
+            with following.stdout as lines:
+                begun()
+                for line in lines:
+                    yield parse(line.decode(errors="replace").rstrip("\n"))
         finally:
-            following.terminate()
+            command.end(following, within_s=_READING_ENDS_WITHIN_S)
 
 
 def parse(line: str) -> LogLine:

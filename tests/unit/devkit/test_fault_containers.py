@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pkg.devkit.compose import engine
+from pkg.devkit.compose import engine as docker_engine
 from pkg.devkit.compose.container import container_of
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
@@ -16,7 +16,9 @@ from pkg.devkit.faults.containers.services import ContainerServices
 from pkg.devkit.faults.containers.stage import end_leftovers
 from pkg.devkit.faults.waiting import NotInTimeError
 from pkg.devkit.system import Desired
+from tests.unit.devkit.compose.standin import Engine, are_gone, hands_nothing_on
 from tests.unit.devkit.compose.test_container import inspected
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -51,11 +53,31 @@ def test_a_command_that_takes_too_long_leaves_no_container(docker: Path, tmp_pat
     assert removal == f"rm --force {name}"
 
 
+def test_a_command_of_a_row_that_is_broken_off_is_at_its_end_before_the_next(
+    place: Place, engine: Engine
+) -> None:
+    services = ContainerServices(Project(place, Desired()), 8000, [], [], [])
+    pids = hands_nothing_on(engine, "run")
+
+    async def break_off() -> None:
+        row = asyncio.create_task(services.command("restore", environment={}, within_s=60))
+        await until(pids.exists, within_s=10)
+        row.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await row
+
+    asyncio.run(break_off())
+
+    name = engine.calls[0].partition("--name ")[2].split()[0]
+    assert engine.calls[1:] == [f"rm --force {name}"]
+    assert are_gone(pids)
+
+
 @pytest.mark.parametrize("name", ["gone", "hangs"])
 def test_what_the_engine_cannot_tell_is_not_taken_for_silence(
     docker: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "ANSWER_WITHIN_S", 0.3)
+    monkeypatch.setattr(docker_engine, "ANSWER_WITHIN_S", 0.3)
     container = Container(container_of({**inspected(), "Id": name}), network="default")
 
     with pytest.raises(BidkitError, match="did not tell what api-gateway-1 said"):

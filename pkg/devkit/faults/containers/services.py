@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -81,18 +83,27 @@ class ContainerServices:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # docker's command and its plugin, to be ended together
         )
         try:
             said, complained = await asyncio.wait_for(process.communicate(), timeout=within_s)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            with contextlib.suppress(BidkitError):  # not made yet, or gone by itself
-                await ask("rm", "--force", name)
-            raise NotInTimeError(f"{' '.join(arguments)}: not within {within_s:g} s") from None
+        except BaseException as error:  # a row that is broken off too: the next one is on the stack
+            await asyncio.shield(_end(process, name))
+            if isinstance(error, TimeoutError):
+                late = f"{' '.join(arguments)}: not within {within_s:g} s"
+                raise NotInTimeError(late) from None
+            raise
         return process.returncode or 0, said.decode(), complained.decode()
 
     async def audit(
         self, *, environment: Mapping[str, str], wait_s: float
     ) -> tuple[int, findings.Findings]:
         return await findings.audit(self.command, environment=environment, wait_s=wait_s)
+
+
+async def _end(process: asyncio.subprocess.Process, container: str) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+    with contextlib.suppress(BidkitError):  # not made yet, or gone by itself
+        await ask("rm", "--force", container)

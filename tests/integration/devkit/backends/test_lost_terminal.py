@@ -1,4 +1,4 @@
-"""A foreground `up` whose terminal is closed, or whose reader has seen enough."""
+"""A system whose terminal is closed, or whose reader has seen enough."""
 
 import asyncio
 import fcntl
@@ -86,6 +86,31 @@ def test_a_reader_that_has_seen_enough_stops_everything_in_order(bidkit: Bidkit)
     assert foreground.returncode == 0
     assert alive(processes) == []
     assert bidkit("get").code == 3
+
+
+def test_a_down_and_a_detached_up_do_their_work_though_nobody_listens(bidkit: Bidkit) -> None:
+    assert unread(bidkit, "up", "-d", *bidkit.ports) == (0, b"")
+    assert all_ready(bidkit)
+    processes = bidkit.processes()
+
+    assert unread(bidkit, "down") == (0, b"")
+
+    assert alive(processes) == []
+    assert bidkit("get").code == 3
+
+
+def unread(bidkit: Bidkit, *arguments: str) -> tuple[int, bytes]:
+    """Its exit code, and what it complained of, when its reader is gone before it says a word."""
+    with subprocess.Popen(
+        bidkit.command(*arguments),
+        env=bidkit.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as ran:
+        assert ran.stdout is not None
+        assert ran.stderr is not None
+        ran.stdout.close()
+        return ran.wait(timeout=150), ran.stderr.read()
 
 
 @contextmanager

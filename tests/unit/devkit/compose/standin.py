@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from pkg.devkit.compose.place import Place
 from pkg.devkit.system import SystemStatus
 
@@ -181,6 +183,38 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+
+
+def hands_nothing_on(engine: Engine, verb: str) -> Path:
+    """From now on `docker compose VERB` does as docker's own command: it keeps a signal from the
+    plugin that it starts, which says a line. The file is to hold both their pids; see `are_gone`.
+    """
+    command = engine.folder / "docker"
+    pids = engine.folder / "pids"
+    command.write_text(
+        "#!/bin/sh\n"
+        'case " $* " in\n'
+        f'*" {verb} "*)\n'
+        '  echo "$*" >>"$(dirname "$0")/calls"\n'
+        "  trap : TERM\n"
+        f"  sh -c 'echo $PPID $$ >{pids}.new; mv {pids}.new {pids}\n"
+        '    echo "redis-1  | hello"; exec sleep 20\' &\n'
+        "  wait; wait ;;\n"
+        f'*) exec {sys.executable} -SE {_PROGRAM} {engine.folder} "$@" ;;\n'
+        "esac\n"
+    )
+    return pids
+
+
+def are_gone(pids: Path) -> bool:
+    return all(_is_gone(int(text)) for text in pids.read_text().split())
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # its new parent may be slow
+    except psutil.NoSuchProcess:
+        return True
 
 
 def was_started(place: Place) -> None:

@@ -3,21 +3,24 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import FrameType
 
-import psutil
 import pytest
 
+from pkg.devkit.compose import command
 from pkg.devkit.compose.command import ComposeFailed, run
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import NotReady
 from pkg.devkit.system import Desired
-from tests.unit.devkit.compose.standin import Engine, await_fact, was_started
+from tests.unit.devkit.compose.standin import Engine, are_gone, await_fact, meanwhile, was_started
 
 
 def hopeless() -> None:
@@ -64,14 +67,6 @@ def pids(tmp_path: Path) -> Iterator[Path]:
             os.kill(int(pid), signal.SIGKILL)
 
 
-def is_gone(pids: Path) -> bool:
-    (pid,) = (int(text) for text in pids.read_text().split())
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # its new parent may be slow
-    except psutil.NoSuchProcess:
-        return True
-
-
 def test_what_is_left_of_a_command_and_deaf_ends_too(pids: Path) -> None:
     deaf = f"(trap '' TERM; exec sleep 40) & echo $! > {pids}.new; mv {pids}.new {pids}; wait"
 
@@ -84,8 +79,66 @@ def test_what_is_left_of_a_command_and_deaf_ends_too(pids: Path) -> None:
     with pytest.raises(NotReady):
         run(("sh", "-c", deaf), environment=os.environ, look=look)
 
-    await_fact(lambda: is_gone(pids), seen=pids.read_text)
+    await_fact(lambda: are_gone(pids), seen=pids.read_text)
     assert time.monotonic() - began < 10
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """It interrupts, also where the tests themselves were told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def ask(times: int = 1) -> None:
+    for _ in range(times):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)  # signals that come at once are one
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("before", [0, 1])
+def test_however_often_a_person_asks_nothing_is_left_of_a_command_that_is_deaf(
+    pids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    """It is being ended for the first Ctrl-C, or for what the look has raised."""
+    monkeypatch.setattr(command, "ENDS_WITHIN_S", 1.0)
+    asked = tmp_path / "asked"
+    deaf = f"trap 'echo >{asked}' TERM; echo $$ >{pids}.new; mv {pids}.new {pids}; "
+    deaf += "while :; do sleep 0.1; done"
+
+    def person() -> None:
+        await_fact(pids.exists, seen=lambda: "no process")
+        ask(before)
+        await_fact(asked.exists, seen=lambda: "nobody asked it to end")
+        ask(3)
+
+    def look() -> None:
+        if pids.exists() and not before:
+            hopeless()
+
+    with pytest.raises(KeyboardInterrupt), meanwhile(person):
+        run(("sh", "-c", deaf), environment=os.environ, look=look)
+
+    assert are_gone(pids)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_a_command_that_has_just_been_started_is_ended_too(pids: Path) -> None:
+    starting = f"echo $$ >{pids}.new; mv {pids}.new {pids}; exec sleep 40"
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_code is subprocess.Popen.__init__.__code__:
+            sys.setprofile(None)
+            await_fact(pids.exists, seen=lambda: "no process")
+            ask()
+
+    sys.setprofile(profile)
+    with pytest.raises(KeyboardInterrupt):
+        run(("sh", "-c", starting), environment=os.environ)
+
+    await_fact(lambda: are_gone(pids), seen=pids.read_text)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +154,7 @@ def test_a_command_at_its_end_is_not_waited_for_though_something_holds_its_outpu
         run(("sh", "-c", left), environment=os.environ)
 
     assert time.monotonic() - began < 8
-    assert not is_gone(pids)
+    assert not are_gone(pids)
 
 
 def test_a_failure_is_told_by_the_last_lines() -> None:

@@ -1,3 +1,5 @@
+import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -10,13 +12,20 @@ from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.engine import containers
 from pkg.devkit.compose.logs import parse
 from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import NotReady, NotRunning
-from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.names import API, ARCHIVAL, BROADCAST, REDIS
 from pkg.devkit.process.home import Home, save
 from pkg.devkit.system import Desired
 from tests.integration.ports import free_ports
-from tests.unit.devkit.compose.standin import Engine, Onlooker, was_started
+from tests.unit.devkit.compose.standin import (
+    Engine,
+    Onlooker,
+    are_gone,
+    hands_nothing_on,
+    was_started,
+)
 
 
 @pytest.fixture
@@ -131,6 +140,21 @@ def test_what_is_kept_of_a_log_is_bounded(
 
     assert Home(tmp_path).log("redis").read_text() == " to say\n"
     assert any(f"--tail {logs.KEPT_LINES}" in line for line in engine.calls)
+
+
+def test_a_reader_of_logs_that_has_seen_enough_is_not_kept_by_a_command_that_is_deaf(
+    place: Place, engine: Engine
+) -> None:
+    pids = hands_nothing_on(engine, "logs")
+    lines = logs.read(Project(place, Desired()), (REDIS,), last=1, follow=True)
+    assert isinstance(lines, Generator)
+    assert next(lines) == LogLine("redis", "hello")
+    began = time.monotonic()
+
+    lines.close()
+
+    assert are_gone(pids)
+    assert time.monotonic() - began < 8
 
 
 def test_without_a_system_and_without_logs_there_is_nothing_to_show(

@@ -1,4 +1,4 @@
-"""What a signal does to a verb that waits for compose."""
+"""What a signal does to a verb that waits for compose, and what a reader that is gone does not."""
 
 import os
 import signal
@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from pkg.devkit.compose.place import Place
-from tests.unit.devkit.compose.standin import Engine, was_started
+from pkg.devkit.compose.stack import Stack
+from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.system import Desired
+from tests.integration.ports import free_ports
+from tests.unit.devkit.compose.standin import Engine, are_gone, hands_nothing_on, was_started
 
 ROOT = Path(__file__).resolve().parents[4]
 INTERRUPTED = 130
@@ -17,7 +21,7 @@ INTERRUPTED = 130
 
 def begin(place: Place, *arguments: str, wrapper: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        (*wrapper, sys.executable, "-P", "-m", "pkg.devkit", *arguments, "--on", "compose"),
+        (*wrapper, sys.executable, "-P", "-m", "pkg.devkit", *arguments),
         env={**os.environ, "BIDKIT_HOME": str(place.home), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -44,6 +48,50 @@ def test_a_verb_that_is_told_to_end_ends_what_compose_is_at(
 
     assert (bidkit.returncode, "Traceback" in said) == (INTERRUPTED, False)
     assert f"{phase} was ended" in engine.calls
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_logs_that_are_followed_end_with_bidkit(place: Place, engine: Engine, number: int) -> None:
+    was_started(place)
+    engine.runs(redis=1)
+    pids = hands_nothing_on(engine, "logs")
+
+    with begin(place, "logs", "-f") as bidkit:
+        assert bidkit.stdout is not None
+        assert bidkit.stdout.readline() == "redis | hello\n"
+        bidkit.send_signal(number)
+        said, _ = bidkit.communicate(timeout=15)
+
+    assert (bidkit.returncode, said, are_gone(pids)) == (INTERRUPTED, "", True)
+
+
+@pytest.mark.parametrize(
+    ("verb", "afterwards"),
+    [
+        (("down",), []),
+        (("up", "-d"), ["id2"]),
+        (("scale", f"{API}=0", f"{ARCHIVAL}=2"), ["id2", "id3"]),
+        (("restart", ARCHIVAL), ["id3"]),
+    ],
+)
+def test_a_verb_that_nobody_listens_to_any_more_does_its_work(
+    place: Place, engine: Engine, verb: tuple[str, ...], afterwards: list[str]
+) -> None:
+    was_started(place)
+    edge, api, broadcast = free_ports(3)
+    replicas = {API: 0, BROADCAST: 0, ARCHIVAL: 1}
+    Stack(place).remember(Desired(api, broadcast, edge, replicas=replicas))
+    engine.runs(redis=1, archival_worker=1)
+    engine.has_stopped("id2")
+
+    with begin(place, *verb) as bidkit:
+        assert bidkit.stdout is not None
+        bidkit.stdout.close()
+        assert bidkit.wait(timeout=30) == 0
+
+    running = [one["id"] for one in engine.containers(ARCHIVAL) if one["status"] == "running"]
+    assert running == afterwards
+    assert place.running.exists() == bool(afterwards)
 
 
 def test_a_verb_that_was_started_to_outlive_its_terminal_does(place: Place, engine: Engine) -> None:
