@@ -1,5 +1,6 @@
 """A system that comes up, as it does: a live table on a terminal, a line a change elsewhere."""
 
+import contextlib
 import time
 from typing import Self
 
@@ -32,7 +33,8 @@ class Progress:
             preparing = Text("… preparing the stores", style="yellow")
             self._live = Live(preparing, console=self._console, refresh_per_second=10)
             self._live.transient = True
-            self._live.start()
+            with contextlib.suppress(OSError):  # the terminal may be gone; the system comes up
+                self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,7 +77,8 @@ class Progress:
 
     def _stop(self) -> None:
         if self._live:
-            self._live.stop()
+            with contextlib.suppress(OSError):
+                self._live.stop()
             self._live = None
 
     def _table(self, now: SystemStatus) -> Table:

@@ -98,6 +98,7 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         self.stop_accepting()
+        idle_s = min(idle_s, limit_s)
         idle_until = loop.time() + idle_s
         while self._server.connections and loop.time() < idle_until:
             await asyncio.sleep(_POLL_S)

@@ -75,9 +75,13 @@ def test_a_deployer_gives_this_systems_tag_to_nothing_that_it_did_not_make() -> 
 
 
 def test_a_deployer_changes_no_network_and_no_file_system_of_others() -> None:
-    """What may be done to anything only makes, looks, or takes a file system's interface away."""
+    """What may be done to anything only makes or looks, or comes when its like are gone: a file
+    system's interface, and an address of a gateway that is no more, which no tag could be on."""
     making = re.compile(r"ec2:(Allocate|Create)\w+|(ec2|elasticfilesystem):(Describe\*|List\w+)")
-    spared = {"ec2:DeleteNetworkInterface", "elasticfilesystem:CreateFileSystem"}
+    spared = {
+        *("ec2:DeleteNetworkInterface", "ec2:DisassociateAddress"),
+        "elasticfilesystem:CreateFileSystem",
+    }
 
     for statement in statements("deployer-policy.json"):
         if statement["Resource"] == "*" and "Condition" not in statement:

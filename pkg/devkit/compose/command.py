@@ -122,6 +122,6 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> bool:
     """Whether there is anything left of its session to get it."""
     try:
         os.killpg(process.pid, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # the latter of a Mac, where all have just ended
         return False
     return True

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from pkg.devkit.backend import Say
 from pkg.devkit.compose import edge, engine, logs
-from pkg.devkit.compose.command import ComposeFailed, Look, nobody
+from pkg.devkit.compose.command import Look, nobody
 from pkg.devkit.compose.container import Container
 from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
@@ -119,16 +119,9 @@ class Fleet:
     def _remove(self, ids: set[str]) -> None:
         """Each has drained by then, and what it said, to its end, is in the home's logs."""
         gone = [one for one in self.containers() if one.id in ids]
-        self._insist(lambda: self._project.end([one.id for one in gone]))
+        self._project.end([one.id for one in gone])
         logs.keep(gone, Home(self._place.home))
-        self._insist(lambda: self._project.remove([one.id for one in gone]))
-
-    @staticmethod
-    def _insist(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except ComposeFailed:  # Ctrl-C at the terminal ends docker's command too
-            work()
+        self._project.remove([one.id for one in gone])
 
     def _await(self, fact: Callable[[list[Container]], bool]) -> None:
         """Raises NotReady with what stands in the way."""

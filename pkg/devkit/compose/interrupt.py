@@ -97,8 +97,13 @@ class _Once:
                 signal.signal(number, self._handle)
 
     def restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        # Held back meanwhile, so that none of them raises before the last handler is where it was.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, self._before)
+        try:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         if not self._has_begun:
             self.begun()
 

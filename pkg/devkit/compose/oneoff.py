@@ -11,6 +11,9 @@ from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import MODULES
 
+_ENDS_WITHIN_S = 2.0
+"""Once its container is gone."""
+
 
 def run_once(project: Project, service: str, *arguments: str) -> int:
     """The command's exit code. It has our terminal, which python-on-whales would not hand on.
@@ -35,6 +38,8 @@ def run_once(project: Project, service: str, *arguments: str) -> int:
             # With its container gone compose ends by itself, and leaves the terminal as it was; a
             # signal alone would end neither of the two.
             _remove(name)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_ENDS_WITHIN_S)
             command.end(process)
             _remove(name)  # made meanwhile
             raise

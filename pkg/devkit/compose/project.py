@@ -2,12 +2,14 @@
 python-on-whales.
 
 That library keeps what it starts to itself, so that nobody can end it; it lets go of a command
-whose output nobody reads on; and it hands no environment on, hence env(1) in its client call.
+whose output nobody reads on; and it hands on neither an environment nor a session, hence its client
+call.
 """
 
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +26,9 @@ from pkg.devkit.system import Desired
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
+
+_APART = "import os, sys; os.setsid(); os.execvp('env', sys.argv)"
+"""What follows it runs in a session of its own, where Ctrl-C for bidkit does not reach it."""
 
 COMPOSE_FILE = PROJECT / "compose" / "compose.yaml"
 
@@ -162,7 +167,7 @@ class Project:
 
         given = [f"{name}={value}" for name, value in self.variables.items()]
         return DockerClient(
-            client_call=["env", *given, "docker"],
+            client_call=[sys.executable, "-SEc", _APART, *given, "docker"],
             compose_files=list(self._files(None)),
             compose_project_name=self.name,
         )

@@ -30,7 +30,8 @@ def owned(name: str) -> Iterator[None]:
             ours = opened.enter_context(Home(FOLDER / name).lock())
         assert ours, f"another run has {name}"
         yield
-        shutil.rmtree(FOLDER / name)
+        with _nobody_sweeping():
+            shutil.rmtree(FOLDER / name)
 
 
 def end_leftovers() -> None:

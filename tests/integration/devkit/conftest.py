@@ -151,7 +151,7 @@ def taken_down(kit: Bidkit) -> Iterator[Bidkit]:
         try:
             yield kit
         finally:
-            down = kit("down", "--volumes", within_s=120)
+            down = kit("down", "--volumes", within_s=150)
         assert down.code == 0, down.err
         if kit.backend == "compose":
             assert remaining(kit.project) == NOTHING

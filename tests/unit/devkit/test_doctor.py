@@ -8,6 +8,7 @@ import pytest
 from pkg.devkit.doctor import docker, examine, port
 from pkg.devkit.process.backend import ProcessBackend
 from pkg.devkit.process.home import Home
+from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.standin import Engine
 
 
@@ -47,6 +48,11 @@ def test_a_taken_port_is_told_with_the_option_for_another() -> None:
 
     assert (found.subject, found.well, found.needed) == (f"port {number}", False, False)
     assert found.says == "taken by another program; `bidkit up --edge-port` chooses another"
+
+
+def test_a_free_port_is_told_too() -> None:
+    (number,) = free_ports(1)
+
     assert port("--edge-port", number).well
 
 

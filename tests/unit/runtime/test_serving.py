@@ -1,4 +1,4 @@
-"""A process that is told to end before it began to accept."""
+"""A process that is told to end: before it began to accept, and with clients that stay."""
 
 import asyncio
 
@@ -29,3 +29,22 @@ async def test_what_came_while_it_started_is_answered_until_the_balancer_has_tak
             got = await client.get(f"http://127.0.0.1:{listener.port}/ready")
         assert got.status == 503
     await serving
+
+
+async def test_idle_connections_keep_no_process_beyond_its_shutdown_timeout() -> None:
+    settings = ServingSettings(start_grace_s=0, drain_s=60, shutdown_timeout_s=1.2)
+    readiness = Readiness("api-gateway")
+
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.Response()
+
+    listener = Listener(bind(Address("127.0.0.1", 0)), web.Server(answer), readiness)
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve_until(stop, listener, settings))
+
+    async with aiohttp.ClientSession() as client:
+        await client.get(f"http://127.0.0.1:{listener.port}/health")
+        stop.set()
+
+        async with asyncio.timeout(5):
+            await serving

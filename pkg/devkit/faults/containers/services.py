@@ -88,7 +88,10 @@ class ContainerServices:
         try:
             said, complained = await asyncio.wait_for(process.communicate(), timeout=within_s)
         except BaseException as error:  # a row that is broken off too: the next one is on the stack
-            await asyncio.shield(_end(process, name))
+            ending = asyncio.ensure_future(_end(process, name))
+            while not ending.done():
+                with contextlib.suppress(asyncio.CancelledError):  # one more; raised below
+                    await asyncio.shield(ending)
             if isinstance(error, TimeoutError):
                 late = f"{' '.join(arguments)}: not within {within_s:g} s"
                 raise NotInTimeError(late) from None

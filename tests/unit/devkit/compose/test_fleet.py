@@ -93,19 +93,6 @@ def test_a_restart_whose_reader_is_gone_takes_back_what_it_added(
     assert engine.ids() == old
 
 
-def test_what_drains_when_the_interrupt_comes_is_taken_away(
-    backend: ComposeBackend, engine: Engine
-) -> None:
-    first, second = engine.ids()
-    # Docker's own command is ended by Ctrl-C at the terminal: the container is left as it is.
-    engine.will("container rm", says="it was broken off", times=1)
-
-    backend.restart(ARCHIVAL, say=lambda _: None)
-
-    assert len(engine.ids()) == 2
-    assert {first, second}.isdisjoint(engine.ids())
-
-
 @pytest.mark.parametrize("left", [0, 1, 2])
 def test_a_restart_ends_with_the_desired_number_whatever_was_left(
     backend: ComposeBackend, engine: Engine, left: int

@@ -50,6 +50,25 @@ def test_a_verb_that_is_told_to_end_ends_what_compose_is_at(
     assert f"{phase} was ended" in engine.calls
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_replicas_that_drain_when_a_terminal_says_so_again_and_again_do_so_to_their_end(
+    place: Place, engine: Engine, number: int
+) -> None:
+    """A terminal tells it to all that runs in it, docker's own commands too."""
+    was_started(place)
+    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 3}))
+    engine.runs(redis=1, archival_worker=3)
+    engine.will("container stop", lingers_s=2)
+
+    with begin(place, "scale", f"{ARCHIVAL}=1") as bidkit:
+        engine.awaits_call("container stop lingers")
+        for _ in range(3):
+            os.killpg(bidkit.pid, number)
+        said, _ = bidkit.communicate(timeout=30)
+
+    assert (bidkit.returncode, len(engine.containers(ARCHIVAL))) == (INTERRUPTED, 1), said
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_logs_that_are_followed_end_with_bidkit(place: Place, engine: Engine, number: int) -> None:
     was_started(place)
