@@ -1,6 +1,7 @@
 """The process backend: a supervisor on this machine, and what bidkit asks of it."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning, error_of
 from pkg.devkit.names import ARCHIVAL, SERVICES
 from pkg.devkit.process import logs
-from pkg.devkit.process.control import Control, forget_supervisor
+from pkg.devkit.process.control import Control, StoppedMeanwhile, forget_supervisor
 from pkg.devkit.process.home import Home
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.records import end_leftovers
@@ -174,8 +175,11 @@ class ProcessBackend:
                     say(f"ended what an earlier run had left: {', '.join(left)}")
                 return bool(left)
         shown: set[str] = set()
-        within_s = stop_within_s(self._control.environment()) + STORES_STOP_WITHIN_S
-        self._control.stop()
+        environment: dict[str, str] = {}
+        with contextlib.suppress(StoppedMeanwhile):  # another `down` was first, and is nearly done
+            environment = self._control.environment()
+            self._control.stop()
+        within_s = stop_within_s(environment) + STORES_STOP_WITHIN_S
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             with self._home.lock() as ours:
@@ -190,7 +194,7 @@ class ProcessBackend:
                     for replica in service.replicas
                     if replica.pid
                 }
-            except NotRunning:
+            except (NotRunning, StoppedMeanwhile):
                 running = set()
             for name in sorted(shown - running):
                 say(f"{name} is stopped")

@@ -31,6 +31,13 @@ _LONGEST_PATH = 100
 Answer = TypeVar("Answer")
 
 
+class StoppedMeanwhile(BidkitError):  # noqa: N818 - see errors.py
+    """The supervisor ended while it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__("the system was stopped meanwhile.")
+
+
 class Address(msgspec.Struct, frozen=True):
     pid: int
     socket: str
@@ -125,7 +132,7 @@ def forget_supervisor(home: Home) -> None:
 
 
 class Control:
-    """The other end. Raises NotRunning when nobody is there."""
+    """The other end. Raises NotRunning when nobody is there, or StoppedMeanwhile."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -168,12 +175,14 @@ class Control:
                 "bidkit's supervisor is gone without having stopped the system; "
                 "`bidkit up` or `bidkit down` tidies up."
             ) from error
+        except (ConnectionResetError, BrokenPipeError) as error:  # it ended before it looked at us
+            raise StoppedMeanwhile from error
         except TimeoutError as error:
             raise BidkitError(
                 f"bidkit's supervisor (process {address.pid}) does not answer; its log is "
                 f"{self._home.log('supervisor')}."
             ) from error
-        raise BidkitError("the system was stopped meanwhile.")
+        raise StoppedMeanwhile
 
     def _address(self) -> Address:
         """Waits for a supervisor that is just starting, as the lock tells."""

@@ -1,14 +1,18 @@
-"""How long bidkit waits for a system on processes."""
+"""How bidkit waits for the end of a system on processes, and how long."""
 
+import select
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
-from pkg.devkit.errors import BidkitError, NotRunning
+from pkg.devkit.errors import BidkitError
 from pkg.devkit.process import backend as process_backend
 from pkg.devkit.process.backend import ProcessBackend
 from pkg.devkit.process.child import HURRIED_S
-from pkg.devkit.process.home import Home
+from pkg.devkit.process.control import Address, Control, StoppedMeanwhile
+from pkg.devkit.process.home import Home, save
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.servers import NatsServer, RedisServer, Server
 from pkg.devkit.service_settings import STORES_STOP_WITHIN_S
@@ -28,7 +32,7 @@ class EndlessControl:
     def stop(self) -> None: ...
 
     def status(self) -> SystemStatus:
-        raise NotRunning
+        raise StoppedMeanwhile
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,25 @@ def test_a_down_waits_as_long_as_services_and_stores_may_take(
         backend.down(volumes=True, say=lambda _: None)
 
     assert clock.now == pytest.approx(within_s, abs=1)
+
+
+def test_whoever_asks_a_supervisor_that_is_just_ending_is_told_so(tmp_path: Path) -> None:
+    """Its socket takes a connection, and is closed before anybody looks at that."""
+    home = Home(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "control"))
+        listening.listen()
+        save(home.supervisor, Address(pid=1, socket=str(tmp_path / "control")))
+
+        def end() -> None:
+            select.select([listening], [], [])
+            listening.close()
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        with pytest.raises(StoppedMeanwhile):
+            Control(home).status()
+        ending.join()
 
 
 def test_the_stores_end_in_the_time_that_is_waited_for_them(tmp_path: Path) -> None:
