@@ -71,7 +71,7 @@ def up(
 ) -> None:
     """Start everything and wait until it is ready; Ctrl-C stops it, in order.
 
-    What is given here, and what `scale` does, is remembered until `down --volumes`.
+    What is given here, and what `scale` does, is remembered until `down --volumes`; --on is not.
     """
     options = Options(
         api_port=api_port,

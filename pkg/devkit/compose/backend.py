@@ -76,7 +76,11 @@ class ComposeBackend:
                 if some:
                     self._stack.project.down(volumes=True)
                 self._stack.forget()
-            say("All data is deleted." if some else "There was no data to delete.")
+            say(
+                "All data on compose is deleted."
+                if some
+                else "There was no data on compose to delete."
+            )
 
     def status(self) -> SystemStatus:
         found = self._running()

@@ -68,7 +68,11 @@ class ProcessBackend:
                 PostgresServer(data=self._home.data / "postgres", port=0).discard()
                 delete_tree(self._home.data)
                 self._home.desired.unlink(missing_ok=True)
-            say("All data is deleted." if some else "There was no data to delete.")
+            say(
+                "All data on process is deleted."
+                if some
+                else "There was no data on process to delete."
+            )
 
     def status(self) -> SystemStatus:
         return self._control.status()

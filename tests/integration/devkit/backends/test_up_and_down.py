@@ -69,7 +69,8 @@ def test_replicas_and_options_are_remembered(second_life: SecondLife) -> None:
 def test_down_with_volumes_deletes_bids_and_options_and_frees_the_ports(bidkit: Bidkit) -> None:
     bidkit.started("--bid-strategy", "optimistic")
     bidkit("bid", "lamp", "99.99", "--user", "ann")
-    bidkit("down", "--volumes")
+    said = bidkit("down", "--volumes").out.splitlines()
+    assert said[-1] == f"All data on {bidkit.backend} is deleted."
     with socket.create_server(("127.0.0.1", bidkit.api_port)):
         pass
 
@@ -129,7 +130,8 @@ def test_settings_that_do_not_go_together_are_refused_and_not_remembered(bidkit:
 
     assert bad.code == 2
     assert "api-gateway would not start: set either REDIS_URL or REDIS_ADDR" in bad.err
-    assert bidkit("down", "--volumes").out.splitlines()[-1] == "There was no data to delete."
+    said = bidkit("down", "--volumes").out.splitlines()
+    assert said[-1] == f"There was no data on {bidkit.backend} to delete."
 
 
 def test_two_services_on_one_port_are_refused_for_that(bidkit: Bidkit) -> None:
@@ -148,7 +150,7 @@ def test_without_a_system_verbs_say_so_and_down_is_content(bidkit: Bidkit) -> No
     assert down == Ran(0, "Nothing was running.\n", "")
     assert bidkit("down", "--volumes").out.splitlines() == [
         "Nothing was running.",
-        "There was no data to delete.",
+        f"There was no data on {bidkit.backend} to delete.",
     ]
 
 
