@@ -53,8 +53,9 @@ def test_a_command_that_takes_too_long_leaves_no_container(docker: Path, tmp_pat
     assert removal == f"rm --force {name}"
 
 
+@pytest.mark.parametrize("times", [1, 3])
 def test_a_command_of_a_row_that_is_broken_off_is_at_its_end_before_the_next(
-    place: Place, engine: Engine
+    place: Place, engine: Engine, times: int
 ) -> None:
     services = ContainerServices(Project(place, Desired()), 8000, [], [], [])
     pids = hands_nothing_on(engine, "run")
@@ -62,7 +63,9 @@ def test_a_command_of_a_row_that_is_broken_off_is_at_its_end_before_the_next(
     async def break_off() -> None:
         row = asyncio.create_task(services.command("restore", environment={}, within_s=60))
         await until(pids.exists, within_s=10)
-        row.cancel()
+        for _ in range(times):
+            row.cancel()
+            await asyncio.sleep(0)
         with pytest.raises(asyncio.CancelledError):
             await row
 

@@ -1,9 +1,11 @@
+import errno
 import io
 
 import pytest
 from rich.console import Console
 
 from pkg.devkit.backend import STOPPING
+from pkg.devkit.errors import NotReady
 from pkg.devkit.names import SERVICES, STORES
 from pkg.devkit.progress import Progress
 from pkg.devkit.system import ReplicaStatus, ServiceStatus, SystemStatus
@@ -82,3 +84,14 @@ def test_once_it_runs_what_gets_ready_again_is_told() -> None:
         progress.event("api-gateway-1 is ready")
 
     assert terminal.shown.splitlines()[-1] == "api-gateway-1 is ready"
+
+
+def test_a_terminal_that_is_gone_is_no_reason_to_begin_nothing_or_to_hide_how_it_ended() -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    console = Console(file=Gone(), width=80, force_terminal=True)
+
+    with pytest.raises(NotReady), Progress(console, farewell="bye"):
+        raise NotReady("it keeps ending.")

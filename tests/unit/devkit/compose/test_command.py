@@ -46,13 +46,20 @@ def test_when_the_look_fails_compose_is_ended_before_anybody_hears_of_it(
     assert time.monotonic() - began < 10
 
 
-def test_what_a_command_starts_ends_with_it() -> None:
+def test_what_a_command_starts_ends_with_it(tmp_path: Path) -> None:
     # As docker's own command is: it starts the plugin, and hands no signal on to it.
-    wrapped = ("sh", "-c", "trap : TERM; sleep 60")
+    started = tmp_path / "started"
+    wrapped = ("sh", "-c", f"trap : TERM; sh -c 'echo >{started}; exec sleep 60'")
+
+    def look() -> None:
+        # Before that it would be deaf for a moment, as what starts it is.
+        await_fact(started.exists, seen=lambda: "no process")
+        hopeless()
+
     began = time.monotonic()
 
     with pytest.raises(NotReady):
-        run(wrapped, environment=os.environ, look=hopeless)
+        run(wrapped, environment=os.environ, look=look)
 
     assert time.monotonic() - began < 10
 
@@ -168,3 +175,18 @@ def test_only_what_is_scaled_is_touched(place: Place, engine: Engine) -> None:
     Project(place, Desired()).up({"api-gateway": 2})
 
     assert len(engine.ids()) == len(engine.ids("api-gateway")) == 2
+
+
+def test_where_a_session_that_has_just_ended_may_not_be_told_anything_it_is_at_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a Mac, where nobody may signal what has ended and was not waited for."""
+
+    def refused(_: int, __: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "killpg", refused)
+    with subprocess.Popen(["true"], start_new_session=True) as process:
+        command.end(process)
+
+    assert process.returncode == 0
