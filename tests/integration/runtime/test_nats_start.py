@@ -27,7 +27,8 @@ pytestmark = pytest.mark.skipif(
 @contextmanager
 def started(folder: Path, number: int) -> Iterator[list[str]]:
     """The URLs of so many servers; of more than one, as a cluster."""
-    ports, routes, pages = (free_ports(number) for _ in range(3))
+    every = free_ports(3 * number)
+    ports, routes, pages = every[::3], every[1::3], every[2::3]
     running = []
     try:
         for index, port in enumerate(ports):
