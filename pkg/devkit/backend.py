@@ -66,7 +66,10 @@ class Backend(Protocol):
     name: ClassVar[str]
 
     def up(self, options: Options, *, detach: bool, watcher: Watcher) -> None:
-        """Start everything and see it ready. Without `detach`, stay until interrupted."""
+        """Start everything and see it ready. Without `detach`, stay until interrupted.
+
+        An interrupt before it is ready is raised as KeyboardInterrupt, once all is stopped again.
+        """
 
     def down(self, *, volumes: bool, say: Say) -> None:
         """Says whether anything was running. `volumes` deletes all data, also then."""

@@ -172,18 +172,22 @@ class ComposeBackend:
                 return
 
     def _foreground(self, options: Options, watcher: Watcher, interrupt: Interrupt) -> None:
+        was_ready = False
         try:
             found = self._come_up(options, watcher, interrupt)
             if found is not _WAS_READY:
                 self._see_ready(watcher, interrupt, keep=found is _WAS_RUNNING)
+            was_ready = True
             if found is _IS_OURS:
                 self._tell_changes(watcher, interrupt)
         except PortTaken:
             self._run = None  # nothing of it is left
             raise
-        except (BidkitError, KeyboardInterrupt):
+        except (BidkitError, KeyboardInterrupt) as error:
             if not (self._run and interrupt.stop.is_set()):
                 raise
+            if not was_ready:
+                raise KeyboardInterrupt from error
         finally:
             if self._run:
                 self._stop_and_say(self._run, watcher, interrupt)

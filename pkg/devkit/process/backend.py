@@ -44,7 +44,8 @@ class ProcessBackend:
             if detach:
                 self._detach(options)
             else:
-                asyncio.run(self._foreground(options, watcher))
+                if not asyncio.run(self._foreground(options, watcher)):
+                    raise KeyboardInterrupt
                 return
         except AlreadyRunning:
             now = self._control.status()
@@ -105,14 +106,18 @@ class ProcessBackend:
         )
         return ran.returncode
 
-    async def _foreground(self, options: Options, watcher: Watcher) -> None:
+    async def _foreground(self, options: Options, watcher: Watcher) -> bool:
+        """False when it was interrupted before everything was ready."""
+
         async def started(supervisor: Supervisor) -> None:
             deadline = time.monotonic() + READY_WITHIN_S
             while not self._settled(supervisor.status(), watcher, deadline):
                 await asyncio.sleep(_LOOK_EVERY_S)
 
-        await serve(self._home, options, event=watcher.event, started=started)
-        watcher.event("Everything is stopped.")
+        whole = await serve(self._home, options, event=watcher.event, started=started)
+        with contextlib.suppress(OSError):  # whoever looked on may be gone, with the terminal
+            watcher.event("Everything is stopped.")
+        return whole
 
     def _detach(self, options: Options) -> None:
         """Returns when the supervisor can be asked."""

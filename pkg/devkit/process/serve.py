@@ -36,10 +36,11 @@ class Failure(msgspec.Struct, frozen=True):
 
 async def serve(
     home: Home, options: Options, *, event: Say, started: Callable[[Supervisor], Awaitable[None]]
-) -> None:
-    """Returns when everything is stopped. `started` runs beside it; when it fails, all is stopped.
+) -> bool:
+    """Returns when everything is stopped: False when a signal was why, and `started` not yet done.
 
-    Raises AlreadyRunning, or what `Supervisor.prepare` or `started` raise.
+    `started` runs beside it; when it fails, all is stopped. Raises AlreadyRunning, or what
+    `Supervisor.prepare` or `started` raise.
     """
     with home.lock() as ours:
         if not ours:
@@ -51,7 +52,10 @@ async def serve(
         await supervisor.prepare()
         if left:
             say(f"ended what an earlier run had left: {', '.join(left)}")
-        async with ControlServer(supervisor, home, pid=os.getpid()), _signals(supervisor):
+        async with (
+            ControlServer(supervisor, home, pid=os.getpid()),
+            _signals(supervisor) as signalled,
+        ):
             running = asyncio.create_task(supervisor.run())
             starting = asyncio.ensure_future(started(supervisor))
             await asyncio.wait({running, starting}, return_when=asyncio.FIRST_COMPLETED)
@@ -63,27 +67,34 @@ async def serve(
             await asyncio.wait({starting})
             if not starting.cancelled():
                 starting.result()
+            return not (starting.cancelled() and signalled.is_set())
 
 
 @contextlib.asynccontextmanager
-async def _signals(supervisor: Supervisor) -> AsyncIterator[None]:
+async def _signals(supervisor: Supervisor) -> AsyncIterator[asyncio.Event]:
+    """What is set by the first of them."""
     loop = asyncio.get_running_loop()
+    signalled = asyncio.Event()
+
+    def stop() -> None:
+        signalled.set()
+        supervisor.stop()
 
     def hang_up() -> None:
         # A closing terminal says so more than once, by its shell and by the kernel: no hurry.
         if not supervisor.stopping:
-            supervisor.stop()
+            stop()
 
     handlers = {
-        signal.SIGINT: supervisor.stop,
-        signal.SIGTERM: supervisor.stop,
+        signal.SIGINT: stop,
+        signal.SIGTERM: stop,
         signal.SIGHUP: hang_up,
     }
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup has it
         del handlers[signal.SIGHUP]
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
-    yield
+    yield signalled
     for number in handlers:
         loop.remove_signal_handler(number)
 

@@ -20,8 +20,9 @@ pytestmark = pytest.mark.timeout(200)
 
 
 async def test_a_closed_terminal_stops_everything_in_order(bidkit: Bidkit) -> None:
-    with in_a_terminal(bidkit, controlling=True) as (foreground, terminal):
-        await until(lambda: all_ready(bidkit), within_s=100)
+    with in_a_terminal(bidkit, controlling=True) as (foreground, terminal, shown):
+        # What looks on sees it a little later than `get` does; before that, it was interrupted.
+        await until(lambda: b"Ctrl-C stops it." in shown, within_s=100)
         processes = bidkit.processes()
 
         hang_up(terminal)
@@ -36,7 +37,7 @@ async def test_a_closed_terminal_stops_everything_in_order(bidkit: Bidkit) -> No
 
 
 async def test_down_stops_a_system_whose_terminal_is_gone(bidkit: Bidkit) -> None:
-    with in_a_terminal(bidkit, controlling=False) as (foreground, terminal):
+    with in_a_terminal(bidkit, controlling=False) as (foreground, terminal, _):
         await until(lambda: all_ready(bidkit), within_s=100)
         processes = bidkit.processes()
         hang_up(terminal)
@@ -116,9 +117,12 @@ def unread(bidkit: Bidkit, *arguments: str) -> tuple[int, bytes]:
 @contextmanager
 def in_a_terminal(
     bidkit: Bidkit, *, controlling: bool
-) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
-    """With a controlling one, its end is a SIGHUP; with the other, only writing to it fails."""
+) -> Iterator[tuple["subprocess.Popen[bytes]", int, bytearray]]:
+    """The foreground, its terminal, and what that has been told. With a controlling one, its end
+    is a SIGHUP; with the other, only writing to it fails.
+    """
     master, slave = pty.openpty()
+    shown = bytearray()
 
     def take_terminal() -> None:
         if controlling:
@@ -134,9 +138,9 @@ def in_a_terminal(
         preexec_fn=take_terminal,  # noqa: PLW1509 - one system call
     )
     os.close(slave)
-    asyncio.get_running_loop().add_reader(master, os.read, master, 65536)
+    asyncio.get_running_loop().add_reader(master, lambda: shown.extend(os.read(master, 65536)))
     try:
-        yield foreground, master
+        yield foreground, master, shown
     finally:
         if foreground.poll() is None:
             foreground.kill()

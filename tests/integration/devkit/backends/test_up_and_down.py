@@ -174,6 +174,29 @@ async def test_in_the_foreground_an_interrupt_stops_everything_in_order(bidkit: 
     assert alive(processes) == []
 
 
+async def test_an_interrupt_before_all_is_ready_stops_what_was_started_and_says_so(
+    bidkit: Bidkit,
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *bidkit.command("up", *bidkit.ports),
+        env=bidkit.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    first = await asyncio.wait_for(process.stdout.readline(), timeout=60)
+    processes = psutil.Process(process.pid).children(recursive=True)
+
+    process.send_signal(signal.SIGINT)
+    out, err = await process.communicate()
+
+    said = (first + out).splitlines()
+    assert b"Ctrl-C stops it." not in said
+    assert (process.returncode, err, said[-1]) == (130, b"", b"Everything is stopped.")
+    assert alive(processes) == []
+    assert bidkit("get").code == 3
+
+
 def test_two_starts_at_once_make_one_system(bidkit: Bidkit) -> None:
     both = [
         subprocess.Popen(

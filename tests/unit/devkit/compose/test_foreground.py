@@ -1,6 +1,5 @@
 """A system in the foreground, which its terminal looks on and ends."""
 
-import contextlib
 import signal
 import time
 
@@ -96,10 +95,29 @@ def test_an_interrupt_ends_what_compose_is_at_and_leaves_nothing(
         engine.awaits_call(f"{phase} lingers")
         interrupt()
 
-    with meanwhile(loses_patience), contextlib.suppress(KeyboardInterrupt):
+    with meanwhile(loses_patience), pytest.raises(KeyboardInterrupt):
         backend.up(Options(), detach=False, watcher=told)
 
     assert f"{phase} was ended" in engine.calls
+    assert (engine.containers(), place.running.exists()) == ([], False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_of_what_is_not_yet_ready_is_told_from_the_end_of_what_was(
+    backend: ComposeBackend, engine: Engine, place: Place, number: int
+) -> None:
+    engine.has_unready(ARCHIVAL)
+    told = Onlooker()
+
+    def loses_patience() -> None:
+        engine.awaits_call(" up --detach")
+        engine.awaits_calls(6)  # compose has come to its end by then
+        interrupt(number)
+
+    with meanwhile(loses_patience), pytest.raises(KeyboardInterrupt):
+        backend.up(Options(), detach=False, watcher=told)
+
+    assert told.lines[-1] == "Everything is stopped."
     assert (engine.containers(), place.running.exists()) == ([], False)
 
 
