@@ -7,7 +7,8 @@ import typer
 
 from pkg.devkit.backend import Backend
 from pkg.devkit.choice import BackendName, Choice
-from pkg.devkit.names import SERVICES
+from pkg.devkit.errors import BadArgument
+from pkg.devkit.names import NO_EDGE, SERVICES, named
 from pkg.devkit.process.home import Home
 from pkg.devkit.settings import DevkitSettings
 
@@ -35,3 +36,11 @@ def choice() -> Choice:
 
 def chosen_backend() -> Backend:
     return choice().of_verb()
+
+
+def part(text: str, *, of: Backend) -> str:
+    """The part of its system that `text` names. Raises BadArgument where it does without."""
+    name = named(text)
+    if name not in of.parts:
+        raise BadArgument(NO_EDGE)
+    return name

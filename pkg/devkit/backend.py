@@ -64,6 +64,8 @@ class Backend(Protocol):
     """Each method blocks until its work is done, and raises a BidkitError that says what to do."""
 
     name: ClassVar[str]
+    parts: ClassVar[tuple[str, ...]]
+    """What its system consists of, by name."""
 
     def up(self, options: Options, *, detach: bool, watcher: Watcher) -> None:
         """Start everything and see it ready. Without `detach`, stay until interrupted.

@@ -18,6 +18,7 @@ from pkg.devkit.arguments import (
     Strategy,
     choice,
     chosen_backend,
+    part,
 )
 from pkg.devkit.backend import Options
 from pkg.devkit.bid_verbs import app as bids
@@ -25,7 +26,7 @@ from pkg.devkit.choice import BackendName
 from pkg.devkit.compose.interrupt import signals_interrupt
 from pkg.devkit.errors import BadArgument, BidkitError
 from pkg.devkit.faults.command import app as fault
-from pkg.devkit.names import EDGE, SERVICES, STORES, named, scaling
+from pkg.devkit.names import NO_EDGE, scaling
 from pkg.devkit.progress import Progress
 from pkg.devkit.settings import PROJECT, DevkitSettings
 
@@ -82,7 +83,7 @@ def up(
     )
     backend, why = choice().for_up(on)
     if edge_port and backend.name == BackendName.PROCESS:
-        raise BadArgument("on processes there is no edge; leave --edge-port out.")
+        raise BadArgument(f"{NO_EDGE} Leave --edge-port out.")
     if why:
         (views.write_regardless if detach else views.write)(why)
     farewell = "`bidkit down` stops it." if detach else "Ctrl-C stops it."
@@ -109,8 +110,9 @@ def get(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """What runs: replicas, restarts, ports, processes, CPU, memory, age."""
-    only = named(service) if service else None
-    status = chosen_backend().status()
+    backend = chosen_backend()
+    only = part(service, of=backend) if service else None
+    status = backend.status()
     if output is Output.TABLE:
         views.console().print(views.overview(status, only=only))
     else:
@@ -122,8 +124,8 @@ def describe(service: ServiceArgument) -> None:
     """Everything known about one service or store."""
     from pkg.devkit.service_settings import read_by
 
-    name = named(service)
     backend = chosen_backend()
+    name = part(service, of=backend)
     status, given = backend.status().of(name), backend.settings().get(name, {})
     views.console().print(views.details(status, settings=read_by(name, given)))
 
@@ -136,8 +138,9 @@ def logs(
     last: Annotated[int, typer.Option("-n", min=0, help="Lines of each replica.")] = 50,
 ) -> None:
     """What the replicas of a service, or all of them, have said."""
-    services = (named(service),) if service else (*SERVICES, *STORES, EDGE)
-    for line in chosen_backend().logs(services, last=last, follow=follow):
+    backend = chosen_backend()
+    services = (part(service, of=backend),) if service else backend.parts
+    for line in backend.logs(services, last=last, follow=follow):
         views.write(f"{line.replica} | {line.text}")
 
 
@@ -146,14 +149,18 @@ def scale(
     replicas: Annotated[list[str], typer.Argument(metavar="SERVICE=REPLICAS...")],
 ) -> None:
     """Set the number of replicas, such as `scale api-gateway=2`; waits until it is so."""
+    backend = chosen_backend()
+    for text in replicas:
+        part(text.partition("=")[0], of=backend)
     wanted = dict(scaling(text) for text in replicas)
-    chosen_backend().scale(wanted, say=views.write_regardless)
+    backend.scale(wanted, say=views.write_regardless)
 
 
 @app.command()
 def restart(service: ServiceArgument) -> None:
     """One replica after the other, each replaced by a ready one before it goes."""
-    chosen_backend().restart(named(service), say=views.write_regardless)
+    backend = chosen_backend()
+    backend.restart(part(service, of=backend), say=views.write_regardless)
 
 
 @app.command(

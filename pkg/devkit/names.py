@@ -15,6 +15,11 @@ STORES = (REDIS, NATS, POSTGRES)
 EDGE = "edge"
 """The load balancer, of which backends that share a listening socket have none."""
 
+NO_EDGE = (
+    f"the {EDGE}, a load balancer, exists on compose only; "
+    f"on process ask {API} and {BROADCAST}, which answer on ports of their own."
+)
+
 ALIASES = {"api": API, "broadcast": BROADCAST, "archival": ARCHIVAL}
 MODULES = {API: "pkg.api", BROADCAST: "pkg.broadcast", ARCHIVAL: "pkg.archival"}
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from pkg.devkit.errors import BadArgument
-from pkg.devkit.names import SERVICES
+from pkg.devkit.names import NO_EDGE, SERVICES
 
 DEFAULT_API_PORT = 8080
 DEFAULT_BROADCAST_PORT = 8081
@@ -83,4 +83,4 @@ class SystemStatus(msgspec.Struct, frozen=True):
         for one in self.services:
             if one.service == service:
                 return one
-        raise BadArgument(f"on {self.backend} there is no {service}.")
+        raise BadArgument(NO_EDGE)

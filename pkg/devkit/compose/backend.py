@@ -25,7 +25,7 @@ from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.status import system_of
 from pkg.devkit.compose.usage import usage
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning, PortTaken
-from pkg.devkit.names import ARCHIVAL
+from pkg.devkit.names import ARCHIVAL, EDGE, SERVICES, STORES
 from pkg.devkit.process import logs as process_logs
 from pkg.devkit.process.home import Home
 from pkg.devkit.system import SystemStatus
@@ -41,6 +41,7 @@ _IS_OURS, _WAS_RUNNING, _WAS_READY = "ours", "running", "ready"
 
 class ComposeBackend:
     name: ClassVar[str] = "compose"
+    parts: ClassVar[tuple[str, ...]] = (*SERVICES, *STORES, EDGE)
 
     def __init__(self, home: Home) -> None:
         self._place = Place(home.folder)

@@ -13,7 +13,7 @@ import msgspec
 
 from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning, error_of
-from pkg.devkit.names import ARCHIVAL, SERVICES
+from pkg.devkit.names import ARCHIVAL, SERVICES, STORES
 from pkg.devkit.process import logs
 from pkg.devkit.process.control import Control, StoppedMeanwhile, forget_supervisor
 from pkg.devkit.process.home import Home
@@ -34,6 +34,7 @@ _LOOK_EVERY_S = 0.05
 
 class ProcessBackend:
     name: ClassVar[str] = "process"
+    parts: ClassVar[tuple[str, ...]] = (*SERVICES, *STORES)
 
     def __init__(self, home: Home) -> None:
         self._home = home

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.integration.devkit.conftest import Bidkit, alive
+from tests.integration.devkit.conftest import Bidkit, Ran, alive
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -52,6 +52,37 @@ def test_a_missing_server_is_said_with_what_to_install(bidkit: Bidkit) -> None:
     assert "was not found" in ran.stderr
     assert "pip install" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("get", "edge"),
+        ("get", "edge", "-o", "json"),
+        ("describe", "edge"),
+        ("logs", "edge"),
+        ("scale", "edge=2"),
+        ("scale", "api=2", "edge=1"),
+        ("restart", "edge"),
+    ],
+)
+def test_every_verb_says_alike_that_there_is_no_edge(
+    running: Bidkit, verb: tuple[str, ...]
+) -> None:
+    ran = running(*verb)
+
+    sentence = (
+        "bidkit: the edge, a load balancer, exists on compose only; "
+        "on process ask api-gateway and broadcast-service, which answer on ports of their own.\n"
+    )
+    assert ran == Ran(2, "", sentence)
+    assert running.get("api-gateway")["desired"] == 1
+
+
+def test_a_port_for_the_edge_is_refused(bidkit: Bidkit) -> None:
+    ran = bidkit.up("--edge-port=8000")
+
+    assert (ran.code, "the edge, a load balancer, exists on compose only" in ran.err) == (2, True)
 
 
 def test_after_a_killed_supervisor_up_ends_what_is_left_and_goes_on(bidkit: Bidkit) -> None:
