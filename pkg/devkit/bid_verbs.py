@@ -34,7 +34,11 @@ def bid(
     strategy: Annotated[Strategy | None, typer.Option(help="For this bid only.")] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Place a bid. Exit code 4 when a rule refuses it."""
+    """Place a bid.
+
+    Exit codes: 0 accepted; 1 unavailable, or its fate unknown; 2 not a valid bid; 3 nothing runs;
+    4 refused by a rule of the auction.
+    """
     outcome = bidding.place_bid(
         _serving(API).api_url,
         item,
@@ -43,9 +47,9 @@ def bid(
         strategy=strategy.value if strategy else None,
     )
     if output is Output.JSON:
-        views.write(outcome.text.strip())
+        views.write(outcome.json)
     elif outcome.accepted:
-        views.write(outcome.message)
+        views.write(outcome.line)
     if not outcome.accepted:
         raise BidRefused(outcome.message)
 

@@ -10,11 +10,15 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 from pkg.auction.ids import MAX_ID_LENGTH, is_identifier
 from pkg.devkit.errors import BadArgument, BidkitError
 
 ANSWER_WITHIN_S = 10.0
 RECONNECT_AFTER_S = 0.5
+_WRONG_USE = {400, 413}
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
 
@@ -22,10 +26,28 @@ _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 class Outcome:
     """The auction's answer to a bid: accepted, or refused by a rule."""
 
-    accepted: bool
-    message: str
-    text: str
-    """The answer as it came, JSON."""
+    item: str
+    answer: dict[str, Any]
+    """As it came; money is exact."""
+
+    @property
+    def accepted(self) -> bool:
+        return self.answer.get("success") is True
+
+    @property
+    def message(self) -> str:
+        return str(self.answer.get("message"))
+
+    @property
+    def line(self) -> str:
+        """What was accepted, for people."""
+        amount, seq = _money(self.answer.get("your_bid")), self.answer.get("seq", "?")
+        return f"{self.message} {self.item}: {amount}, seq {seq}"
+
+    @property
+    def json(self) -> str:
+        """The answer with the item it is about, on one line."""
+        return _ENCODER.encode({"item_id": self.item, **self.answer}).decode()
 
 
 def place_bid(
@@ -33,7 +55,8 @@ def place_bid(
 ) -> Outcome:
     """The amount goes out as it was typed, digit by digit.
 
-    Raises BidkitError, with the API's own words when it gave any.
+    Raises BidkitError, with the API's own words when it gave any: BadArgument when it calls the
+    bid none, whatever the auction's state.
     """
     if not _JSON_NUMBER.fullmatch(amount):
         raise BadArgument(f"{amount!r} is no amount; write one such as 125.50.")
@@ -49,8 +72,7 @@ def place_bid(
         path = f"/api/v1/items/{quote(item, safe='')}/bid"
         connection.request("POST", path, body, headers)
         response = connection.getresponse()
-        text = response.read().decode()
-        answer = _object(text)
+        answer = _object(response.read().decode())
     except TimeoutError as error:
         raise BidkitError(
             f"no answer from {api_url} in {ANSWER_WITHIN_S:g} s; the bid may have been accepted."
@@ -61,10 +83,9 @@ def place_bid(
         connection.close()
     if "error" in answer:
         code = answer.get("code", "no code")
-        raise BidkitError(f"{answer['error']} ({response.status}, {code})")
-    return Outcome(
-        accepted=answer.get("success") is True, message=str(answer.get("message")), text=text
-    )
+        kind = BadArgument if response.status in _WRONG_USE else BidkitError
+        raise kind(f"{answer['error']} ({response.status}, {code})")
+    return Outcome(item, answer)
 
 
 async def watch(

@@ -11,7 +11,7 @@ BidkitError            1  something failed; the message says what
 └─ NotReady            8  something did not get ready in the time it was given
 
 0 is success, also of a foreground `up` that is interrupted when all is ready, which is the way to
-end it; 130 any other interrupt. `audit` and `test` pass on the codes of what they run.
+end it; 130 any other interrupt. `audit`, `restore` and `test` pass on the codes of what they run.
 """
 
 from typing import ClassVar

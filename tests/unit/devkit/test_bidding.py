@@ -1,7 +1,81 @@
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import pytest
 
-from pkg.devkit.bidding import line_of, place_bid
+from pkg.devkit.bidding import Outcome, line_of, place_bid
 from pkg.devkit.errors import BadArgument, BidkitError
+
+ACCEPTED = (
+    '{"success":true,"message":"Bid placed successfully!","current_bid":9999999999.90,'
+    '"your_bid":9999999999.90,"is_highest":true,"event_id":"e","seq":7}'
+)
+
+
+@contextmanager
+def api_that_answers(status: int, text: str) -> Iterator[str]:
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def place(status: int, text: str) -> Outcome:
+    with api_that_answers(status, text) as url:
+        return place_bid(url, "lamp", "9999999999.9", user="ann")
+
+
+def test_an_accepted_bid_is_told_with_item_amount_and_seq() -> None:
+    outcome = place(201, ACCEPTED)
+
+    assert outcome.accepted
+    assert outcome.line == "Bid placed successfully! lamp: 9,999,999,999.90, seq 7"
+
+
+def test_programs_get_the_answer_as_it_came_and_the_item() -> None:
+    outcome = place(201, ACCEPTED)
+
+    assert outcome.json == f'{{"item_id":"lamp",{ACCEPTED[1:]}'
+    assert json.loads(outcome.json)["seq"] == 7
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exit_code"),
+    [
+        (400, "amount_precision", 2),
+        (400, "item_id_invalid", 2),
+        (413, "body_too_large", 2),
+        (404, "not_found", 1),
+        (503, "redis_unavailable", 1),
+        (503, "outcome_unknown", 1),
+    ],
+)
+def test_what_is_no_bid_is_told_from_what_nobody_decided(
+    status: int, code: str, exit_code: int
+) -> None:
+    with pytest.raises(BidkitError) as refused:
+        place(status, f'{{"error":"So it is","code":"{code}"}}')
+
+    assert (str(refused.value), refused.value.exit_code) == (
+        f"So it is ({status}, {code})",
+        exit_code,
+    )
 
 
 def test_a_bid_reads_as_one_line_with_exact_money() -> None:

@@ -1,5 +1,9 @@
+import re
+from pathlib import Path
+
 import pytest
 
+from pkg.devkit.cli import INTERRUPTED
 from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.engine import NoEngine, complaint
 from pkg.devkit.errors import BidkitError, MissingServer, NotRunning, error_of
@@ -14,6 +18,17 @@ def test_an_error_of_another_process_keeps_its_words_and_its_meaning(
     error = error_of(code, "so it is.")
 
     assert (type(error), str(error)) == (kind, "so it is.")
+
+
+def test_the_exit_codes_are_those_that_are_documented() -> None:
+    operations = Path(__file__).resolve().parents[3] / "docs/operations.md"
+    section = operations.read_text(encoding="utf-8").partition("## bidkit's exit codes")[2]
+    listed = re.findall(r"^\| (\d+) \|", section.partition("\n## ")[0], re.MULTILINE)
+
+    kinds: list[type[BidkitError]] = [BidkitError, *BidkitError.__subclasses__()]
+    assert [int(code) for code in listed] == sorted(
+        {0, INTERRUPTED, *(kind.exit_code for kind in kinds)}
+    )
 
 
 @pytest.mark.parametrize(

@@ -54,15 +54,26 @@ def test_describe_says_where_to_look(running: Bidkit) -> None:
 def test_a_bid_is_accepted_seen_and_archived(running: Bidkit) -> None:
     accepted = running("bid", "lamp", "125.50", "--user", "alice", "-o", "json")
     refused = running("bid", "lamp", "125.50", "--user", "bob")
+    second = running("bid", "lamp", "1130", "--user", "bob")
     invalid = running("bid", "lamp", "0.001", "--user", "bob")
     audited = running("audit", "--json")
 
-    assert (accepted.code, json.loads(accepted.out)["seq"]) == (0, 1)
+    answer = json.loads(accepted.out)
+    assert (accepted.code, answer["item_id"], answer["your_bid"], answer["seq"]) == (
+        0,
+        "lamp",
+        125.5,
+        1,
+    )
+    assert (second.code, second.out) == (
+        0,
+        "Bid placed successfully! lamp: 1,130.00, seq 2\n",
+    )
     assert (refused.code, refused.err) == (
         4,
         "bidkit: Bid too low. Current highest bid is $125.50\n",
     )
-    assert (invalid.code, "(400, " in invalid.err) == (1, True)
+    assert (invalid.code, "(400, " in invalid.err) == (2, True)
     assert audited.code == 0
     json.loads(audited.out)
 
@@ -244,7 +255,7 @@ def test_without_replicas_a_bid_and_a_restart_say_so(running: Bidkit) -> None:
 def test_a_negative_amount_is_refused_in_the_words_of_the_api(running: Bidkit) -> None:
     ran = running("bid", "lamp", "-5", "--user", "ann")
 
-    assert (ran.code, "(400, " in ran.err) == (1, True)
+    assert (ran.code, "(400, " in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize("verb", ["audit", "restore"])
