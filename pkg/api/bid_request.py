@@ -9,6 +9,7 @@ from pkg.auction.money import MoneyError, cents_from_json
 
 MAX_BODY_BYTES = 64 * 1024
 
+_ABSENT = frozenset({b"", b"null"})
 _ID_RULE = "1 to 128 of A-Z a-z 0-9 . _ : -"
 
 
@@ -41,8 +42,10 @@ def bid_from_body(item_id: str, body: bytes) -> Bid:
         body.decode()
         fields = _decode_body(body)
         user_id = _user_id(bytes(fields.user_id))
-        amount_cents = cents_from_json(bytes(fields.amount) or b"0")
+        amount_cents = cents_from_json(bytes(fields.amount))
     except MoneyError as error:
+        if bytes(fields.amount) in _ABSENT:
+            raise BadRequest("Bid amount is required", code="amount_required") from None
         raise BadRequest(error.sentence, code=error.code) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise BadRequest from None

@@ -116,7 +116,8 @@ def test_a_missing_or_odd_user_is_told_before_the_amount(user: str, code: str) -
 @pytest.mark.parametrize(
     ("amount", "code"),
     [
-        ("", "amount_not_positive"),
+        ("", "amount_required"),
+        (',"amount":null', "amount_required"),
         (',"amount":0', "amount_not_positive"),
         (',"amount":-0', "amount_not_positive"),
         (',"amount":-200', "amount_not_positive"),
@@ -127,7 +128,6 @@ def test_a_missing_or_odd_user_is_told_before_the_amount(user: str, code: str) -
         (',"amount":10000000000', "amount_too_large"),
         (',"amount":"200"', "amount_not_number"),
         (',"amount":true', "amount_not_number"),
-        (',"amount":null', "amount_not_number"),
         (',"amount":[]', "amount_not_number"),
         (',"amount":{}', "amount_not_number"),
         (',"amount":[200]', "amount_not_number"),
@@ -139,6 +139,8 @@ def test_an_amount_that_is_none_has_its_code(amount: str, code: str) -> None:
     assert (error.status, error.code) == (400, code)
     if code == "amount_not_positive":
         assert error.sentence == "Bid amount must be positive"
+    if code == "amount_required":
+        assert error.sentence == "Bid amount is required"
 
 
 @given(st.binary(max_size=300))
