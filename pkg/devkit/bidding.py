@@ -96,7 +96,8 @@ async def watch(
     show: Callable[[str], None],
     notice: Callable[[str], None],
 ) -> None:
-    """Shows every message until cancelled; connects again when the service restarts.
+    """Shows every message until cancelled; connects again when the service restarts, and notices
+    once when there is nobody to connect to.
 
     Raises BadArgument for an id that no item can have, of which a WebSocket would say only 400.
     """
@@ -107,12 +108,12 @@ async def watch(
     from aiohttp import ClientError, ClientSession, WSMsgType  # 0.2 s that other verbs need not
 
     url = f"{websocket_url}/ws/items/{quote(item, safe='')}{'?mode=latest' if latest else ''}"
-    connected = False
+    connected = noticed = False
     async with ClientSession() as session:
         while True:
             try:
                 async with session.ws_connect(url, max_msg_size=0) as socket:
-                    connected = True
+                    connected, noticed = True, False
                     async for message in socket:
                         if message.type is WSMsgType.TEXT:
                             show(message.data)
@@ -120,6 +121,12 @@ async def watch(
             except ClientError as error:
                 if not connected:
                     raise BidkitError(f"cannot watch at {url}: {error}.") from error
+                if not noticed:
+                    noticed = True
+                    notice(
+                        f"no answer from {url}: {error}; still trying; "
+                        "if the system was stopped, `bidkit up` starts it"
+                    )
             await asyncio.sleep(RECONNECT_AFTER_S)
 
 

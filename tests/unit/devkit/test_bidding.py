@@ -1,3 +1,4 @@
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -5,9 +6,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from pkg.devkit.bidding import Outcome, line_of, place_bid
+from pkg.devkit import bidding
+from pkg.devkit.bidding import Outcome, line_of, place_bid, watch
 from pkg.devkit.errors import BadArgument, BidkitError
+from tests.waiting import until
 
 ACCEPTED = (
     '{"success":true,"message":"Bid placed successfully!","current_bid":9999999999.90,'
@@ -103,3 +108,33 @@ def test_an_amount_that_is_no_number_is_not_sent(amount: str) -> None:
 def test_nobody_listening_is_said_plainly() -> None:
     with pytest.raises(BidkitError, match=r"no answer from http://127\.0\.0\.1:1"):
         place_bid("http://127.0.0.1:1", "lamp", "5", user="ann")
+
+
+async def test_a_watch_says_once_of_each_outage_that_nobody_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bidding, "RECONNECT_AFTER_S", 0.01)
+    attempts, notices = 0, list[str]()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal attempts
+        attempts += 1
+        if attempts not in {1, 5}:
+            return web.Response(status=503)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.close()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/ws/items/lamp", answer)
+    async with TestServer(app) as server:
+        url = f"ws://127.0.0.1:{server.port}"
+        watching = asyncio.create_task(
+            watch(url, "lamp", latest=False, show=lambda _: None, notice=notices.append)
+        )
+        await until(lambda: attempts > 8, within_s=5)
+        watching.cancel()
+
+    assert [line.split()[:2] for line in notices] == [["the", "connection"], ["no", "answer"]] * 2
+    assert notices[1].endswith("still trying; if the system was stopped, `bidkit up` starts it")
