@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from pkg.devkit.backend import Say
 from pkg.devkit.errors import BidkitError, PortTaken
+from pkg.devkit.port_holder import taken_by
 from pkg.devkit.process.replica import Replica
 from pkg.devkit.process.workloads import ServiceWorkload
 from pkg.devkit.system import ServiceStatus
@@ -146,8 +147,8 @@ def listen(service: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(
-                f"port {port} for the {service} is taken by another program. Stop that program, "
-                f"or choose another port with `bidkit up {_PORT_OPTIONS.get(service, '')}`."
+                f"port {port} for the {service} is taken by {taken_by(port)}, or choose "
+                f"another port with `bidkit up {_PORT_OPTIONS.get(service, '')}`."
             ) from error
         if error.errno == errno.EACCES:
             raise PortTaken(f"port {port} for the {service} needs root; choose another.") from error

@@ -85,6 +85,16 @@ def test_a_port_for_the_edge_is_refused(bidkit: Bidkit) -> None:
     assert (ran.code, "the edge, a load balancer, exists on compose only" in ran.err) == (2, True)
 
 
+def test_a_port_that_another_run_of_bidkit_has_is_said_to_be_its(
+    running: Bidkit, bidkit: Bidkit
+) -> None:
+    ran = bidkit.up(f"--api-port={running.api_port}")
+
+    assert ran.code == 5
+    assert f"is taken by another run of bidkit (process {running.supervisor})" in ran.err
+    assert f"BIDKIT_HOME={running.home} bidkit down" in ran.err
+
+
 def test_after_a_killed_supervisor_up_ends_what_is_left_and_goes_on(bidkit: Bidkit) -> None:
     bidkit.started()
     bidkit("bid", "lamp", "50", "--user", "ann")

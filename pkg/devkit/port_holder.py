@@ -1,0 +1,52 @@
+"""Who listens on a port that `up` was to have, where it is a system of bidkit's own kind."""
+
+import contextlib
+import shlex
+
+import psutil
+
+from pkg.devkit.compose import engine
+from pkg.devkit.errors import BidkitError
+
+_ASK_WITHIN_S = 2.0
+_OURS = "bidding-"
+"""What the names of this system's compose projects begin with, bidkit's and compose's alone."""
+
+_PROGRAMS = {"pkg.devkit", "pkg.devkit.process.serve"}
+
+
+def taken_by(port: int) -> str:
+    """By whom, and how that is stopped, as what comes after "is taken by "."""
+    return _project(port) or _bidkit(port) or "another program. Stop that program"
+
+
+def _project(port: int) -> str | None:
+    label = f'{{{{.Label "{engine.PROJECT_LABEL}"}}}}'
+    try:
+        found = engine.ask(
+            *("ps", "--filter", f"publish={port}", "--format", label), within_s=_ASK_WITHIN_S
+        ).split()
+    except BidkitError:  # no engine, no containers
+        return None
+    for name in found:
+        if name.startswith(_OURS):
+            return f"the compose project {name}. Stop it with `docker compose -p {name} down`"
+    return None
+
+
+def _bidkit(port: int) -> str | None:
+    with contextlib.suppress(psutil.Error):  # it ends just now, or is another user's
+        for one in psutil.net_connections(kind="tcp"):
+            if one.status == psutil.CONN_LISTEN and one.pid and one.laddr[1:] == (port,):
+                # Of those that share a socket, one is listed: a replica, or who started it.
+                listed = psutil.Process(one.pid)
+                for process in filter(None, (listed, listed.parent())):
+                    if not _PROGRAMS.isdisjoint(process.cmdline()):
+                        return _run(process)
+    return None
+
+
+def _run(process: psutil.Process) -> str:
+    home = process.environ().get("BIDKIT_HOME")
+    where = f" with `BIDKIT_HOME={shlex.quote(home)} bidkit down`" if home else ""
+    return f"another run of bidkit (process {process.pid}). Stop it{where}"
