@@ -27,7 +27,9 @@ module "nats" {
   stop_timeout_s     = 60
   # Whether the server lives: the plain /healthz also asks for a quorum, without which the servers
   # that are left would be killed too.
-  health_command       = ["CMD-SHELL", "wget -q -O /dev/null 'http://127.0.0.1:8222/healthz?js-enabled-only=true'"]
+  health_command = ["CMD-SHELL", "wget -q -O /dev/null 'http://127.0.0.1:8222/healthz?js-enabled-only=true'"]
+  # It may wait 50 s for the lock of the one before (start.sh), and then reads a whole store.
+  health_start_s       = 300
   subnet_ids           = [for zone in local.nats_zones[each.key] : aws_subnet.private[zone].id]
   security_group_id    = aws_security_group.this["nats"].id
   registry_arn         = aws_service_discovery_service.nats[each.key].arn

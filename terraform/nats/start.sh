@@ -48,7 +48,7 @@ fi
 exec nats-server --config /dev/stdin <<CONFIGURATION
 server_name: "$NATS_NAME"
 port: ${NATS_PORT:-4222}
-http: ${NATS_HTTP:-8222}
+http: "127.0.0.1:${NATS_HTTP:-8222}"
 jetstream { store_dir: "$store", sync_interval: 1s }
 authorization { user: bidding, password: "$quoted" }
 $cluster

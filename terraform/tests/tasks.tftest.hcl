@@ -13,6 +13,11 @@ run "tasks" {
   }
 
   assert {
+    condition     = alltrue([for service in module.nats : service.container.healthCheck.startPeriod == 300]) && alltrue([for service in module.service : service.container.healthCheck.startPeriod == 30])
+    error_message = "NATS must have time to wait for the store's lock and to read the store; services start fast."
+  }
+
+  assert {
     condition     = alltrue([for service in module.nats : service.container.mountPoints[0].containerPath == "/data" && service.task.volumes[0].transit_encryption == "ENABLED" && service.task.volumes[0].authorization_config[0].iam == "ENABLED"])
     error_message = "NATS must keep its files on EFS, encrypted on the way and by its role."
   }

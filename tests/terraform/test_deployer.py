@@ -18,7 +18,9 @@ WIDENING = {
 
 def statements(file: str) -> list[dict[str, Any]]:
     text = (SOURCES / file).read_text()
-    assert len(re.sub(r"\s", "", text)) <= MOST_CHARACTERS
+    (bucket,) = re.findall(r'bucket += "(.*)"', (SOURCES / "backend.tf.example").read_text())
+    with_own_bucket = text.replace(bucket, "b" * 63)  # the longest that S3 takes
+    assert len(re.sub(r"\s", "", with_own_bucket)) <= MOST_CHARACTERS
     found: list[dict[str, Any]] = json.loads(text)["Statement"]
     return found
 
@@ -77,7 +79,9 @@ def test_a_deployer_gives_this_systems_tag_to_nothing_that_it_did_not_make() -> 
 def test_a_deployer_changes_no_network_and_no_file_system_of_others() -> None:
     """What may be done to anything only makes or looks, or comes when its like are gone: a file
     system's interface, and an address of a gateway that is no more, which no tag could be on."""
-    making = re.compile(r"ec2:(Allocate|Create)\w+|(ec2|elasticfilesystem):(Describe\*|List\w+)")
+    making = re.compile(
+        r"ec2:(Allocate|Create)\w+|(ec2|elasticfilesystem):(Describe|Get|List)[\w*]+"
+    )
     spared = {
         *("ec2:DeleteNetworkInterface", "ec2:DisassociateAddress"),
         "elasticfilesystem:CreateFileSystem",
@@ -143,6 +147,8 @@ def test_a_deployer_may_do_what_knows_no_name_to_confine_it_by() -> None:
         "sns:SetSubscriptionAttributes",
         "sns:Unsubscribe",
         "ec2:CreateVpcEndpoint",
+        "ec2:GetSecurityGroupsForVpc",  # which CreateLoadBalancer asks for
+        "cloudwatch:GetMetricData",  # the dashboard's graphs
     } <= anywhere
 
 

@@ -89,9 +89,9 @@ class _Look:
 
     def _tell(self) -> None:
         if self._interrupt and self._interrupt.hurry.is_set() and not self._hurried:
-            self._hurried = True
-            self._say("hurrying: what has not ended yet is killed")
             self._stack.project.kill()
+            self._hurried = True  # only now: what the engine did not do is asked of it again
+            self._say("hurrying: what has not ended yet is killed")
         alive = self._alive()
         for name in sorted(self._shown - alive):
             self._say(f"{name} is stopped")

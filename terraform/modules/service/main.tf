@@ -38,7 +38,7 @@ locals {
       interval    = 10
       timeout     = 5
       retries     = 3
-      startPeriod = 30
+      startPeriod = var.health_start_s
     }
 
     logConfiguration = {

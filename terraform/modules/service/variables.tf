@@ -82,6 +82,17 @@ variable "health_command" {
   type        = list(string)
 }
 
+variable "health_start_s" {
+  description = "Seconds from a container's start in which failed health checks do not count."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.health_start_s >= 0 && var.health_start_s <= 300
+    error_message = "health_start_s must be 0 to 300, as ECS allows."
+  }
+}
+
 variable "stop_timeout_s" {
   description = "Seconds from SIGTERM to SIGKILL; above what the process needs to drain."
   type        = number

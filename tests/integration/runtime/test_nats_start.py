@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import nats.errors
+import psutil
 import pytest
 from nats.aio.client import Client
 
@@ -61,6 +62,19 @@ def started(folder: Path, number: int) -> Iterator[list[str]]:
             server.wait()
 
 
+def heard_by_servers() -> list[set[tuple[str, int]]]:
+    """Of each NATS server that this process started, the addresses on which it listens."""
+    return [
+        {
+            (one.laddr.ip, one.laddr.port)
+            for one in each.net_connections()
+            if one.laddr and one.status == psutil.CONN_LISTEN
+        }
+        for each in psutil.Process().children()
+        if each.name() == "nats-server"
+    ]
+
+
 @asynccontextmanager
 async def connected(url: str, password: str = ODD) -> AsyncIterator[Client]:
     """A client that leaves nothing open when it is refused."""
@@ -93,6 +107,16 @@ async def test_any_password_opens_the_server_and_no_other_does(tmp_path: Path) -
             await client.jetstream().publish("s", b"kept")
 
         assert list((tmp_path / "0" / "jetstream").rglob("*.blk"))
+
+
+async def test_the_page_without_a_password_is_for_the_own_host_alone(tmp_path: Path) -> None:
+    with started(tmp_path, 1) as [url]:
+        await until(lambda: listening(url), within_s=15, forgiving=(OSError,))
+        port = int(url.rpartition(":")[2])
+        (heard,) = (each for each in heard_by_servers() if port in {number for _, number in each})
+
+    assert len(heard) == 2
+    assert {number for address, number in heard if address != "127.0.0.1"} == {port}
 
 
 async def test_three_servers_find_each_other_and_hold_a_stream_three_times(tmp_path: Path) -> None:

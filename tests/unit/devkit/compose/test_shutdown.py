@@ -105,6 +105,27 @@ def test_a_person_who_asks_twice_has_what_has_not_ended_killed(
     assert (engine.containers(), place.running.exists()) == ([], False)
 
 
+def test_a_kill_that_the_engine_did_not_do_is_asked_of_it_again(
+    backend: ComposeBackend, place: Place, engine: Engine
+) -> None:
+    engine.will("compose stop", lingers_s=60)
+    engine.will("compose kill", says="the engine is busy", times=1)
+    said: list[str] = []
+
+    def loses_patience() -> None:
+        engine.awaits_call("compose stop lingers")
+        interrupt.ask(signal.SIGINT)
+
+    interrupt = Interrupt()
+    interrupt.ask(signal.SIGINT)
+    with meanwhile(loses_patience):
+        stopped = Shutdown(place, Stack(place)).run_own(place.begin_run(), said.append, interrupt)
+
+    assert stopped
+    assert said.count("hurrying: what has not ended yet is killed") == 1
+    assert "compose stop was hurried" in engine.calls
+
+
 def test_a_terminal_that_closes_twice_hurries_nobody(
     backend: ComposeBackend, place: Place, engine: Engine
 ) -> None:
