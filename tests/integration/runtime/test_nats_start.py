@@ -67,7 +67,7 @@ async def connected(url: str, password: str = ODD) -> AsyncIterator[Client]:
     client = Client()
     try:
         await client.connect(
-            url, user="bidding", password=password, allow_reconnect=False, connect_timeout=2
+            url, user="bidding", password=password, allow_reconnect=False, connect_timeout=10
         )
         yield client
     finally:
