@@ -1,12 +1,12 @@
 """What a gateway does when a part of it ends that should never end."""
 
 import asyncio
-from contextlib import suppress
 
 import aiohttp
 import pytest
 
 from pkg.api import app
+from pkg.runtime.background import ended
 from tests.integration.api.parts import settings_for
 from tests.integration.ports import free_ports
 from tests.integration.providers import Stores
@@ -32,9 +32,7 @@ async def test_a_part_that_dies_turns_readiness_red_and_ends_the_process_with_1(
 
         assert await asyncio.wait_for(serving, timeout=30) == 1
     finally:
-        serving.cancel()
-        with suppress(asyncio.CancelledError):
-            await serving
+        await ended(serving)
 
 
 async def _watched(part: str, public: int, admin: int) -> None:
@@ -48,7 +46,7 @@ async def _watched(part: str, public: int, admin: int) -> None:
         await until(lambda: ready(public), within_s=15, forgiving=(aiohttp.ClientError,))
         victim = next(task for task in asyncio.all_tasks() if task.get_name() == part)
 
-        victim.cancel()
+        await ended(victim)
 
         async def told() -> bool:
             async with client.get(f"http://127.0.0.1:{admin}/ready") as answer:

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 from pkg.api import lease as leases
 from pkg.api.lease import Lease
 from pkg.auction.keys import RELAY_LEASE
-from tests.integration.api.parts import ended, event_stream, settings_for, stream_events
+from pkg.runtime.background import ended
+from tests.integration.api.parts import event_stream, settings_for, stream_events
 from tests.integration.ports import free_ports
 from tests.integration.processes import Services
 from tests.integration.providers import Stores

@@ -19,12 +19,12 @@ from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import RELAY_LEASE
 from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import STREAM, events_subject
+from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink
 from tests.integration.api.parts import (
     PARTITIONS,
     Ledgers,
     bid,
-    ended,
     event_stream,
     ledgers,
     outbox_entries,

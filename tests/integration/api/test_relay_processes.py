@@ -13,9 +13,9 @@ from pkg.auction.item import partition_of
 from pkg.auction.keys import RELAY_LEASE, meta_key
 from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import archived_subject
+from pkg.runtime.background import ended
 from tests.integration.api.parts import (
     PARTITIONS,
-    ended,
     event_stream,
     outbox_entries,
     outbox_events,
