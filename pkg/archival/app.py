@@ -15,6 +15,7 @@ from pkg.archival.settings import ArchivalSettings
 from pkg.archival.store import Connection, Store
 from pkg.archival.worker import Worker
 from pkg.runtime import logs
+from pkg.runtime.background import ended
 from pkg.runtime.emf import emf
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import NatsLink, nats_link
@@ -97,7 +98,7 @@ async def _work(settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink)
                 deliveries.end_waiting()
                 await asyncio.wait({working}, timeout=settings.shutdown_timeout_s * FOR_WORK)
                 for task in (working, *background):
-                    task.cancel()
+                    await ended(task)
         finally:
             await deliveries.close()
             await store.close()

@@ -12,6 +12,17 @@ CANCEL_AGAIN_S = 1.0
 log = logs.get("background")
 
 
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Cancels until the task has ended; what it ended with is not looked at.
+
+    More than once: asyncio's wait_for (before Python 3.12) and so nats-py swallow a cancellation
+    that meets the answer waited for, or the time-out.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+
+
 class Background:
     """Tasks that run as long as the process. Leaving the context cancels and awaits them.
 
@@ -64,10 +75,7 @@ class Background:
         self._closing = True
         # The last started stand on the first: they end before them.
         for task in reversed(self._tasks):
-            # More than once: nats-py swallows a cancellation that meets its flush.
-            while not task.done():
-                task.cancel()
-                await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+            await ended(task)
             if not task.cancelled() and (failure := task.exception()) and not self.died:
                 log.error(
                     "background work failed at its end", task=task.get_name(), exc_info=failure

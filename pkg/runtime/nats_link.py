@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from pkg.runtime import logs
+from pkg.runtime.background import ended
 from pkg.runtime.settings import NatsSettings
 
 CONNECT_TIMEOUT_S = 2
@@ -152,6 +153,5 @@ async def nats_link(settings: NatsSettings, *, name: str) -> AsyncIterator[NatsL
     try:
         yield link
     finally:
-        connecting.cancel()
-        await asyncio.wait({connecting})
+        await ended(connecting)
         await client.close()

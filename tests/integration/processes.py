@@ -96,7 +96,9 @@ class Services:
     async def api(
         self, *, env: Mapping[str, str] | None = None, replicas: int = 1, wait: bool = True
     ) -> Service:
-        defaults = {"BID_STRATEGY_OVERRIDE": "true", "ARCHIVE_HEARING_S": "0"}
+        # Two seconds otherwise, for which a busy machine may stand still.
+        patient = {"REDIS_TIMEOUT_S": "10"}
+        defaults = {"BID_STRATEGY_OVERRIDE": "true", "ARCHIVE_HEARING_S": "0", **patient}
         return await self._service("api", {**defaults, **(env or {})}, replicas, wait=wait)
 
     async def relay(self, *, env: Mapping[str, str] | None = None, wait: bool = True) -> Service:

@@ -18,6 +18,7 @@ from pkg.archival.audit.walk import SETTLE_S, Findings, Walk
 from pkg.archival.schema import SchemaTooNewError
 from pkg.archival.settings import AuditSettings
 from pkg.archival.store import AWAY
+from pkg.runtime.background import ended
 from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.runtime.redis_meta import PartitionsDifferError, redis_client
 
@@ -38,8 +39,7 @@ async def run_audit(settings: AuditSettings, stop: asyncio.Event, *, options: Au
     await asyncio.wait({auditing, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if not auditing.done():
-        auditing.cancel()
-        await asyncio.wait({auditing})
+        await ended(auditing)
         _complain("interrupted; nothing can be said")
         return EXIT_FAILED
     return auditing.result()

@@ -20,6 +20,7 @@ from pkg.archival.restore.redis_side import RedisSide
 from pkg.archival.schema import SchemaTooNewError
 from pkg.archival.settings import RestoreSettings
 from pkg.archival.store import AWAY
+from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.runtime.putting_back import Tally
@@ -45,8 +46,7 @@ async def run_restore(
     await asyncio.wait({restoring, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if not restoring.done():
-        restoring.cancel()
-        await asyncio.wait({restoring})
+        await ended(restoring)
         _complain("interrupted; what was put back stays, nothing was opened. Run it again.")
         return EXIT_FAILED
     return restoring.result()

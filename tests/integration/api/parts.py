@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from pkg.auction.ids import uuid7
 from pkg.auction.item import partition_names
 from pkg.auction.keys import outbox_key
 from pkg.auction.subjects import STREAM, events_subject
+from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.redis_meta import (
     NotOpenError,
@@ -116,12 +117,6 @@ async def running(link: RedisLink) -> AsyncIterator[None]:
         yield
     finally:
         await ended(task)
-
-
-async def ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 @asynccontextmanager

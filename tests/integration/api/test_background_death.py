@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 
 from pkg.api import app
+from pkg.runtime.background import ended
 from tests.integration.api.parts import settings_for
 from tests.integration.ports import free_ports
 from tests.integration.providers import Stores
@@ -21,9 +22,20 @@ async def test_a_part_that_dies_turns_readiness_red_and_ends_the_process_with_1(
         stores,
         SERVER_ADDR=f"127.0.0.1:{public}",
         ADMIN_ADDR=f"127.0.0.1:{admin}",
-        DRAIN_S="1",
+        DRAIN_S="20",
+        SHUTDOWN_TIMEOUT_S="60",
+        ARCHIVE_HEARING_S="0",
     )
     serving = asyncio.create_task(app.serve(settings, asyncio.Event()))
+    try:
+        await _watched(part, public, admin)
+
+        assert await asyncio.wait_for(serving, timeout=30) == 1
+    finally:
+        await ended(serving)
+
+
+async def _watched(part: str, public: int, admin: int) -> None:
     # An open connection keeps the drain going, so that readiness can be looked at.
     async with aiohttp.ClientSession() as client:
 
@@ -34,12 +46,11 @@ async def test_a_part_that_dies_turns_readiness_red_and_ends_the_process_with_1(
         await until(lambda: ready(public), within_s=15, forgiving=(aiohttp.ClientError,))
         victim = next(task for task in asyncio.all_tasks() if task.get_name() == part)
 
-        victim.cancel()
+        await ended(victim)
 
         async def told() -> bool:
             async with client.get(f"http://127.0.0.1:{admin}/ready") as answer:
                 checks = (await answer.json())["checks"]
                 return answer.status == 503 and checks["background"] == "failed"
 
-        await until(told, within_s=1)
-    assert await asyncio.wait_for(serving, timeout=10) == 1
+        await until(told, within_s=10)

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 from pkg.api import lease as leases
 from pkg.api.lease import Lease
 from pkg.auction.keys import RELAY_LEASE
-from tests.integration.api.parts import ended, event_stream, settings_for, stream_events
+from pkg.runtime.background import ended
+from tests.integration.api.parts import event_stream, settings_for, stream_events
 from tests.integration.ports import free_ports
 from tests.integration.processes import Services
 from tests.integration.providers import Stores
@@ -29,7 +30,7 @@ async def test_who_stands_aside_lets_go_and_does_not_try_for_a_while(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "RENEW_EVERY_S", 0.01)
-    monkeypatch.setattr(leases, "ASIDE_S", 0.5)
+    monkeypatch.setattr(leases, "ASIDE_S", 2.0)
     lease = Lease(redis)
     keeping = asyncio.create_task(lease.keep())
     await asyncio.wait_for(lease.wait_held(), timeout=5)
@@ -40,7 +41,7 @@ async def test_who_stands_aside_lets_go_and_does_not_try_for_a_while(
     assert not lease.held
     assert await redis.get(RELAY_LEASE) is None
     await asyncio.wait_for(lease.wait_held(), timeout=5)
-    assert time.monotonic() - began >= 0.5
+    assert time.monotonic() - began >= 2.0
     await ended(keeping)
 
 
@@ -70,7 +71,7 @@ async def test_who_comes_back_tries_at_once(redis: Redis, monkeypatch: pytest.Mo
 
     lease.come_back()
 
-    await asyncio.wait_for(lease.wait_held(), timeout=2)
+    await asyncio.wait_for(lease.wait_held(), timeout=20)
     await ended(keeping)
 
 
@@ -79,8 +80,8 @@ async def test_holder_without_nats_lets_another_process_relay(
 ) -> None:
     [nowhere] = free_ports(1)
     await services.api(env={"NATS_URL": f"nats://127.0.0.1:{nowhere}", "RECOVERY_WAIT_S": "0.2"})
-    holder = await redis.get(RELAY_LEASE)
-    assert isinstance(holder, bytes)
+    # It has stood aside by now on a slow machine, and tries again.
+    holder = await until(lambda: redis.get(RELAY_LEASE), within_s=15)
 
     api = await services.api()
 

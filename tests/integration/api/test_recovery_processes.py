@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -38,6 +39,12 @@ async def test_redis_that_crashed_takes_bids_again_as_another_server(
         for cents in range(1, 21):
             assert (await ask(client, cents))[0] == 201
         was = await server_run_id(house.redis)
+
+        async def relayed() -> bool:
+            return sum(map(len, (await stream_events(house.nats)).values())) == 20
+
+        # Redis may answer before its file has a bid: one that nobody relayed would go with it.
+        await until(relayed, within_s=10, forgiving=(Exception,), log=lambda: api.log)
 
         servers.kill("redis")
         servers.start("redis")
@@ -204,15 +211,16 @@ async def test_stream_that_filled_up_gives_way_to_new_bids(
     api = await services.api(env=env)
     await services.archival(env=env)
     async with aiohttp.ClientSession(api.url) as client:
-        number, refused_ = 0, 0
-        while number < 6_000:
-            answers = await asyncio.gather(
-                *(ask(client, 100 + number + each) for each in range(50))
-            )
+
+        async def taken(first: int) -> bool:
+            answers = await asyncio.gather(*(ask(client, first + each) for each in range(50)))
             codes = {body.get("code") for status, body in answers if status == 503}
-            refused_ += len(codes)
-            number += 50
-    assert refused_ == 0
+            assert codes <= {"outbox_full"}, codes
+            return not codes
+
+        for first in range(100, 6_100, 50):
+            # The archive may be slower than the bidders for a moment, and the outbox full.
+            await until(partial(taken, first), within_s=15, log=lambda: api.log)
     assert await metric(api, "bid_stream_purged_total") > 0
     assert (await house.nats.jetstream.stream_info(STREAM)).state.bytes < 1 << 20
 

@@ -130,7 +130,7 @@ async def test_a_bid_whose_reply_was_lost_is_unknown_and_never_sent_again(
         verb = b"EVALSHA" if strategy is Strategy.LUA else b"EXEC"
         between.swallows_from = verb
         settings = settings_for(
-            stores, REDIS_URL=f"redis://{between.address}/0", REDIS_TIMEOUT_S="0.4"
+            stores, REDIS_URL=f"redis://{between.address}/0", REDIS_TIMEOUT_S="1.5"
         )
         async with ledgers(settings) as made:
             with pytest.raises(OutcomeUnknown):
@@ -158,6 +158,7 @@ async def test_every_bid_in_flight_on_a_connection_that_ends_is_unknown(
             waiting = asyncio.gather(
                 *(made.lua.place(bid(cents)) for cents in range(1, 51)), return_exceptions=True
             )
+            await until(lambda: _all_written(redis, 50), within_s=5)
             await until(lambda: between.swallowed, within_s=5)
 
             between.cut()
@@ -166,12 +167,16 @@ async def test_every_bid_in_flight_on_a_connection_that_ends_is_unknown(
             assert len((await decoded_outbox(redis))["vase"]) == 50
 
 
+async def _all_written(redis: Redis, count: int) -> bool:
+    return len((await decoded_outbox(redis)).get("vase", ())) == count
+
+
 async def test_a_lost_reply_is_told_over_http(stores: Stores, services: Services) -> None:
     async with proxy(stores.redis_url) as between:
         api = await services.api(
             env={
                 "REDIS_URL": f"redis://{between.address}/0",
-                "REDIS_TIMEOUT_S": "0.4",
+                "REDIS_TIMEOUT_S": "1.5",
                 "RELAY_ENABLED": "false",
             },
             wait=False,

@@ -19,12 +19,12 @@ from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import RELAY_LEASE
 from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import STREAM, events_subject
+from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink
 from tests.integration.api.parts import (
     PARTITIONS,
     Ledgers,
     bid,
-    ended,
     event_stream,
     ledgers,
     outbox_entries,
@@ -277,13 +277,14 @@ async def test_a_relay_without_its_lease_publishes_nothing(house: House) -> None
     async with house.relaying(lease=lease):
         await house.place(10)
         await house.all_relayed()
-        await house.redis.set(RELAY_LEASE, "another", px=2_500)
-        await until(lambda: not lease.held, within_s=3)
+        await house.redis.set(RELAY_LEASE, "another", px=60_000)
+        await until(lambda: not lease.held, within_s=10)
         await house.place(10, start=1000)
 
         held = await stream_events(house.nats)
 
         assert sum(map(len, held.values())) == 10
+        await house.redis.delete(RELAY_LEASE)
         await house.all_relayed()  # the other let go: it is taken again
     await ended(keeping)
 

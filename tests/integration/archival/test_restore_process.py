@@ -243,7 +243,7 @@ async def test_interrupted_at_the_question_it_ends_at_once(
     await asyncio.wait_for(process.stderr.readuntil(b"[y/N] "), timeout=20)
 
     process.send_signal(signal.SIGINT)
-    code = await asyncio.wait_for(process.wait(), timeout=5)
+    code = await asyncio.wait_for(process.wait(), timeout=20)
 
     os.close(ours)
     os.close(theirs)

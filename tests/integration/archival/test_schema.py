@@ -76,7 +76,7 @@ async def test_worker_that_meets_a_newer_schema_later_ends_too(
         " WHERE application_name = 'archival-worker' AND datname = current_database()"
     )
 
-    assert await asyncio.wait_for(worker.process.wait(), timeout=10) == 1
+    assert await asyncio.wait_for(worker.process.wait(), timeout=25) == 1
     assert "run the newer program" in worker.log
 
 

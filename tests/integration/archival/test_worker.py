@@ -87,13 +87,15 @@ async def test_lone_bid_is_archived_at_once(
     workers.start()
     await publish(stores.nats_url, chain.batch(item.bids(1)))
     await until(lambda: holds(archive, 1), within_s=10)
-    batch = chain.batch(item.bids(1))
-    began = time.monotonic()
+    took_s = []
 
-    await publish(stores.nats_url, batch)
-    await until(lambda: holds(archive, 2), within_s=10)
+    for count in range(2, 7):
+        began = time.monotonic()
+        await publish(stores.nats_url, chain.batch(item.bids(1)))
+        await until(partial(holds, archive, count), within_s=10)
+        took_s.append(time.monotonic() - began)
 
-    assert time.monotonic() - began < 1
+    assert min(took_s) < 1, took_s  # the machine may be busy, but not each time
 
 
 async def test_two_workers_on_one_stream_archive_each_bid_once(
@@ -280,14 +282,17 @@ async def test_watermark_is_told_right_after_the_commit(
     workers.start()
     await publish(stores.nats_url, chain.batch(item.bids(1)))
     await until(lambda: holds(archive, 1), within_s=10)
-    began = time.monotonic()
+    took_s = []
     async with heard(stores.nats_url) as told:
         for _ in range(8):
             batch = chain.batch(item.bids(1))
+            began = time.monotonic()
             await publish(stores.nats_url, batch)
             await until(partial(told.__contains__, ("p00", batch.last)), within_s=5)
+            took_s.append(time.monotonic() - began)
 
-    assert time.monotonic() - began < 5  # by the second alone it takes eight
+    # By the second alone each takes one but for the first, which may meet its end.
+    assert sum(each < 0.6 for each in took_s) >= 3, took_s
 
 
 async def test_watermarks_known_to_postgres_are_told_after_a_restart(

@@ -22,7 +22,7 @@ class Seat:
         self.arrived: list[float] = []
         self.greeting: Message = {}
 
-    async def next(self, *, within_s: float = 5.0) -> Message:
+    async def next(self, *, within_s: float = 15.0) -> Message:
         return self._take(await self.socket.receive_str(timeout=within_s))
 
     def _take(self, text: str) -> Message:
@@ -38,7 +38,7 @@ class Seat:
                 pass
         return self.seen
 
-    async def close_code(self, *, within_s: float = 5.0) -> int | None:
+    async def close_code(self, *, within_s: float = 15.0) -> int | None:
         """Reads on until the server says good-bye."""
         async with asyncio.timeout(within_s):
             async for message in self.socket:

@@ -34,7 +34,7 @@ async def here(stores: Stores) -> AsyncIterator[Here]:
             nats_url=stores.nats_url,
             viewer_buffer_bytes=16384,
             viewer_socket_bytes=16384,
-            slow_viewer_s=0.3,
+            slow_viewer_s=1.0,
         )
         stop = asyncio.Event()
         serving = asyncio.create_task(serve(settings, stop))

@@ -131,7 +131,7 @@ async def test_a_crash_is_seen_at_once_and_not_at_the_next_probe(standins: Stand
     await replica.becomes_ready()
     os.kill(pid_of(replica), signal.SIGKILL)
 
-    await until(lambda: replica.status().phase == "waiting", within_s=0.4)
+    await until(lambda: any("ended by itself" in each for each in standins.events), within_s=0.4)
 
 
 async def test_a_process_that_cannot_start_is_tried_ever_more_rarely(standins: Standins) -> None:
@@ -176,7 +176,7 @@ async def test_stopping_kills_what_does_not_listen_when_asked_to_hurry(standins:
     pid = pid_of(replica)
     standins.hurry.asked.set()
 
-    await asyncio.wait_for(replica.stop(), timeout=5)
+    await asyncio.wait_for(replica.stop(), timeout=15)
 
     assert not psutil.pid_exists(pid)
 

@@ -25,7 +25,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_any_row_runs(tmp_path
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=50,
         check=False,
     )
 
@@ -89,7 +89,7 @@ def test_a_row_that_there_is_not_is_named_and_ends_with_2() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=50,
         check=False,
     )
 

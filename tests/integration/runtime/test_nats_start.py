@@ -12,6 +12,7 @@ import nats.errors
 import psutil
 import pytest
 from nats.aio.client import Client
+from nats.js.api import StreamInfo
 
 from pkg.devkit.process.wheels import Programs
 from tests.integration.ports import free_ports
@@ -81,7 +82,7 @@ async def connected(url: str, password: str = ODD) -> AsyncIterator[Client]:
     client = Client()
     try:
         await client.connect(
-            url, user="bidding", password=password, allow_reconnect=False, connect_timeout=2
+            url, user="bidding", password=password, allow_reconnect=False, connect_timeout=10
         )
         yield client
     finally:
@@ -125,13 +126,12 @@ async def test_three_servers_find_each_other_and_hold_a_stream_three_times(tmp_p
         async with connected(urls[0]) as client:
             jetstream = client.jetstream()
 
-            async def made() -> bool:
+            async def kept() -> StreamInfo:
                 await jetstream.add_stream(name="S", subjects=["s"], num_replicas=3)
-                return True
+                await jetstream.publish("s", b"kept")
+                return await jetstream.stream_info("S")
 
-            await until(made, within_s=30, forgiving=(nats.errors.Error,))
-            await jetstream.publish("s", b"kept")
-            info = await jetstream.stream_info("S")
+            info = await until(kept, within_s=30, forgiving=(nats.errors.Error,))
 
         assert info.cluster is not None
         assert len(info.cluster.replicas or []) == 2

@@ -145,7 +145,7 @@ def test_each_refusal_has_its_code(text: str, code: str) -> None:
     assert refused.value.code == code
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize(
     "text",
     [

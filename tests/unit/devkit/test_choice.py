@@ -7,7 +7,7 @@ import pytest
 
 from pkg.devkit.backend import Options
 from pkg.devkit.choice import BackendName, Choice
-from pkg.devkit.compose.availability import REGISTRY_WITHIN_S, obstacle
+from pkg.devkit.compose.availability import obstacle
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.images import needed
 from pkg.devkit.compose.place import Place
@@ -139,7 +139,7 @@ def test_an_engine_or_registry_that_hangs_is_not_waited_for(
 
     assert obstacle(HERE)
 
-    assert time.monotonic() - began < REGISTRY_WITHIN_S + 1
+    assert time.monotonic() - began < 30  # of the sixty that it takes
 
 
 def test_what_is_asked_for_is_taken_and_remembered(docker: Docker, choice: Choice) -> None:

@@ -104,7 +104,7 @@ def test_an_answer_that_trickles_ends_with_its_time(
     with trickling(b".", every_s=0.02) as url:
         assert main([url]) == 1
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20  # it would go on for twenty minutes
     assert "no answer" in capsys.readouterr().out
 
 
