@@ -51,9 +51,9 @@ async def services(stores: Stores, tmp_path: Path) -> AsyncIterator[Services]:
 
 
 async def _delete_streams(nats_url: str) -> None:
-    connection = await nats.connect(nats_url)
+    connection = await nats.connect(nats_url, connect_timeout=15)
     try:
-        jetstream = connection.jetstream()
+        jetstream = connection.jetstream(timeout=15)
         for stream in await jetstream.streams_info():
             await jetstream.delete_stream(str(stream.config.name))
     finally:

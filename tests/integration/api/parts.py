@@ -42,7 +42,8 @@ PARTITIONS = 4
 
 
 def settings_for(stores: Stores, **environment: str) -> ApiSettings:
-    return load(ApiSettings, stores.environment | environment)
+    patient = {"REDIS_TIMEOUT_S": "10"}  # for two seconds a busy machine may stand still
+    return load(ApiSettings, stores.environment | patient | environment)
 
 
 def bid(cents: int, *, item: str = "vase", user: str = "ann") -> Bid:

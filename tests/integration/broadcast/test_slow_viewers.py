@@ -42,19 +42,20 @@ async def test_viewers_that_never_read_neither_delay_the_others_nor_take_much_me
     process = psutil.Process(service.replicas[0].pid)
     before = process.memory_info().rss
 
-    reading = [
-        asyncio.create_task(reader.read_until(b'"seq":1500}', within_s=30)) for reader in readers
-    ]
-    await overwhelm(house, batches=150)
-    published_at = time.monotonic()
-    await asyncio.gather(*reading)
-    lag_s = time.monotonic() - published_at
+    lags_s = []
+    for told in range(150, 1501, 150):
+        await overwhelm(house, batches=15)
+        published_at = time.monotonic()
+        # Those who read keep up, so that none is behind where this process is starved.
+        mark = b'"seq":%d}' % told
+        await asyncio.gather(*(reader.read_until(mark, within_s=30) for reader in readers))
+        lags_s.append(time.monotonic() - published_at)
 
     await behind(service, seats, 20)
     for reader in readers:
         seqs = [message["seq"] for message in reader.messages()]
         assert seqs == list(range(1501))
-    assert lag_s < 20  # those who never read are waited for ten minutes
+    assert max(lags_s) < 20  # those who never read are waited for ten minutes
     assert (process.memory_info().rss - before) / 20 < 256 * 1024
 
 
