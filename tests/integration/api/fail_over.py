@@ -2,8 +2,8 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from pkg.devkit.process.servers import RedisServer
 from tests.integration.ports import free_ports
+from tests.tcp import Serve, listening
 from tests.waiting import until
 
 
@@ -64,7 +65,7 @@ async def two_redis(folder: Path) -> AsyncIterator[Pair]:
         async with (
             Redis(port=first) as old,
             Redis(port=second) as new,
-            await asyncio.start_server(_forwarding_to(target), "127.0.0.1", 0) as address,
+            listening(_forwarding_to(target)) as entrance,
         ):
             await new.replicaof("127.0.0.1", str(first))
 
@@ -72,7 +73,6 @@ async def two_redis(folder: Path) -> AsyncIterator[Pair]:
                 return (await new.info("replication")).get("master_link_status") == "up"
 
             await until(in_step, within_s=20)
-            entrance = address.sockets[0].getsockname()[1]
             yield Pair(
                 f"redis://127.0.0.1:{entrance}/0",
                 old,
@@ -102,15 +102,16 @@ def _running(data: Path, port: int) -> "Iterator[tuple[RedisServer, subprocess.P
         process.wait()
 
 
-def _forwarding_to(
-    target: list[int],
-) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+def _forwarding_to(target: list[int]) -> Serve:
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        try:
             while data := await reader.read(65536):
                 writer.write(data)
                 await writer.drain()
-        writer.close()
+        except OSError:
+            pass
+        finally:
+            writer.close()
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", target[0])

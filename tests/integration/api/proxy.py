@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from tests.tcp import listening
+
 COPY_BYTES = 65536
 
 
@@ -77,21 +79,6 @@ async def proxy(url: str) -> AsyncIterator[Proxy]:
     """In front of the server that the URL names; ``address`` is where the proxy is."""
     parts = urlsplit(url)
     one = Proxy(parts.hostname or "127.0.0.1", parts.port or 0)
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        with suppress(asyncio.CancelledError):
-            await one.serve(reader, writer)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    one.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with listening(one.serve) as port:
+        one.address = f"127.0.0.1:{port}"
         yield one
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

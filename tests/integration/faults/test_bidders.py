@@ -1,11 +1,13 @@
 """What the bench's clients enter in their ledger, by what they are answered."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from pkg.devkit.faults.bidders import Bidders
 from pkg.devkit.faults.ledger import Ledger
+from tests.tcp import listening
 from tests.waiting import until
 
 
@@ -14,15 +16,13 @@ async def _ledger_of(status: str, body: bytes) -> Ledger:
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(EOFError, OSError):
             while await reader.readuntil(b"}"):
                 writer.write(head + body)
-        except (EOFError, OSError):
-            writer.close()
 
     ledger = Ledger()
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        bidders = Bidders(server.sockets[0].getsockname()[1], ledger)
+    async with listening(answer) as port:
+        bidders = Bidders(port, ledger)
         bidding = asyncio.create_task(bidders.run())
         await until(lambda: ledger.requests > 10, within_s=10)
         bidders.stop()

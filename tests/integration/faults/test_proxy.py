@@ -6,24 +6,18 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pkg.devkit.faults.proxy import Proxy
+from tests.tcp import listening
 
 
 @pytest.fixture
 async def echo() -> AsyncIterator[int]:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(1024):
-                writer.write(data)
-                await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
+        while data := await reader.read(1024):
+            writer.write(data)
+            await writer.drain()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
+    async with listening(handle) as port:
+        yield port
 
 
 async def _say(

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from tests.tcp import listening
+
 _INFO = {
     "server_id": "fake",
     "version": "2.10.0",
@@ -145,21 +147,5 @@ async def fake_nats(behind: str | None = None) -> AsyncIterator[FakeNats]:
     """``behind`` is the URL of a real server."""
     parts = urlsplit(behind or "")
     one = FakeNats(behind=(parts.hostname, parts.port) if parts.hostname and parts.port else None)
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        with suppress(asyncio.CancelledError, ConnectionError):
-            await one.serve(reader, writer)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    one.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(one.serve) as one.port:
         yield one
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,6 +11,7 @@ import hiredis
 
 from pkg.api.prices import PriceCounts, SeenPrices
 from pkg.api.redis_connection import RedisConnection
+from tests.tcp import listening
 
 Answer = Callable[[list[bytes]], bytes | None]
 """From a command to the bytes that answer it; None for a command that is never answered."""
@@ -64,7 +65,7 @@ class FakeRedis:
         self.connected_at.append(time.monotonic())
         self._writers.append(writer)
         commands = hiredis.Reader()
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, hiredis.ProtocolError):  # a TLS greeting is no command
             while True:
                 await self.reads.wait()
                 data = await reader.read(65536)
@@ -94,25 +95,8 @@ class FakeRedis:
 @asynccontextmanager
 async def fake_redis() -> AsyncIterator[FakeRedis]:
     redis = FakeRedis()
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        with suppress(asyncio.CancelledError):  # streams would log the end of the test
-            await redis.serve(reader, writer)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    redis.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(redis.serve) as redis.port:
         yield redis
-    finally:
-        server.close()
-        redis.drop()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @dataclass
