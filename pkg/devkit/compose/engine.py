@@ -15,6 +15,8 @@ from pkg.devkit.errors import BidkitError, MissingServer
 
 ANSWER_WITHIN_S = 20.0
 _TRIES = 3
+_COMPOSE_SINCE = (2, 24)
+"""The first that knows an `env_file` that need not exist (Compose file reference, `env_file`)."""
 PROJECT_LABEL = "com.docker.compose.project"
 _OR_PROCESSES = "or run on processes: `bidkit up --on process`."
 _UNREACHABLE = re.compile(
@@ -81,7 +83,7 @@ def engine_version(*, within_s: float = ANSWER_WITHIN_S) -> str:
 
 
 def compose_version(*, within_s: float = ANSWER_WITHIN_S) -> str:
-    """Raises NoEngine."""
+    """Raises NoEngine, also for one that is too old for the compose file."""
     try:
         version = ask("compose", "version", "--short", within_s=within_s).strip()
     except NoEngine:
@@ -92,6 +94,13 @@ def compose_version(*, within_s: float = ANSWER_WITHIN_S) -> str:
         raise NoEngine(
             "docker has no compose plugin",
             f"; install it (the package docker-compose-plugin), {_OR_PROCESSES}",
+        )
+    number = re.match(r"v?(\d+)\.(\d+)", version)
+    if number and tuple(map(int, number.groups())) < _COMPOSE_SINCE:
+        since = ".".join(map(str, _COMPOSE_SINCE))
+        raise NoEngine(
+            f"docker's compose plugin is {version}, older than {since}",
+            f"; install a newer one (the package docker-compose-plugin), {_OR_PROCESSES}",
         )
     return version
 

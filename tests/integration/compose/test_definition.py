@@ -61,6 +61,22 @@ def test_secrets_are_made_once_and_kept_from_others(secrets: Path) -> None:
     assert secrets.stat().st_mode & 0o077 == 0
 
 
+def test_it_says_what_was_made_and_what_was_there_already(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+
+    def says() -> str:
+        command = ("sh", str(ROOT / "compose" / "make-secrets"), str(folder))
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    first = says()
+    second = says()
+    (folder / "nats_password").unlink()
+
+    assert first == f"Made redis_password nats_password postgres_password in {folder}.\n"
+    assert second == f"All passwords were in {folder} already; nothing changed.\n"
+    assert says() == f"Made nats_password in {folder}.\n"
+
+
 def test_a_folder_that_was_there_is_closed_to_others_too(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
 

@@ -92,6 +92,7 @@ def test_where_an_engine_answers_it_is_compose(docker: Docker, choice: Choice) -
         ({"version": NO_ENGINE}, "no Docker engine answers"),
         ({"version": "echo"}, "no Docker engine answers"),
         ({"compose": NO_PLUGIN}, "docker has no compose plugin"),
+        ({"compose": "echo 2.9.0"}, "docker's compose plugin is 2.9.0, older than 2.24"),
         ({"has_images": False}, "no registry in reach"),
         ({"version": "sleep 60"}, "the Docker engine has not answered in 2 s."),
         ({"compose": "sleep 60"}, "the Docker engine has not answered in 2 s."),
@@ -110,6 +111,15 @@ def test_elsewhere_it_is_processes_and_the_reason_is_told(
     assert why is not None
     assert why.startswith("Running on process, as ")
     assert reason in why
+
+
+@pytest.mark.parametrize("version", ["2.24.0", "v2.29.1-desktop.1", "5.0.0", "dev"])
+def test_a_compose_plugin_that_knows_the_file_or_tells_no_number_will_do(
+    docker: Docker, version: str
+) -> None:
+    docker.answers(compose=f"echo {version}")
+
+    assert obstacle(HERE) is None
 
 
 def test_without_the_command_it_is_processes(docker: Docker, choice: Choice) -> None:
@@ -221,6 +231,7 @@ def test_while_an_engine_that_may_run_the_system_is_silent_up_starts_no_other(
     [
         ({"version": NO_ENGINE}, "no Docker engine answers .* Start it, or run on processes"),
         ({"compose": NO_PLUGIN}, "no compose plugin; install it .*docker-compose-plugin"),
+        ({"compose": "echo v2.23.3"}, r"plugin is v2\.23\.3, older than 2\.24; install a newer"),
     ],
 )
 def test_compose_where_it_cannot_be_says_what_to_install(
