@@ -82,15 +82,13 @@ def test_containers_of_a_home_whose_notes_are_gone_are_ended_too(
     assert engine.containers() == []
 
 
-@pytest.mark.parametrize("phase", ["compose stop", "compose down"])
-def test_a_person_who_asks_twice_has_what_has_not_ended_killed(
-    backend: ComposeBackend, place: Place, engine: Engine, phase: str
-) -> None:
-    engine.will(phase, lingers_s=60)
+def stopped_by_one_who_asks_twice(place: Place, engine: Engine, *, during: str) -> list[str]:
+    """What is said meanwhile; `during` is the command that lingers, and is then hurried."""
+    engine.will(during, lingers_s=60)
     said: list[str] = []
 
     def loses_patience() -> None:
-        engine.awaits_call(f"{phase} lingers")
+        engine.awaits_call(f"{during} lingers")
         interrupt.ask(signal.SIGINT)
 
     interrupt = Interrupt()
@@ -99,6 +97,15 @@ def test_a_person_who_asks_twice_has_what_has_not_ended_killed(
         stopped = Shutdown(place, Stack(place)).run_own(place.begin_run(), said.append, interrupt)
 
     assert stopped
+    return said
+
+
+@pytest.mark.parametrize("phase", ["compose stop", "compose down"])
+def test_a_person_who_asks_twice_has_what_has_not_ended_killed(
+    backend: ComposeBackend, place: Place, engine: Engine, phase: str
+) -> None:
+    said = stopped_by_one_who_asks_twice(place, engine, during=phase)
+
     assert said.count("hurrying: what has not ended yet is killed") == 1
     assert f"{phase} was hurried" in engine.calls
     assert {"api-gateway-1 is stopped", "redis is stopped"} <= set(said)
@@ -108,20 +115,10 @@ def test_a_person_who_asks_twice_has_what_has_not_ended_killed(
 def test_a_kill_that_the_engine_did_not_do_is_asked_of_it_again(
     backend: ComposeBackend, place: Place, engine: Engine
 ) -> None:
-    engine.will("compose stop", lingers_s=60)
     engine.will("compose kill", says="the engine is busy", times=1)
-    said: list[str] = []
 
-    def loses_patience() -> None:
-        engine.awaits_call("compose stop lingers")
-        interrupt.ask(signal.SIGINT)
+    said = stopped_by_one_who_asks_twice(place, engine, during="compose stop")
 
-    interrupt = Interrupt()
-    interrupt.ask(signal.SIGINT)
-    with meanwhile(loses_patience):
-        stopped = Shutdown(place, Stack(place)).run_own(place.begin_run(), said.append, interrupt)
-
-    assert stopped
     assert said.count("hurrying: what has not ended yet is killed") == 1
     assert "compose stop was hurried" in engine.calls
 
