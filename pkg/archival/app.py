@@ -92,13 +92,15 @@ async def _work(settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink)
                     group.create_task(watch_backlog(link, metrics), name="backlog"),
                 ]
                 readiness.watch("worker", lambda: "ended" if working.done() else None)
-                await stop.wait()
-                readiness.draining = True
-                log.info("draining")
-                deliveries.end_waiting()
-                await asyncio.wait({working}, timeout=settings.shutdown_timeout_s * FOR_WORK)
-                for task in (working, *background):
-                    await ended(task)
+                try:
+                    await stop.wait()
+                    readiness.draining = True
+                    log.info("draining")
+                    deliveries.end_waiting()
+                    await asyncio.wait({working}, timeout=settings.shutdown_timeout_s * FOR_WORK)
+                finally:  # the group itself cancels once
+                    for task in (working, *background):
+                        await ended(task)
         finally:
             await deliveries.close()
             await store.close()

@@ -112,19 +112,22 @@ async def watch(
     async with ClientSession() as session:
         while True:
             try:
-                async with session.ws_connect(url, max_msg_size=0) as socket:
+                async with asyncio.timeout(ANSWER_WITHIN_S):
+                    opening = await session.ws_connect(url, max_msg_size=0)
+                async with opening as socket:
                     connected, noticed = True, False
                     async for message in socket:
                         if message.type is WSMsgType.TEXT:
                             show(message.data)
                     notice(f"the connection was closed ({socket.close_code}); connecting again")
-            except ClientError as error:
+            except (ClientError, TimeoutError) as error:
+                why = str(error) or f"no answer in {ANSWER_WITHIN_S:g} s"
                 if not connected:
-                    raise BidkitError(f"cannot watch at {url}: {error}.") from error
+                    raise BidkitError(f"cannot watch at {url}: {why}.") from error
                 if not noticed:
                     noticed = True
                     notice(
-                        f"no answer from {url}: {error}; still trying; "
+                        f"cannot connect to {url}: {why}; still trying; "
                         "if the system was stopped, `bidkit up` starts it"
                     )
             await asyncio.sleep(RECONNECT_AFTER_S)

@@ -48,5 +48,9 @@ def _bidkit(port: int) -> str | None:
 
 def _run(process: psutil.Process) -> str:
     home = process.environ().get("BIDKIT_HOME")
-    where = f" with `BIDKIT_HOME={shlex.quote(home)} bidkit down`" if home else ""
-    return f"another run of bidkit (process {process.pid}). Stop it{where}"
+    how = (
+        f"with `BIDKIT_HOME={shlex.quote(home)} bidkit down`"
+        if home
+        else f"with `bidkit down` in {process.cwd()}"
+    )
+    return f"another run of bidkit (process {process.pid}). Stop it {how}"

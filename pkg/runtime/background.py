@@ -8,19 +8,22 @@ from typing import Any, Self
 from pkg.runtime import logs
 
 CANCEL_AGAIN_S = 1.0
+CANCEL_COMMAND_AGAIN_S = 10.0
+"""Of a command, which closes its connections to all stores at its end; each takes 2 s at most."""
 
 log = logs.get("background")
 
 
-async def ended(task: asyncio.Task[Any]) -> None:
+async def ended(task: asyncio.Task[Any], *, again_s: float = CANCEL_AGAIN_S) -> None:
     """Cancels until the task has ended; what it ended with is not looked at.
 
     More than once: asyncio's wait_for (before Python 3.12) and so nats-py swallow a cancellation
-    that meets the answer waited for, or the time-out.
+    that meets the answer waited for, or the time-out. A task that does something at its end, as
+    closing connections, needs an ``again_s`` longer than that takes: it is broken off.
     """
     while not task.done():
         task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+        await asyncio.wait({task}, timeout=again_s)
 
 
 class Background:

@@ -153,5 +153,7 @@ async def nats_link(settings: NatsSettings, *, name: str) -> AsyncIterator[NatsL
     try:
         yield link
     finally:
-        await ended(connecting)
-        await client.close()
+        try:
+            await ended(connecting)
+        finally:
+            await client.close()

@@ -18,7 +18,7 @@ from pkg.archival.audit.walk import SETTLE_S, Findings, Walk
 from pkg.archival.schema import SchemaTooNewError
 from pkg.archival.settings import AuditSettings
 from pkg.archival.store import AWAY
-from pkg.runtime.background import ended
+from pkg.runtime.background import CANCEL_COMMAND_AGAIN_S, ended
 from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.runtime.redis_meta import PartitionsDifferError, redis_client
 
@@ -38,8 +38,10 @@ async def run_audit(settings: AuditSettings, stop: asyncio.Event, *, options: Au
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({auditing, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-    if not auditing.done():
-        await ended(auditing)
+    interrupted = not auditing.done()
+    await ended(auditing, again_s=CANCEL_COMMAND_AGAIN_S)
+    # What failed as it was broken off tells no more than that; what was done by then counts.
+    if auditing.cancelled() or (interrupted and auditing.exception()):
         _complain("interrupted; nothing can be said")
         return EXIT_FAILED
     return auditing.result()

@@ -20,7 +20,7 @@ from pkg.archival.restore.redis_side import RedisSide
 from pkg.archival.schema import SchemaTooNewError
 from pkg.archival.settings import RestoreSettings
 from pkg.archival.store import AWAY
-from pkg.runtime.background import ended
+from pkg.runtime.background import CANCEL_COMMAND_AGAIN_S, ended
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.runtime.putting_back import Tally
@@ -28,6 +28,7 @@ from pkg.runtime.redis_meta import NotOpenError, PartitionsDifferError, redis_cl
 
 NATS_WITHIN_S = 5.0
 _TELL_EVERY_S = 1.0
+_OPENS_LAST = "What was put back stays; Redis is opened after all of it. Run it again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +46,11 @@ async def run_restore(
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({restoring, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-    if not restoring.done():
-        await ended(restoring)
-        _complain("interrupted; what was put back stays, nothing was opened. Run it again.")
+    interrupted = not restoring.done()
+    await ended(restoring, again_s=CANCEL_COMMAND_AGAIN_S)
+    # What failed as it was broken off tells no more than that; what was done by then counts.
+    if restoring.cancelled() or (interrupted and restoring.exception()):
+        _complain(f"interrupted. {_OPENS_LAST}")
         return EXIT_FAILED
     return restoring.result()
 
@@ -59,7 +62,7 @@ async def _restore(settings: RestoreSettings, options: RestoreOptions) -> int:
             await _connected(link)
             return await _Restore(settings, options, redis, link.jetstream).run()
     except RedisError as error:
-        return _unable(f"cannot ask Redis: {error}")
+        return _unable(f"cannot ask Redis: {error}", then=_OPENS_LAST)
     except (PartitionsDifferError, SchemaTooNewError) as error:
         return _unable(str(error))
     except asyncpg.UndefinedTableError:
@@ -172,8 +175,8 @@ async def _agreed(question: str) -> bool:
         loop.remove_reader(sys.stdin.fileno())
 
 
-def _unable(why: str) -> int:
-    _complain(f"{why.rstrip('.')}. Nothing was opened.")
+def _unable(why: str, *, then: str = "Nothing was opened.") -> int:
+    _complain(f"{why.rstrip('.')}. {then}")
     return EXIT_BAD_SETTINGS
 
 

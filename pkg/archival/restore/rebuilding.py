@@ -52,7 +52,7 @@ async def rebuild(
     Raises:
         OpenedMeanwhileError, RestartedError: see there.
         redis.exceptions.RedisError, asyncpg.PostgresError, nats.errors.Error, OSError: a store is
-            away. What was put back stays, nothing was opened.
+            away. What was put back stays; Redis is opened after all of it.
     """
     found = await side.standing()
     if found.open_on and not found.empty and not plan.standing.open_on:

@@ -17,7 +17,7 @@ import msgspec
 
 from pkg.devkit.backend import Options, Say
 from pkg.devkit.errors import BidkitError
-from pkg.devkit.process.control import ControlServer, forget_supervisor
+from pkg.devkit.process.control import ControlServer, StoppedMeanwhile, forget_supervisor
 from pkg.devkit.process.home import Home
 from pkg.devkit.process.records import end_leftovers
 from pkg.devkit.process.supervisor import Supervisor
@@ -39,8 +39,9 @@ async def serve(
 ) -> bool:
     """Returns when everything is stopped: False when a signal was why, and `started` not yet done.
 
-    `started` runs beside it; when it fails, all is stopped. Raises AlreadyRunning, or what
-    `Supervisor.prepare` or `started` raise.
+    `started` runs beside it; when it fails, all is stopped. Raises AlreadyRunning, StoppedMeanwhile
+    when somebody else was why and `started` not yet done, or what `Supervisor.prepare` or `started`
+    raise.
     """
     with home.lock() as ours:
         if not ours:
@@ -67,7 +68,9 @@ async def serve(
             await asyncio.wait({starting})
             if not starting.cancelled():
                 starting.result()
-            return not (starting.cancelled() and signalled.is_set())
+            elif not signalled.is_set():
+                raise StoppedMeanwhile
+            return not starting.cancelled()
 
 
 @contextlib.asynccontextmanager

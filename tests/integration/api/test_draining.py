@@ -205,7 +205,7 @@ async def test_an_unready_replica_accepts_nothing_until_it_is_ready(
     servers: Servers, services: Services
 ) -> None:
     servers.stop("redis")
-    api = await services.api(env={"START_GRACE_S": "60"}, wait=False)
+    api = await services.api(env={"START_GRACE_S": "60", "SHUTDOWN_TIMEOUT_S": "60"}, wait=False)
     async with aiohttp.ClientSession() as client:
 
         async def admin_answers() -> int:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,5 +137,52 @@ async def test_a_watch_says_once_of_each_outage_that_nobody_is_there(
         await until(lambda: attempts > 8, within_s=5)
         watching.cancel()
 
-    assert [line.split()[:2] for line in notices] == [["the", "connection"], ["no", "answer"]] * 2
+    assert [line.split()[:2] for line in notices] == [
+        ["the", "connection"],
+        ["cannot", "connect"],
+    ] * 2
     assert notices[1].endswith("still trying; if the system was stopped, `bidkit up` starts it")
+
+
+async def test_a_watch_gives_up_waiting_for_a_service_that_listens_and_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As one that is scaled to 0, on processes: its listening socket stays with bidkit."""
+    monkeypatch.setattr(bidding, "ANSWER_WITHIN_S", 0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(BidkitError, match=r"cannot watch at ws://.*: no answer in 0\.1 s\."):
+            await watch(url, "lamp", latest=False, show=lambda _: None, notice=lambda _: None)
+
+
+async def test_a_connection_that_stands_may_be_silent_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bidding, "ANSWER_WITHIN_S", 0.1)
+    shown = list[str]()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        viewer = web.WebSocketResponse()
+        await viewer.prepare(request)
+        await asyncio.sleep(0.3)
+        await viewer.send_str("late")
+        await asyncio.Event().wait()
+        return viewer
+
+    app = web.Application()
+    app.router.add_get("/ws/items/lamp", answer)
+    async with TestServer(app) as server:
+        watching = asyncio.create_task(
+            watch(
+                f"ws://127.0.0.1:{server.port}",
+                "lamp",
+                latest=False,
+                show=shown.append,
+                notice=shown.append,
+            )
+        )
+        await until(lambda: shown, within_s=5)
+        watching.cancel()
+
+    assert shown == ["late"]

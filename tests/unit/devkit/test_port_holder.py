@@ -55,7 +55,7 @@ def test_a_compose_project_of_this_system_is_named(docker: Path, project: str, s
 @pytest.mark.parametrize(
     ("environment", "advice"),
     [
-        ({}, "Stop it"),
+        ({}, f"Stop it with `bidkit down` in {Path.cwd()}"),
         ({"BIDKIT_HOME": "/a home"}, "Stop it with `BIDKIT_HOME='/a home' bidkit down`"),
     ],
 )

@@ -197,6 +197,23 @@ async def test_an_interrupt_before_all_is_ready_stops_what_was_started_and_says_
     assert bidkit("get").code == 3
 
 
+async def test_a_down_elsewhere_before_all_is_ready_fails_the_start(bidkit: Bidkit) -> None:
+    never_ready = "--set=POSTGRES_URL=postgresql://nobody@127.0.0.1:1/nothing"
+    process = await asyncio.create_subprocess_exec(
+        *bidkit.command("up", never_ready, *bidkit.ports),
+        env=bidkit.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    await until(lambda: bidkit("get").code == 0, within_s=60)
+
+    down = await asyncio.to_thread(bidkit, "down")
+    _, err = await process.communicate()
+
+    assert (down.code, process.returncode) == (0, 1)
+    assert err == b"bidkit: the system was stopped meanwhile.\n"
+
+
 def test_two_starts_at_once_make_one_system(bidkit: Bidkit) -> None:
     both = [
         subprocess.Popen(
