@@ -198,7 +198,7 @@ variable "db_password" {
   # One sentence for both, so that an unedited copy of the example is answered with one.
   validation {
     condition     = !contains([var.db_password, var.nats_password], "CHANGE_ME")
-    error_message = "db_password and nats_password must be passwords of your own, not the example's CHANGE_ME: export TF_VAR_db_password=\"$(openssl rand -hex 24)\", and the same for nats_password."
+    error_message = "db_password and nats_password must be passwords of your own, not the example's CHANGE_ME: export TF_VAR_db_password=\"$(openssl rand -hex 24)\", and the same for nats_password; then delete both lines of terraform.tfvars, which go before what is exported."
   }
 
   validation {

@@ -18,6 +18,7 @@ from pkg.devkit.errors import BadArgument, BidkitError
 ANSWER_WITHIN_S = 10.0
 RECONNECT_AFTER_S = 0.5
 _WRONG_USE = {400, 413}
+_NOT_READY = "`bidkit describe api-gateway` says what the gateways wait for"
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
@@ -84,7 +85,8 @@ def place_bid(
     if "error" in answer:
         code = answer.get("code", "no code")
         kind = BadArgument if response.status in _WRONG_USE else BidkitError
-        raise kind(f"{answer['error']} ({response.status}, {code})")
+        why = f"; {_NOT_READY}" if code == "no_gateway" else ""
+        raise kind(f"{answer['error']} ({response.status}, {code}){why}")
     return Outcome(item, answer)
 
 

@@ -41,7 +41,7 @@ class Choice:
         return self.named(asked or self._marked() or self._last or BackendName.PROCESS)
 
     def for_up(self, asked: BackendName | None) -> tuple[Backend, str | None]:
-        """The backend, and why when nobody asked for it.
+        """The backend, and why when nobody asked for it, or where the data stays that is elsewhere.
 
         Raises BidkitError when the home's system runs on another one, or may do so, and when its
         data is on one that cannot be had.
@@ -54,8 +54,10 @@ class Choice:
                     "`bidkit down` stops it, its data stays there."
                 )
             return self.named(running), None
+        elsewhere = f"it last ran on {self._last}, where its data stays."
         if asked:
-            return self._chosen(asked), None
+            note = None if self._last in {None, asked} else elsewhere.capitalize()
+            return self._chosen(asked), note
         hindered = obstacle(self._compose_file)
         if hindered and self._last is BackendName.COMPOSE and self._place.desired.exists():
             raise BidkitError(
@@ -65,9 +67,8 @@ class Choice:
             )
         name = BackendName.PROCESS if hindered else BackendName.COMPOSE
         reason = f"as {hindered}" if hindered else "as a Docker engine answers"
-        if self._last not in {None, name}:
-            reason += f"; it last ran on {self._last}, where its data stays"
-        return self._chosen(name), f"Running on {name}, {reason}."
+        note = "." if self._last in {None, name} else f"; {elsewhere}"
+        return self._chosen(name), f"Running on {name}, {reason}{note}"
 
     def _chosen(self, name: BackendName) -> Backend:
         self._home.folder.mkdir(parents=True, exist_ok=True)

@@ -171,7 +171,7 @@ def run_tests(
     context: typer.Context,
     *,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also what takes long or needs an engine.")
+        bool, typer.Option("--all", help="Also what takes long or needs Docker or Terraform.")
     ] = False,
 ) -> None:
     """Run the test environments and sum them up; other arguments go to pytest."""

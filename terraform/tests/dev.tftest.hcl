@@ -1,4 +1,7 @@
-# The small bill: terraform test -filter=tests/dev.tftest.hcl -var-file=dev.tfvars
+# The small bill:
+#
+#   export TF_VAR_db_password=... TF_VAR_nats_password=...
+#   terraform test -filter=tests/dev.tftest.hcl -var-file=dev.tfvars
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan

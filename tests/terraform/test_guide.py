@@ -57,13 +57,20 @@ def test_numbers_of_what_is_created_are_the_plans(planned: Planned) -> None:
     assert said == found
 
 
+LEFT_BY_THE_GUIDE = {
+    *(".terraform.lock.hcl", "backend.tf", "tfplan"),
+    *("terraform.tfvars", "terraform.tfvars.bak"),
+}
+"""By whom follows it in this checkout."""
+
+
 def test_the_file_structure_is_what_is_there() -> None:
     there = {
         str(path.relative_to(SOURCES))
         for path in SOURCES.rglob("*")
         if path.is_file()
         and not path.name.endswith((".tfstate", ".tfstate.backup", ".tfplan"))
-        and path.name not in {".terraform.lock.hcl", "terraform.tfvars", "backend.tf"}
+        and path.name not in LEFT_BY_THE_GUIDE
         and not {".terraform", "__pycache__"} & set(path.parts)
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pkg.archival.audit.verdict import Verdict
 from pkg.archival.audit.walk import Findings
+from pkg.archival.wording import counted
 from pkg.auction.money import text_from_cents
 
 MOST_ROWS = 200
@@ -114,26 +115,29 @@ def _totals(findings: Findings) -> str:
     lines = []
     if not findings.drained:
         lines.append(
-            f"{findings.not_archived} events in the outboxes were not archived when the wait was "
-            "over; they count as not archived."
+            f"Not archived when the wait was over: {counted(findings.not_archived, 'event')} in "
+            "the outboxes. Does the archival-worker run?"
         )
     lines.append(
-        f"{findings.items} items in Redis, {findings.accepted} events accepted, "
-        f"{findings.archived} bids archived, {findings.dead_letters_in_all} dead letters."
+        f"{counted(findings.items, 'item')} in Redis, {counted(findings.accepted, 'event')} "
+        f"accepted, {counted(findings.archived, 'bid')} archived, "
+        f"{counted(findings.dead_letters_in_all, 'dead letter')}."
     )
     if findings.lost:
         lines.append(
-            f"{len(findings.lost)} accepted bids are lost: Redis forgot them before they reached "
-            "the stream. Only the gateways that accepted them remember."
+            f"Lost: {counted(len(findings.lost), 'accepted bid')} that Redis forgot before "
+            "reaching the stream. Only the gateways that accepted them remember."
         )
     if findings.only_in_postgres:
         lines.append(
-            f"Redis has forgotten {len(findings.only_in_postgres)} items that are archived; "
-            "`restore` puts them back (these totals are without them)."
+            f"Forgotten by Redis: {counted(len(findings.only_in_postgres), 'archived item')}; "
+            "`restore` puts back what it forgot (these totals are without it)."
         )
     wrong = len(findings.failing) + len(findings.only_in_postgres) + len(findings.astray)
     lines.append(
-        "Every accepted bid is accounted for." if findings.ok else f"Wrong: {wrong} of the items."
+        "Every accepted bid is accounted for."
+        if findings.ok
+        else f"Wrong: {counted(wrong, 'item')}."
     )
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pkg.archival.audit.archive_side import ArchiveSide, ListedLetter
 from pkg.archival.audit.auction_side import AuctionSide
 from pkg.archival.audit.verdict import Verdict, judge
+from pkg.archival.wording import counted
 from pkg.auction.item import ItemState
 from pkg.auction.outbox import BEGINNING
 from pkg.auction.witnessed import Witnessed
@@ -87,7 +88,7 @@ class Walk:
             lacking = await self._not_archived(lacking)
             if not lacking or loop.time() >= deadline:
                 break
-            self._tell(f"{len(lacking)} bids that gateways remember not archived yet")
+            self._tell(f"{counted(len(lacking), 'bid')} that gateways remember not archived yet")
             await asyncio.sleep(POLL_S)
         if lacking:
             marks = await self._archive.watermarks()
@@ -125,7 +126,7 @@ class Walk:
                     suspects[verdict.item_id] = verdict
                 else:
                     self._count(findings, verdict, show)
-            self._tell(f"{findings.items} items compared")
+            self._tell(f"{counted(findings.items, 'item')} compared")
         for verdict in await self._settled(suspects, within_s=settle_s):
             self._count(findings, verdict, show)
             if verdict.problems:
@@ -180,6 +181,6 @@ class Walk:
                     done.append(verdict)
                     del suspects[verdict.item_id]
             if suspects:
-                self._tell(f"{len(suspects)} items not archived yet")
+                self._tell(f"{counted(len(suspects), 'item')} not archived yet")
                 await asyncio.sleep(POLL_S)
         return done

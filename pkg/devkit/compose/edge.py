@@ -65,7 +65,8 @@ def await_passing(
             if time.monotonic() > deadline:
                 raise NotReady(
                     f"the edge does not pass {service} on: http://127.0.0.1:{port}{path} answers "
-                    f"{said}. `bidkit logs edge` shows why."
+                    f"{said}. `bidkit describe {service}` shows whether it is ready, `bidkit logs "
+                    "edge` what the edge sees."
                 )
             time.sleep(_EVERY_S)
 

@@ -228,8 +228,8 @@ async def test_table_names_failing_items_and_totals(
     assert "1 of 2 not archived, the first is seq 2" in lines[1]
     assert "good " not in said
     assert "bad_event" in said
-    assert "4 events in the outboxes were not archived" in said
-    assert said.endswith("Wrong: 1 of the items.\n")
+    assert "Not archived when the wait was over: 4 events in the outboxes. Does" in said
+    assert said.endswith("Wrong: 1 item.\n")
     assert any(
         line.startswith("good ") and line.endswith(" ok") for line in everything.splitlines()
     )
@@ -281,7 +281,7 @@ async def test_item_whose_bid_arrives_meanwhile_is_looked_at_again(
     looked = asyncio.Event()
 
     def tell(line: str) -> None:
-        if line == "1 items not archived yet":
+        if line == "1 item not archived yet":
             looked.set()
 
     running = asyncio.create_task(audit(stores, wait_s=20, tell=tell))

@@ -84,6 +84,11 @@ def test_what_is_no_bid_is_told_from_what_nobody_decided(
     )
 
 
+def test_where_no_gateway_is_ready_a_bid_says_what_tells_why() -> None:
+    with pytest.raises(BidkitError, match=r"503, no_gateway\); `bidkit describe api-gateway`"):
+        place(503, '{"error":"No gateway is ready","code":"no_gateway"}')
+
+
 def test_a_bid_reads_as_one_line_with_exact_money() -> None:
     text = '{"seq":7,"amount":9999999999.99,"previous_bid":1200.10,"user_id":"ann","item_id":"i"}'
 

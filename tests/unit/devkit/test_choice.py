@@ -168,6 +168,17 @@ def test_data_left_on_the_other_backend_is_mentioned(docker: Docker, choice: Cho
     assert why.endswith("it last ran on process, where its data stays.")
 
 
+def test_data_left_elsewhere_is_mentioned_also_to_one_who_asked_for_this_backend(
+    docker: Docker, choice: Choice
+) -> None:
+    choice.for_up(BackendName.COMPOSE)
+
+    first = choice.for_up(BackendName.PROCESS)[1]
+    second = choice.for_up(BackendName.PROCESS)[1]
+
+    assert (first, second) == ("It last ran on compose, where its data stays.", None)
+
+
 def test_where_data_is_left_in_containers_that_cannot_be_had_no_empty_stores_are_started(
     docker: Docker, choice: Choice, tmp_path: Path
 ) -> None:
