@@ -7,20 +7,20 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from pkg.api.event_stream import JetStreamEvents
-from pkg.api.gateway import Gateway
-from pkg.api.lease import Lease
-from pkg.api.ledger import Items, LuaLedger
+from pkg.api.bidding.gateway import Gateway
+from pkg.api.bidding.ledger import Items, LuaLedger
+from pkg.api.bidding.optimistic import OptimisticLedger, RoundLink
+from pkg.api.bidding.prices import PriceCounts
+from pkg.api.bidding.witness import Witness
 from pkg.api.metrics import GatewayMetrics
-from pkg.api.optimistic import OptimisticLedger, RoundLink
-from pkg.api.outbox import Outbox
-from pkg.api.prices import PriceCounts
-from pkg.api.recovery import Recovery, RecoveryCounts
-from pkg.api.redis_links import bid_link, relay_link
-from pkg.api.relay import BLOCK_MS, Relay
-from pkg.api.relay_metrics import RelayMetrics
+from pkg.api.redis.links import bid_link, relay_link
+from pkg.api.relay.event_stream import JetStreamEvents
+from pkg.api.relay.lease import Lease
+from pkg.api.relay.metrics import RelayMetrics
+from pkg.api.relay.outbox import Outbox
+from pkg.api.relay.recovery import Recovery, RecoveryCounts
+from pkg.api.relay.relay import BLOCK_MS, Relay
 from pkg.api.settings import ApiSettings, RelaySettings
-from pkg.api.witness import Witness
 from pkg.auction.bid import Strategy
 from pkg.auction.events import UndecodableError, decode_watermark
 from pkg.auction.subjects import archived_subject
@@ -31,9 +31,9 @@ from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.process import EXIT_FAILED, EXIT_OK
 from pkg.runtime.readiness import Readiness
-from pkg.runtime.redis_meta import redis_client
 from pkg.runtime.serving import Listener, admin, bind, serve_until
-from pkg.runtime.stream import stream_config
+from pkg.stores.redis_meta import redis_client
+from pkg.stores.stream import stream_config
 
 GATEWAY = "api-gateway"
 RELAY = "relay"

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from prometheus_client.core import Metric
 
-from pkg.api.optimistic import RoundCounts
-from pkg.api.prices import PriceCounts
+from pkg.api.bidding.optimistic import RoundCounts
+from pkg.api.bidding.prices import PriceCounts
 from pkg.runtime.metrics import Buckets, counter, gauge, labelled_counter
 
 

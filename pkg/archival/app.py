@@ -22,7 +22,7 @@ from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.runtime.readiness import Readiness
 from pkg.runtime.serving import admin
-from pkg.runtime.stream import ensure_stream, stream_config
+from pkg.stores.stream import ensure_stream, stream_config
 
 SERVICE = "archival-worker"
 FOR_WORK = 0.6  # of the time a shutdown may take; the rest is for giving back and closing

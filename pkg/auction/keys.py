@@ -12,7 +12,7 @@ def outbox_key(partition: str) -> str:
 
 
 def meta_key(partition: str) -> str:
-    """Hash: what is recorded of a partition (see ``pkg.runtime.redis_meta``)."""
+    """Hash: what is recorded of a partition (see ``pkg.stores.redis_meta``)."""
     return f"{{{partition}}}:meta"
 
 

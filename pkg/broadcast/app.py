@@ -25,9 +25,9 @@ from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import nats_link
 from pkg.runtime.process import EXIT_FAILED, EXIT_OK
 from pkg.runtime.readiness import Readiness
-from pkg.runtime.redis_meta import redis_client
 from pkg.runtime.serving import Listener, admin, bind, serve_until
-from pkg.runtime.stream import ensure_stream, stream_config
+from pkg.stores.redis_meta import redis_client
+from pkg.stores.stream import ensure_stream, stream_config
 
 BROADCAST = "broadcast-service"
 

@@ -14,7 +14,7 @@ from pkg.broadcast.channel import Channel
 from pkg.broadcast.metrics import Counts
 from pkg.broadcast.standing import Standing
 from pkg.runtime import logs
-from pkg.runtime.redis_meta import PARTITIONS, NotOpenError, PartitionsDifferError, require_open
+from pkg.stores.redis_meta import PARTITIONS, NotOpenError, PartitionsDifferError, require_open
 
 READ_AT_ONCE = 500
 """Items a pipeline reads: about 15 ms of this process."""

@@ -1,3 +1,9 @@
-from pkg.devkit.cli import main
+"""bidkit's entry point: the one place where the dev kit and the trials meet."""
 
-main()
+from pkg.devkit.cli import app, main
+from pkg.trials.faults.command import app as fault
+
+app.add_typer(fault, name="fault")
+
+if __name__ == "__main__":
+    main()

@@ -8,8 +8,8 @@ import typer
 from pkg.devkit.backend import Backend
 from pkg.devkit.choice import BackendName, Choice
 from pkg.devkit.errors import BadArgument
+from pkg.devkit.home import Home
 from pkg.devkit.names import NO_EDGE, SERVICES, named
-from pkg.devkit.process.home import Home
 from pkg.devkit.settings import DevkitSettings
 
 

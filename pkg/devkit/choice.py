@@ -11,8 +11,8 @@ from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import COMPOSE_FILE
 from pkg.devkit.errors import BidkitError
+from pkg.devkit.home import Home
 from pkg.devkit.process.backend import ProcessBackend
-from pkg.devkit.process.home import Home
 
 
 class BackendName(StrEnum):

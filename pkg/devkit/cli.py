@@ -23,12 +23,11 @@ from pkg.devkit.arguments import (
 from pkg.devkit.backend import Options
 from pkg.devkit.bid_verbs import app as bids
 from pkg.devkit.choice import BackendName
-from pkg.devkit.compose.interrupt import signals_interrupt
 from pkg.devkit.errors import BadArgument, BidkitError
-from pkg.devkit.faults.command import app as fault
 from pkg.devkit.names import NO_EDGE, scaling
 from pkg.devkit.progress import Progress
 from pkg.devkit.settings import PROJECT, DevkitSettings
+from pkg.devkit.signals import signals_interrupt
 
 INTERRUPTED = 130
 
@@ -44,7 +43,6 @@ app = typer.Typer(
 
 
 app.add_typer(bids)
-app.add_typer(fault, name="fault")
 
 
 @app.command()

@@ -45,14 +45,14 @@ ENVIRONMENTS = (
     Environment("unit", tests="tests/unit"),
     Environment("terraform", tests="tests/terraform", needs="terraform"),
     Environment("integration", tests="tests/integration"),
-    Environment("faults", tests="tests/integration/faults", takes_long=True),
+    Environment("faults", tests="tests/integration/trials/faults", takes_long=True),
     Environment(
         "containers", tests="tests/integration", again=True, needs="docker", takes_long=True
     ),
     Environment("compose", tests="tests/integration/compose", needs="docker", takes_long=True),
     Environment(
         "faults-compose",
-        tests="tests/integration/faults_compose",
+        tests="tests/integration/trials/faults_compose",
         needs="docker",
         takes_long=True,
     ),

@@ -10,10 +10,10 @@ from typing import cast
 import pytest
 import typer
 
+from pkg.api.bidding.optimistic import RoundCounts
+from pkg.api.bidding.prices import PriceCounts
 from pkg.api.metrics import GatewayMetrics
-from pkg.api.optimistic import RoundCounts
-from pkg.api.prices import PriceCounts
-from pkg.api.relay_metrics import RelayMetrics
+from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.settings import ApiSettings, RelaySettings
 from pkg.archival.announcer import Announcer
 from pkg.archival.deliveries import Deliveries
@@ -22,7 +22,7 @@ from pkg.archival.settings import ArchivalSettings, AuditSettings, RestoreSettin
 from pkg.archival.store import Store
 from pkg.broadcast.metrics import Counts
 from pkg.broadcast.settings import BroadcastSettings
-from pkg.devkit.cli import app
+from pkg.devkit.__main__ import app
 from pkg.runtime.settings import Address
 
 ROOT = Path(__file__).resolve().parents[2]

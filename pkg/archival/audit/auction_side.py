@@ -11,7 +11,7 @@ from pkg.auction.item import FIELDS, ItemState, partition_names, partition_of
 from pkg.auction.keys import item_key, meta_key, outbox_key, witnessed_key
 from pkg.auction.outbox import OutboxId
 from pkg.auction.witnessed import Witnessed
-from pkg.runtime.redis_meta import PARTITIONS, PartitionsDifferError
+from pkg.stores.redis_meta import PARTITIONS, PartitionsDifferError
 
 PAGE = 500
 _COUNT_PAGE = 1000

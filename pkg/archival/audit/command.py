@@ -20,7 +20,7 @@ from pkg.archival.settings import AuditSettings
 from pkg.archival.store import AWAY
 from pkg.runtime.background import CANCEL_COMMAND_AGAIN_S, ended
 from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
-from pkg.runtime.redis_meta import PartitionsDifferError, redis_client
+from pkg.stores.redis_meta import PartitionsDifferError, redis_client
 
 _TELL_EVERY_S = 1.0
 

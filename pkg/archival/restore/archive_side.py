@@ -16,7 +16,7 @@ from pkg.archival.statements import statement
 from pkg.archival.store import CONNECT_TIMEOUT_S, Connection
 from pkg.auction.events import UndecodableError, decode_event, redis_timestamp
 from pkg.auction.outbox import BEGINNING, OutboxId
-from pkg.runtime.putting_back import ItemRecord, record_of
+from pkg.stores.putting_back import ItemRecord, record_of
 
 PAGE = 500
 

@@ -9,9 +9,9 @@ from pkg.archival.restore.archive_side import ArchiveEnd, ArchiveSide
 from pkg.archival.restore.redis_side import Known, RedisSide, Standing
 from pkg.auction.item import partition_of
 from pkg.auction.outbox import OutboxId
-from pkg.runtime.putting_back import ItemRecord, records_of
-from pkg.runtime.redis_meta import PartitionsDifferError
-from pkg.runtime.stream_tail import batches_after
+from pkg.stores.putting_back import ItemRecord, records_of
+from pkg.stores.redis_meta import PartitionsDifferError
+from pkg.stores.stream_tail import batches_after
 
 MOST_NAMED = 100
 """Refused items that are named; all are counted."""

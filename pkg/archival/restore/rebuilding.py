@@ -22,8 +22,8 @@ from pkg.auction.item import partition_of
 from pkg.auction.keys import meta_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import STREAM, events_subject
-from pkg.runtime.putting_back import ItemRecord, PuttingBack, Tally
-from pkg.runtime.redis_meta import ARCHIVED_TO, open_partitions, require_open, server_run_id
+from pkg.stores.putting_back import ItemRecord, PuttingBack, Tally
+from pkg.stores.redis_meta import ARCHIVED_TO, open_partitions, require_open, server_run_id
 
 _TRIES = 10
 _APART_S = 0.05

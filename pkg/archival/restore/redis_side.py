@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import item_key, meta_key
-from pkg.runtime.redis_meta import (
+from pkg.stores.redis_meta import (
     PARTITIONS,
     RUN_ID,
     NotOpenError,

@@ -5,7 +5,7 @@ from typing import Any
 
 from pkg.archival.restore.plan import Plan
 from pkg.auction.outbox import BEGINNING
-from pkg.runtime.putting_back import Tally
+from pkg.stores.putting_back import Tally
 
 MOST_SHOWN = 20
 

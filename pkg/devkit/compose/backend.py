@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
+from pkg.devkit import log_files as process_logs
 from pkg.devkit.backend import STOPPING, LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.compose import edge, engine, logs
 from pkg.devkit.compose.changes import News
 from pkg.devkit.compose.command import LOOK_EVERY_S, ComposeFailed, Look, nobody
 from pkg.devkit.compose.container import Container
-from pkg.devkit.compose.interrupt import Interrupt, interrupts
 from pkg.devkit.compose.oneoff import run_once
 from pkg.devkit.compose.operations import Operations
 from pkg.devkit.compose.place import Place
@@ -25,9 +25,9 @@ from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.status import system_of
 from pkg.devkit.compose.usage import usage
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning, PortTaken
+from pkg.devkit.home import Home
 from pkg.devkit.names import ARCHIVAL, EDGE, SERVICES, STORES
-from pkg.devkit.process import logs as process_logs
-from pkg.devkit.process.home import Home
+from pkg.devkit.signals import Interrupt, interrupts
 from pkg.devkit.system import SystemStatus
 
 READY_WITHIN_S = 120.0

@@ -12,8 +12,8 @@ from threading import Thread
 from typing import IO
 
 from pkg.devkit.compose.engine import complaint
-from pkg.devkit.compose.interrupt import interrupted_once
 from pkg.devkit.errors import BidkitError
+from pkg.devkit.signals import interrupted_once
 
 LOOK_EVERY_S = 0.3
 ENDS_WITHIN_S = 10.0

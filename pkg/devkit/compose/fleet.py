@@ -8,12 +8,12 @@ from pkg.devkit.backend import Say
 from pkg.devkit.compose import edge, engine, logs
 from pkg.devkit.compose.command import Look, nobody
 from pkg.devkit.compose.container import Container
-from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import NotReady
+from pkg.devkit.home import Home
 from pkg.devkit.names import SERVICES
-from pkg.devkit.process.home import Home
+from pkg.devkit.signals import Interrupt
 
 READY_WITHIN_S = 90.0
 

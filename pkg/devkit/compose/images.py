@@ -15,7 +15,7 @@ from pkg.devkit.compose.command import ComposeFailed, Look, nobody
 from pkg.devkit.compose.place import held
 from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
-from pkg.devkit.process.home import load, save
+from pkg.devkit.home import load, save
 from pkg.devkit.settings import PROJECT
 
 BUILT_WITHIN_S = 900.0

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pkg.devkit.backend import LogLine
 from pkg.devkit.compose import command, engine
 from pkg.devkit.compose.container import Container
-from pkg.devkit.compose.interrupt import interrupted_once
 from pkg.devkit.compose.project import Project
+from pkg.devkit.home import Home
+from pkg.devkit.log_files import set_aside
 from pkg.devkit.names import SERVICES
-from pkg.devkit.process.home import Home
-from pkg.devkit.process.logs import set_aside
+from pkg.devkit.signals import interrupted_once
 
 KEPT_LINES = 2000
 KEPT_BYTES = 1024 * 1024

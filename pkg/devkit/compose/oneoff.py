@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 from pkg.devkit.compose import command, engine
-from pkg.devkit.compose.interrupt import interrupted_once
 from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import MODULES
+from pkg.devkit.signals import interrupted_once
 
 _ENDS_WITHIN_S = 2.0
 """Once its container is gone."""

@@ -8,10 +8,10 @@ import msgspec
 from pkg.devkit.backend import Say
 from pkg.devkit.compose import edge, engine
 from pkg.devkit.compose.fleet import Fleet
-from pkg.devkit.compose.interrupt import Interrupt, interrupts
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.names import SERVICES
+from pkg.devkit.signals import Interrupt, interrupts
 
 
 class Operations:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from pkg.devkit.compose.command import ComposeFailed, Look, nobody, run
 from pkg.devkit.compose.engine import complaint
 from pkg.devkit.compose.place import Place
+from pkg.devkit.home import load
 from pkg.devkit.names import SERVICES
-from pkg.devkit.process.home import load
 from pkg.devkit.service_settings import STORES_STOP_WITHIN_S, stop_within_s
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.system import Desired

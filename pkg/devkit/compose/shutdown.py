@@ -5,10 +5,10 @@ import contextlib
 from pkg.devkit.backend import Say
 from pkg.devkit.compose import engine
 from pkg.devkit.compose.command import Look, nobody
-from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import BidkitError
+from pkg.devkit.signals import Interrupt
 
 _BUSY = "another bidkit is still busy here."
 

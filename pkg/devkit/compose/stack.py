@@ -10,9 +10,9 @@ from pkg.devkit.compose.passwords import make_passwords
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project, environment_of, graces_of
 from pkg.devkit.errors import BadArgument, NotReady, PortTaken, UnusableData
+from pkg.devkit.home import Home, load, save
+from pkg.devkit.listening import listen
 from pkg.devkit.names import API, BROADCAST, EDGE, SERVICES
-from pkg.devkit.process.fleet import listen
-from pkg.devkit.process.home import Home, load, save
 from pkg.devkit.service_settings import check_together
 from pkg.devkit.system import Desired
 

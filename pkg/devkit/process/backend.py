@@ -11,12 +11,12 @@ from typing import ClassVar
 
 import msgspec
 
+from pkg.devkit import log_files as logs
 from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning, error_of
+from pkg.devkit.home import Home
 from pkg.devkit.names import ARCHIVAL, SERVICES, STORES
-from pkg.devkit.process import logs
 from pkg.devkit.process.control import Control, StoppedMeanwhile, forget_supervisor
-from pkg.devkit.process.home import Home
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.records import end_leftovers
 from pkg.devkit.process.serve import AlreadyRunning, Failure, serve

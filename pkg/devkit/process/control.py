@@ -17,7 +17,7 @@ import msgspec
 
 from pkg.devkit.backend import Say
 from pkg.devkit.errors import BadArgument, BidkitError, NotRunning, error_of
-from pkg.devkit.process.home import Home, load, save
+from pkg.devkit.home import Home, load, save
 from pkg.devkit.process.supervisor import Supervisor
 from pkg.devkit.system import SystemStatus
 

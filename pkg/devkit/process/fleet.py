@@ -1,19 +1,16 @@
 """The replicas of one service, kept at the desired number and replaced one by one."""
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from pkg.devkit.backend import Say
-from pkg.devkit.errors import BidkitError, PortTaken
-from pkg.devkit.port_holder import taken_by
+from pkg.devkit.errors import BidkitError
+from pkg.devkit.listening import listen
 from pkg.devkit.process.replica import Replica
 from pkg.devkit.process.workloads import ServiceWorkload
 from pkg.devkit.system import ServiceStatus
-
-BACKLOG = 4096
 
 
 class Fleet:
@@ -139,24 +136,3 @@ class Fleet:
             yield
         finally:
             self._busy = None
-
-
-def listen(service: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(
-                f"port {port} for the {service} is taken by {taken_by(port)}, or choose "
-                f"another port with `bidkit up {_PORT_OPTIONS.get(service, '')}`."
-            ) from error
-        if error.errno == errno.EACCES:
-            raise PortTaken(f"port {port} for the {service} needs root; choose another.") from error
-        raise
-
-
-_PORT_OPTIONS = {
-    "api-gateway": "--api-port 18080",
-    "broadcast-service": "--broadcast-port 18081",
-    "edge": "--edge-port 18000",
-}

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from pkg.devkit.process.home import load, save
+from pkg.devkit.home import load, save
 
 _SAME_START_S = 2.0
 """A process counts as the recorded one when it started at the recorded time, give or take what

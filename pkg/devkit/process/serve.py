@@ -17,8 +17,8 @@ import msgspec
 
 from pkg.devkit.backend import Options, Say
 from pkg.devkit.errors import BidkitError
+from pkg.devkit.home import Home
 from pkg.devkit.process.control import ControlServer, StoppedMeanwhile, forget_supervisor
-from pkg.devkit.process.home import Home
 from pkg.devkit.process.records import end_leftovers
 from pkg.devkit.process.supervisor import Supervisor
 from pkg.devkit.settings import DevkitSettings

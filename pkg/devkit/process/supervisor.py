@@ -8,12 +8,12 @@ import msgspec
 
 from pkg.devkit.backend import STOPPING, Options, Say
 from pkg.devkit.errors import BadArgument, BidkitError
+from pkg.devkit.home import Home, load, save
+from pkg.devkit.log_files import keep_small, set_aside
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS, SERVICES, STORES
+from pkg.devkit.ports import Ports
 from pkg.devkit.process.child import Hurry
 from pkg.devkit.process.fleet import Fleet
-from pkg.devkit.process.home import Home, load, save
-from pkg.devkit.process.logs import keep_small, set_aside
-from pkg.devkit.process.ports import Ports
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.records import Records
 from pkg.devkit.process.replica import Patience, Replica

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.integration.api.parts import event_stream, settings_for
-from tests.integration.api.recovering import House
+from tests.integration.api.relay.recovering import House
 from tests.integration.providers import Stores
 
 

@@ -10,14 +10,14 @@ from typing import Any
 from nats.js.errors import NotFoundError
 from redis.asyncio import Redis
 
-from pkg.api.event_stream import EventStream, JetStreamEvents
-from pkg.api.ledger import Items, Ledger, LuaLedger
-from pkg.api.optimistic import OptimisticLedger, RoundLink
-from pkg.api.outbox import Outbox
-from pkg.api.prices import PriceCounts
-from pkg.api.redis_link import RedisLink
-from pkg.api.redis_links import bid_link, relay_link
-from pkg.api.relay import BLOCK_MS
+from pkg.api.bidding.ledger import Items, Ledger, LuaLedger
+from pkg.api.bidding.optimistic import OptimisticLedger, RoundLink
+from pkg.api.bidding.prices import PriceCounts
+from pkg.api.redis.link import RedisLink
+from pkg.api.redis.links import bid_link, relay_link
+from pkg.api.relay.event_stream import EventStream, JetStreamEvents
+from pkg.api.relay.outbox import Outbox
+from pkg.api.relay.relay import BLOCK_MS
 from pkg.api.settings import ApiSettings
 from pkg.auction.bid import Bid, Strategy
 from pkg.auction.events import BidEvent, decode_batch, decode_event
@@ -27,14 +27,14 @@ from pkg.auction.keys import outbox_key
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink, nats_link
-from pkg.runtime.redis_meta import (
+from pkg.runtime.settings import load
+from pkg.stores.redis_meta import (
     NotOpenError,
     open_partitions,
     require_open,
     server_run_id,
 )
-from pkg.runtime.settings import load
-from pkg.runtime.stream import stream_config
+from pkg.stores.stream import stream_config
 from tests.integration.providers import Stores
 from tests.waiting import until
 

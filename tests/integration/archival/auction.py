@@ -16,7 +16,7 @@ from pkg.auction.keys import item_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import events_subject
 from pkg.runtime.settings import NatsSettings
-from pkg.runtime.stream import ensure_stream, stream_config
+from pkg.stores.stream import ensure_stream, stream_config
 
 PARTITIONS = 4
 STARTED_S = 1_790_000_000

@@ -12,7 +12,7 @@ from pkg.archival.deliveries import PULL_BYTES, Deliveries, Delivery
 from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.settings import NatsSettings
-from pkg.runtime.stream import ensure_stream, stream_config
+from pkg.stores.stream import ensure_stream, stream_config
 from tests.integration.archival.auction import Chain, Item, publish
 from tests.integration.archival.looking import consumer
 from tests.integration.providers import Servers, Stores

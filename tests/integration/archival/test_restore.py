@@ -14,14 +14,14 @@ from pkg.archival.store import Connection
 from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import item_key, meta_key, outbox_key
 from pkg.auction.outbox import OutboxId
-from pkg.runtime.redis_meta import (
+from pkg.stores.redis_meta import (
     ARCHIVED_TO,
     NotOpenError,
     open_partitions,
     require_open,
     server_run_id,
 )
-from pkg.runtime.redis_meta import (
+from pkg.stores.redis_meta import (
     PARTITIONS as RECORDED,
 )
 from tests.integration.archival.auction import PARTITIONS, publish

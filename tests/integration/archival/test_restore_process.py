@@ -17,7 +17,7 @@ from pkg.auction.item import partition_names
 from pkg.auction.keys import meta_key, outbox_key
 from pkg.auction.subjects import STREAM
 from pkg.devkit.process.probes import service_says
-from pkg.runtime.redis_meta import RUN_ID
+from pkg.stores.redis_meta import RUN_ID
 from tests.integration.archival.auction import PARTITIONS, publish
 from tests.integration.archival.looking import connected, everything_acknowledged, holds
 from tests.integration.archival.past import Past, archive_batches, everything_in, items_in

@@ -22,7 +22,8 @@ from pkg.auction.keys import meta_key, outbox_key
 from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.nats_link import nats_link
-from pkg.runtime.redis_meta import (
+from pkg.runtime.settings import NatsSettings
+from pkg.stores.redis_meta import (
     RUN_ID,
     NotOpenError,
     open_partitions,
@@ -30,7 +31,6 @@ from pkg.runtime.redis_meta import (
     require_open,
     server_run_id,
 )
-from pkg.runtime.settings import NatsSettings
 from tests.integration.archival.auction import PARTITIONS, publish
 from tests.integration.archival.conftest import Workers
 from tests.integration.archival.looking import connected, everything_acknowledged

@@ -16,7 +16,7 @@ from pkg.auction.item import partition_of
 from pkg.auction.keys import item_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import events_subject
-from pkg.runtime.redis_meta import open_partitions, record_partitions, server_run_id
+from pkg.stores.redis_meta import open_partitions, record_partitions, server_run_id
 
 PARTITIONS = 4
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pkg.devkit.compose import engine
 from pkg.devkit.compose.place import held
-from pkg.devkit.process.home import Home
+from pkg.devkit.home import Home
 
 OWNER = "bidding-tests.owner"
 """Label of a container that is no compose project's: the name it is `owned` by."""

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from pkg.api.bidding.gateway import Gateway
+from pkg.api.bidding.ledger import Items
+from pkg.api.bidding.optimistic import RoundCounts
+from pkg.api.bidding.prices import PriceCounts
 from pkg.api.errors import ApiError
-from pkg.api.gateway import Gateway
-from pkg.api.ledger import Items
 from pkg.api.metrics import GatewayMetrics
-from pkg.api.optimistic import RoundCounts
-from pkg.api.prices import PriceCounts
 from pkg.auction.bid import Accepted, Bid, Outcome, Strategy, TooLow
 from pkg.auction.item import ItemState
 from pkg.runtime.metrics import registry_of

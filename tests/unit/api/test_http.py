@@ -229,7 +229,7 @@ async def test_a_client_that_never_reads_delays_nobody_and_is_bounded(
 async def test_body_that_trickles_is_408_and_ends_the_connection(
     client: RawClient, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pkg.api.gateway.BODY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("pkg.api.bidding.gateway.BODY_TIMEOUT_S", 0.2)
     await client.send(bid_request(ANN_200)[:-1])
 
     reply = await client.reply()

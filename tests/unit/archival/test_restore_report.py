@@ -8,7 +8,7 @@ from pkg.archival.restore.plan import MOST_NAMED, PartitionPlan, Plan
 from pkg.archival.restore.redis_side import Standing
 from pkg.archival.restore.report import as_json, as_text, outcome_text
 from pkg.auction.outbox import OutboxId
-from pkg.runtime.putting_back import Tally
+from pkg.stores.putting_back import Tally
 
 CLOSED = Standing(run_id="a", open_on=(), open=False, empty=True)
 

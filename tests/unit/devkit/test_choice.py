@@ -12,8 +12,8 @@ from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.images import needed
 from pkg.devkit.compose.place import Place
 from pkg.devkit.errors import BidkitError, MissingServer
+from pkg.devkit.home import Home, save
 from pkg.devkit.process.backend import ProcessBackend
-from pkg.devkit.process.home import Home, save
 from pkg.devkit.progress import Progress
 from pkg.devkit.system import Desired
 from pkg.devkit.views import console

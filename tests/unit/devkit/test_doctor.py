@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pkg.devkit.doctor import docker, examine, port
+from pkg.devkit.home import Home
 from pkg.devkit.process.backend import ProcessBackend
-from pkg.devkit.process.home import Home
 from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.standin import Engine
 

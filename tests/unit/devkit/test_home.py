@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pkg.devkit import log_files as logs
 from pkg.devkit.errors import UnusableData
-from pkg.devkit.process import logs
-from pkg.devkit.process.home import Home, load, save
+from pkg.devkit.home import Home, load, save
 from pkg.devkit.process.records import Records, end_leftovers, record_of
 from pkg.devkit.system import Desired
 

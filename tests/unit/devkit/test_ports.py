@@ -1,6 +1,6 @@
 import socket
 
-from pkg.devkit.process.ports import Ports
+from pkg.devkit.ports import Ports
 from tests.integration.ports import free_ports
 
 

@@ -95,14 +95,17 @@ def test_arguments_go_to_the_environments_that_run_pytest() -> None:
         ("unit", ["-k", "money", "tests/unit"]),
         ("terraform", ["-k", "money", "tests/terraform"]),
         ("integration", ["-k", "money", "tests/integration"]),
-        ("faults", ["-k", "money", "tests/integration/faults"]),
+        ("faults", ["-k", "money", "tests/integration/trials/faults"]),
         ("compose", ["-k", "money", "tests/integration/compose"]),
-        ("faults-compose", ["-k", "money", "tests/integration/faults_compose"]),
+        ("faults-compose", ["-k", "money", "tests/integration/trials/faults_compose"]),
     ]
 
 
 def test_a_path_stands_in_for_all_tests_of_the_environment_it_lies_in() -> None:
-    money, proxy = "tests/unit/test_money.py::test_cents", "tests/integration/faults/test_proxy.py"
+    money, proxy = (
+        "tests/unit/test_money.py::test_cents",
+        "tests/integration/trials/faults/test_proxy.py",
+    )
 
     assert named("-x", money) == [("unit", ["-x", money])]
     assert named(money, "-x", proxy) == [("unit", [money, "-x"]), ("faults", ["-x", proxy])]

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pkg.api.errors import RedisRecovering, RedisUnavailable
-from pkg.api.outbox import Entry, Outbox, OutboxStanding
-from pkg.api.recovery import Recovery
+from pkg.api.relay.outbox import Entry, Outbox, OutboxStanding
+from pkg.api.relay.recovery import Recovery
 from pkg.auction.bid import Bid, Strategy
 from pkg.auction.events import decode_batch, decode_event, event_head, event_tail, redis_timestamp
 from pkg.auction.outbox import BEGINNING, OutboxId
@@ -90,7 +90,7 @@ class ForgetfulRedis:
         self.open = False
 
     def recover(self, stream: JetStream | None) -> None:
-        """Puts back what the stream holds behind the outbox's end, as ``pkg.runtime.putting_back``
+        """Puts back what the stream holds behind the outbox's end, as ``pkg.stores.putting_back``
         does; without a stream Redis opens as it is.
         """
         for name, partition in self.partitions.items():

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from pkg.api.event_stream import Room, StreamUnavailableError
+from pkg.api.relay.event_stream import Room, StreamUnavailableError
 from pkg.auction.events import decode_batch, decode_event
 from pkg.auction.outbox import BEGINNING, OutboxId
-from pkg.runtime.stream import MAX_AGE_S
+from pkg.stores.stream import MAX_AGE_S
 from tests.unit.model.world import Place, World
 
 ACK = "$JS.ACK."

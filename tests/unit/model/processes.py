@@ -13,9 +13,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import Header
 
-from pkg.api.lease import Lease
-from pkg.api.relay import Relay
-from pkg.api.relay_metrics import RelayMetrics
+from pkg.api.relay.lease import Lease
+from pkg.api.relay.metrics import RelayMetrics
+from pkg.api.relay.relay import Relay
 from pkg.archival.announcer import Announcer
 from pkg.archival.deliveries import Deliveries
 from pkg.archival.metrics import ArchiveMetrics

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from pkg.api.outbox import OutboxStanding
-from pkg.api.trimming import Retirement, retirement
+from pkg.api.relay.outbox import OutboxStanding
+from pkg.api.relay.trimming import Retirement, retirement
 from pkg.archival.watermark import Stretch
 from pkg.auction.outbox import OutboxId
 from tests.unit.model import processes
@@ -92,7 +92,7 @@ def test_an_outbox_trimmed_of_what_jetstream_lacks_loses_it(
     ) -> Retirement | None:
         return retirement(standing, relayed=OutboxId(2**62, 0), retention_s=retention_s)
 
-    monkeypatch.setattr("pkg.api.relay.retirement", by_age_alone)
+    monkeypatch.setattr("pkg.api.relay.relay.retirement", by_age_alone)
 
     assert "no store holds" in found(0)
 

@@ -14,11 +14,11 @@ import pytest
 
 from pkg.devkit.compose import edge, engine
 from pkg.devkit.compose.fleet import Fleet
-from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import BidkitError, NotReady
 from pkg.devkit.names import API, BROADCAST
+from pkg.devkit.signals import Interrupt
 from pkg.devkit.system import Desired
 from tests.integration.devkit.conftest import Bidkit, docker
 from tests.waiting import until

@@ -10,12 +10,12 @@ from pkg.devkit.compose import edge
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.fleet import Fleet
-from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import NotReady
+from pkg.devkit.home import Home
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
-from pkg.devkit.process.home import Home
+from pkg.devkit.signals import Interrupt
 from pkg.devkit.system import Desired
 from pkg.devkit.views import ReaderGone
 from tests.integration.ports import free_ports

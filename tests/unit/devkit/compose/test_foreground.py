@@ -10,8 +10,8 @@ from pkg.devkit.compose import backend as compose_backend
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.place import Place
 from pkg.devkit.errors import BidkitError, PortTaken
+from pkg.devkit.home import Home, save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
-from pkg.devkit.process.home import Home, save
 from pkg.devkit.system import Desired
 from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.standin import (

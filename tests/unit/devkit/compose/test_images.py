@@ -13,8 +13,8 @@ from pkg.devkit.compose.place import Place, held
 from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import BidkitError
+from pkg.devkit.home import Home, save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
-from pkg.devkit.process.home import Home, save
 from pkg.devkit.system import Desired
 from tests.unit.devkit.compose.standin import OWN_IMAGES, Engine, meanwhile, was_started
 

@@ -15,8 +15,8 @@ from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import NotReady, NotRunning
+from pkg.devkit.home import Home, save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, REDIS
-from pkg.devkit.process.home import Home, save
 from pkg.devkit.system import Desired
 from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.standin import (

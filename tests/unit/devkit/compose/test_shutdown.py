@@ -5,12 +5,12 @@ import signal
 import pytest
 
 from pkg.devkit.compose.backend import ComposeBackend
-from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.shutdown import Shutdown
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import BidkitError, MissingServer
-from pkg.devkit.process.home import Home
+from pkg.devkit.home import Home
+from pkg.devkit.signals import Interrupt
 from tests.unit.devkit.compose.standin import Engine, meanwhile, was_started
 
 

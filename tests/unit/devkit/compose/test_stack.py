@@ -9,14 +9,14 @@ from pkg.devkit.backend import Options
 from pkg.devkit.compose import place as place_module
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.fleet import Fleet
-from pkg.devkit.compose.interrupt import Interrupt
 from pkg.devkit.compose.passwords import make_passwords
 from pkg.devkit.compose.place import Place, held
 from pkg.devkit.compose.shutdown import Shutdown
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.errors import BadArgument, BidkitError, NotReady, PortTaken
+from pkg.devkit.home import Home
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, EDGE
-from pkg.devkit.process.home import Home
+from pkg.devkit.signals import Interrupt
 from pkg.devkit.system import Desired
 from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.standin import Clock, Engine, Onlooker, was_started

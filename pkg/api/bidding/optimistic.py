@@ -1,0 +1,168 @@
+"""The optimistic strategy: WATCH, read, decide, MULTI / EXEC, and again when somebody was faster.
+
+From WATCH to EXEC a connection belongs to one round for one item: the first EXEC on a connection
+clears every WATCH of it, so a second round in between would be accepted unchecked.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import hiredis
+
+from pkg.api.errors import Busy, OutboxFull, OutcomeUnknown, RedisRecovering, RedisUnavailable
+from pkg.api.redis.connection import RedisConnection, Reply, pack
+from pkg.api.redis.link import RedisLink
+from pkg.auction.bid import Accepted, Bid, Outcome, Strategy, TooLow
+from pkg.auction.events import event_head, event_tail, redis_timestamp
+from pkg.auction.item import FIELDS, ItemState, partition_of
+from pkg.auction.keys import item_key, meta_key, outbox_key
+from pkg.stores.redis_meta import RUN_ID
+
+FIRST_PAUSE_S = 0.0005
+PAUSE_CAP_S = 0.02
+
+_TIME = pack("TIME")
+_UNWATCH = pack("UNWATCH")
+_MULTI = pack("MULTI")
+_EXEC = pack("EXEC")
+
+
+class RoundLink:
+    """A link for rounds, one at a time, with the bounded queue of those that wait."""
+
+    def __init__(self, link: RedisLink, *, queue_max: int) -> None:
+        self.link = link
+        self.waiting = 0
+        self._queue_max = queue_max
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> None:
+        if self.waiting >= self._queue_max:
+            raise Busy
+        self.waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self.waiting -= 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._turn.release()
+
+
+@dataclass
+class RoundCounts:
+    """What the rounds came to since the process began."""
+
+    retries: int = 0
+    exhausted: int = 0
+
+
+class OptimisticLedger:
+    """Rounds on several connections; an item's are always on the same one."""
+
+    def __init__(
+        self,
+        links: Sequence[RoundLink],
+        *,
+        partitions: int,
+        outbox_max_entries: int,
+        tries: int,
+    ) -> None:
+        self._links = links
+        self._partitions = partitions
+        self._outbox_max_entries = outbox_max_entries
+        self._tries = tries
+        self.counts = RoundCounts()
+
+    @property
+    def waiting(self) -> int:
+        return sum(each.waiting for each in self._links)
+
+    async def place(self, bid: Bid) -> Outcome:
+        """See ``Ledger.place``. Busy also when every round was lost to another bid."""
+        link = self._links[crc32(bid.item_id.encode()) % len(self._links)]
+        for lost in range(self._tries):
+            if lost:
+                self.counts.retries += 1
+                pause_s = min(FIRST_PAUSE_S * 2**lost, PAUSE_CAP_S)
+                await asyncio.sleep(pause_s * random.random())  # noqa: S311 - jitter
+            async with link:
+                connection = link.link.current()
+                try:
+                    outcome = await self._round(connection, bid)
+                except asyncio.CancelledError:
+                    # Its replies are still to come: the next round must not meet this one's WATCH.
+                    connection.close()
+                    raise
+            if outcome is not None:
+                return outcome
+        self.counts.exhausted += 1
+        raise Busy
+
+    async def _round(self, connection: RedisConnection, bid: Bid) -> Outcome | None:
+        """One round; ``None`` when the item changed in between and nothing was written."""
+        price = connection.prices.refuses(bid.item_id, bid.amount_cents)
+        if price is not None:
+            return TooLow(price)
+        partition = partition_of(bid.item_id, self._partitions)
+        key, outbox = item_key(partition, bid.item_id), outbox_key(partition)
+        try:
+            replies = await connection.submit_all(
+                pack("WATCH", key),
+                pack("HMGET", key, *FIELDS),
+                _TIME,
+                pack("XLEN", outbox),
+                pack("HGET", meta_key(partition), RUN_ID),
+            )
+        except OutcomeUnknown as error:
+            raise RedisUnavailable from error  # only reads were sent
+        if _refused(replies):
+            raise RedisUnavailable
+        _, values, now, depth, run_id = replies
+        if run_id != connection.run_id.encode():
+            connection.close()  # see LuaLedger
+            raise RedisRecovering
+        state = ItemState.from_redis(values)
+        connection.prices.saw(bid.item_id, state.price_cents)
+        if bid.amount_cents <= state.price_cents or depth >= self._outbox_max_entries:
+            # Its reply is nobody's concern; it is sent in order, before the next round's WATCH.
+            connection.submit(_UNWATCH).add_done_callback(_retrieve)
+            if bid.amount_cents <= state.price_cents:
+                return TooLow(state.price_cents)
+            raise OutboxFull
+        seq = state.seq + 1
+        timestamp = redis_timestamp(int(now[0]), int(now[1]))
+        opened = () if state.opened_at else ("opened_at", timestamp)
+        fields = (
+            *("price", str(bid.amount_cents), "bidder", bid.user_id, "seq", str(seq)),
+            *("count", str(state.count + 1), "event_id", bid.event_id, *opened),
+        )
+        event = event_head(bid, Strategy.OPTIMISTIC) + event_tail(
+            previous_cents=state.price_cents, timestamp=timestamp, seq=seq
+        )
+        replies = await connection.submit_all(
+            _MULTI, pack("HSET", key, *fields), pack("XADD", outbox, "*", "e", event), _EXEC
+        )
+        written = replies[-1]
+        if written is None:
+            return None
+        if _refused(replies):
+            raise RedisUnavailable  # while queueing, so EXEC was refused too
+        if _refused(written):
+            raise OutcomeUnknown  # EXEC goes on past a command that fails
+        connection.prices.saw(bid.item_id, bid.amount_cents)
+        return Accepted(seq=seq)
+
+
+def _refused(replies: list[Reply]) -> bool:
+    """Whether Redis refused any of the commands."""
+    return any(isinstance(reply, hiredis.ReplyError) for reply in replies)
+
+
+def _retrieve(future: asyncio.Future[Reply]) -> None:
+    """Marks a failure as seen: the connection's end is told elsewhere."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,1 @@
+"""Connections to Redis that send commands once a tick."""

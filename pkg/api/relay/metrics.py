@@ -1,0 +1,122 @@
+"""What the relay counts, and how full the outboxes are."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from prometheus_client.core import Metric
+
+from pkg.api.errors import ApiError
+from pkg.api.relay.outbox import Outbox
+from pkg.api.relay.recovery import RecoveryCounts
+from pkg.runtime.metrics import SIZE_BOUNDS, Buckets, counter, gauge, labelled_gauge
+
+LOOK_EVERY_S = 1.0
+
+
+@dataclass
+class RelayMetrics:
+    """Counts of one process; those of relaying stand still in a process without the lease."""
+
+    holds_lease: Callable[[], bool]
+    recovery: RecoveryCounts = field(default_factory=RecoveryCounts)
+    events: int = 0
+    failures: int = 0
+    fenced: int = 0
+    resends: int = 0
+    stream_bytes: int = 0
+    purged: int = 0
+    batch_events: Buckets = field(default_factory=lambda: Buckets(SIZE_BOUNDS))
+    lag_seconds: Buckets = field(default_factory=Buckets)
+    depth: dict[str, float] = field(default_factory=dict)
+    age_s: dict[str, float] = field(default_factory=dict)
+
+    def relayed(self, count: int, *, oldest_ms: int) -> None:
+        """A batch was stored; ``oldest_ms`` is when its first event was accepted (Redis' clock)."""
+        self.events += count
+        self.batch_events.observe(count)
+        self.lag_seconds.observe(max(0.0, time.time() - oldest_ms / 1000))
+
+    async def watch(self, outbox: Outbox) -> None:
+        """Looks at the outboxes each second until cancelled; while Redis is away, at nothing."""
+        while True:
+            for partition in outbox.partitions:
+                try:
+                    standing = await outbox.standing(partition)
+                except ApiError:
+                    break
+                self.depth[partition] = standing.depth
+                first = standing.first_unarchived
+                self.age_s[partition] = (
+                    max(0.0, (standing.now_ms - first.ms) / 1000) if first else 0.0
+                )
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def collect(self) -> Iterable[Metric]:
+        yield gauge("bid_relay_leader", "1 where this process relays", float(self.holds_lease()))
+        yield counter("bid_relay_events_total", "Events stored in JetStream", self.events)
+        yield counter(
+            "bid_relay_failures_total",
+            "Turns that ended in an error of Redis or NATS",
+            self.failures,
+        )
+        yield counter(
+            "bid_relay_fenced_total",
+            "Publishes that were refused because another relay had published",
+            self.fenced,
+        )
+        yield counter(
+            "bid_relay_resends_total",
+            "Times a partition was published again because the archive stood still",
+            self.resends,
+        )
+        yield gauge("bid_stream_bytes", "Bytes that the stream holds", float(self.stream_bytes))
+        yield counter(
+            "bid_stream_purged_total",
+            "Archived messages removed from the stream before their time, to make room",
+            self.purged,
+        )
+        yield counter(
+            "bid_recoveries_total",
+            "Times Redis was opened: the first time, and after each restart",
+            self.recovery.recoveries,
+        )
+        yield counter(
+            "bid_recovered_bids_total",
+            "Bids that Redis had forgotten and JetStream still held",
+            self.recovery.put_back,
+        )
+        yield counter(
+            "bid_recovery_conflicts_total",
+            "Bids read back from JetStream that Redis' own later bids contradict (alarm)",
+            self.recovery.refused,
+        )
+        yield counter(
+            "bid_recoveries_without_stream_total",
+            "Times Redis was opened although NATS was away (alarm: bids may conflict)",
+            self.recovery.without_stream,
+        )
+        yield counter(
+            "bid_openings_without_archive_total",
+            "Times an empty Redis was opened with no word from the archive (alarm)",
+            self.recovery.without_archive,
+        )
+        yield gauge(
+            "bid_restore_needed",
+            "1 while Redis lacks what the stream cannot give back (alarm: run restore)",
+            float(self.recovery.waiting_for_restore),
+        )
+        yield self.batch_events.family("bid_relay_batch_events", "Events a message")
+        yield self.lag_seconds.family(
+            "bid_relay_lag_seconds", "From the oldest event of a batch accepted to the batch stored"
+        )
+        yield labelled_gauge(
+            "bid_outbox_depth", "Entries of a partition's outbox", "partition", self.depth
+        )
+        yield labelled_gauge(
+            "bid_outbox_age_seconds",
+            "Age of the oldest entry that the archive does not have",
+            "partition",
+            self.age_s,
+        )

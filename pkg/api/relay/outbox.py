@@ -1,0 +1,154 @@
+"""The relay's side of the outbox in Redis: read on, look at its depth, trim."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import hiredis
+import msgspec
+
+from pkg.api.errors import OutcomeUnknown, RedisUnavailable
+from pkg.api.redis.connection import Reply, pack
+from pkg.api.redis.link import RedisLink
+from pkg.auction.events import MAX_BATCH_EVENTS
+from pkg.auction.item import partition_names
+from pkg.auction.keys import meta_key, outbox_key
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.stores.redis_meta import ARCHIVED_TO
+
+TRIMMED_TO = "trimmed_to"
+"""Field of ``meta``: highest id removed before the archive had it (JetStream held it)."""
+UNARCHIVED_FROM = "unarchived_from"
+"""Field of ``meta``: lowest id so removed since the archive last caught up."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One accepted event: its place and its JSON."""
+
+    id: OutboxId
+    event: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStanding:
+    """How full a partition's outbox is. ``first`` is its oldest entry; ``now_ms`` Redis' clock."""
+
+    depth: int
+    first: OutboxId | None
+    first_unarchived: OutboxId | None
+    archived_to: OutboxId
+    trimmed_to: OutboxId
+    unarchived_from: OutboxId
+    now_ms: int
+
+
+class Outbox:
+    """All partitions' outboxes, over a connection of its own: a blocking read holds it."""
+
+    def __init__(self, reading: RedisLink, asking: RedisLink, *, partitions: int) -> None:
+        self._reading = reading
+        self._asking = asking
+        self.partitions = partition_names(partitions)
+        self._partition_of_key = {outbox_key(name).encode(): name for name in self.partitions}
+
+    async def read(self, after: Mapping[str, OutboxId], *, block_ms: int) -> dict[str, list[Entry]]:
+        """The entries behind each partition's position, oldest first, at most a batch of each.
+
+        Waits up to ``block_ms`` for the first one; empty when none came.
+
+        Raises:
+            RedisUnavailable: nothing was read.
+        """
+        names = [outbox_key(partition) for partition in after]
+        ids = [str(position) for position in after.values()]
+        reply = await _ask(
+            self._reading,
+            pack(
+                *("XREAD", "COUNT", str(MAX_BATCH_EVENTS), "BLOCK", str(block_ms)),
+                *("STREAMS", *names, *ids),
+            ),
+        )
+        return {
+            self._partition_of_key[key]: [_entry(row) for row in rows] for key, rows in reply or ()
+        }
+
+    async def standing(self, partition: str) -> OutboxStanding:
+        """Raises RedisUnavailable when Redis is away."""
+        outbox = outbox_key(partition)
+        fields = (ARCHIVED_TO, TRIMMED_TO, UNARCHIVED_FROM)
+        now, depth, first, marks = await _ask_all(
+            self._asking,
+            pack("TIME"),
+            pack("XLEN", outbox),
+            pack("XRANGE", outbox, "-", "+", "COUNT", "1"),
+            pack("HMGET", meta_key(partition), *fields),
+        )
+        archived, trimmed, unarchived = (
+            OutboxId.parse(mark) if mark else BEGINNING for mark in marks
+        )
+        unarchived_first = first
+        if first and OutboxId.parse(first[0][0]) <= archived:
+            unarchived_first = await _ask(
+                self._asking, pack("XRANGE", outbox, str(archived.next()), "+", "COUNT", "1")
+            )
+        return OutboxStanding(
+            depth=depth,
+            first=OutboxId.parse(first[0][0]) if first else None,
+            first_unarchived=OutboxId.parse(unarchived_first[0][0]) if unarchived_first else None,
+            archived_to=archived,
+            trimmed_to=trimmed,
+            unarchived_from=unarchived,
+            now_ms=int(now[0]) * 1000 + int(now[1]) // 1000,
+        )
+
+    async def archived(self, partition: str, through: OutboxId) -> None:
+        """Removes the entries up to ``through``, which the archive has, and records that.
+
+        A Redis whose memory is full refuses to record; the next watermark will be.
+        """
+        replies = await _submit(
+            self._asking,
+            pack("XTRIM", outbox_key(partition), "MINID", str(through.next())),
+            pack("HSET", meta_key(partition), ARCHIVED_TO, str(through)),
+        )
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("OOM"):
+                raise RedisUnavailable from reply
+
+    async def retire(self, partition: str, through: OutboxId, *, unarchived_from: OutboxId) -> None:
+        """Removes entries that JetStream holds and the archive does not, and records which."""
+        await _ask_all(
+            self._asking,
+            pack(
+                *("HSET", meta_key(partition), TRIMMED_TO, str(through)),
+                *(UNARCHIVED_FROM, str(unarchived_from)),
+            ),
+            pack("XTRIM", outbox_key(partition), "MINID", str(through.next())),
+        )
+
+
+def _entry(row: Reply) -> Entry:
+    entry_id, fields = row
+    return Entry(OutboxId.parse(entry_id), fields[1])
+
+
+async def _ask(link: RedisLink, command: bytes) -> Reply:
+    try:
+        return await link.current().submit(command)
+    except (hiredis.ReplyError, OutcomeUnknown) as error:
+        raise RedisUnavailable from error
+
+
+async def _submit(link: RedisLink, *commands: bytes) -> list[Reply]:
+    """All on one connection, in order; what Redis refused is among the replies."""
+    try:
+        return await link.current().submit_all(*commands)
+    except OutcomeUnknown as error:
+        raise RedisUnavailable from error
+
+
+async def _ask_all(link: RedisLink, *commands: bytes) -> list[Reply]:
+    replies = await _submit(link, *commands)
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            raise RedisUnavailable from reply
+    return replies

@@ -1,0 +1,275 @@
+"""The relay: from the outbox to JetStream, in order, in batches, fenced.
+
+It keeps no position of its own: where it goes on is what each subject's last message says. Every
+publish names the sequence it expects that message to have. So a second relay, a slow one or one
+that was paused cannot put an event in twice or out of order: its publish is refused.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pkg.api.errors import ApiError
+from pkg.api.relay.event_stream import EventStream, FencedError, StreamUnavailableError
+from pkg.api.relay.lease import TTL_S, Lease
+from pkg.api.relay.metrics import RelayMetrics
+from pkg.api.relay.outbox import Entry, Outbox, OutboxStanding
+from pkg.api.relay.recovery import Recovery
+from pkg.api.relay.trimming import retirement
+from pkg.auction.events import MAX_BATCH_BYTES, encode_batch
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.auction.subjects import NO_PARTITION
+from pkg.runtime import logs
+
+BLOCK_MS = 1000  # well below REDIS_TIMEOUT_S, which the read's connection adds it to
+LINGER_EVENTS = 64
+CHECK_EVERY_S = 30.0
+RETIRE_EVERY_S = 10.0
+OPEN_EVERY_S = 1.0
+FIRST_BACKOFF_S = 0.05
+BACKOFF_CAP_S = 1.0
+
+log = logs.get("relay")
+
+
+@dataclass
+class Lane:
+    """A partition's way: the last outbox id that JetStream holds, and that message's sequence."""
+
+    position: OutboxId = BEGINNING
+    sequence: int = 0
+    archived: OutboxId = BEGINNING
+    archived_since: float = 0.0
+    trimmed: OutboxId = BEGINNING
+
+
+class Relay:
+    """Relays while this process holds the lease."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        stream: EventStream,
+        lease: Lease,
+        *,
+        linger_max_ms: int,
+        retention_s: float,
+        resend_after_s: float,
+        recovery: Recovery,
+        metrics: RelayMetrics,
+    ) -> None:
+        self._outbox = outbox
+        self._stream = stream
+        self._lease = lease
+        self._linger_max_s = linger_max_ms / 1000
+        self._retention_s = retention_s
+        self._resend_after_s = resend_after_s
+        self._recovery = recovery
+        self._metrics = metrics
+        self._lanes = {partition: Lane() for partition in outbox.partitions}
+        self._in_step = False
+        self._in_step_since = 0.0
+        self._checked_at = 0.0
+        self._retired_at = 0.0
+        self._open_at = 0.0
+        self._heard: dict[str, OutboxId] = {}
+
+    def lose_step(self) -> None:
+        """What JetStream holds may have changed: it is read again before the next publish."""
+        self._in_step = False
+        self._lease.come_back()
+
+    def archive_has(self, partition: str, through: OutboxId) -> None:
+        """The archive announced its watermark; entries up to it are removed at the next turn."""
+        lane = self._lanes.get(partition)
+        if lane is None:
+            if partition == NO_PARTITION:
+                self._heard[partition] = BEGINNING
+            return
+        self._heard[partition] = through
+        if through > lane.archived:
+            lane.archived = through
+            lane.archived_since = asyncio.get_running_loop().time()
+
+    async def run(self) -> None:
+        """Relays until cancelled, through every outage."""
+        backoff_s = FIRST_BACKOFF_S
+        failing = False
+        failing_since = 0.0
+        relaying = False
+        while True:
+            try:
+                if not self._lease.held:
+                    self._in_step = relaying = False
+                    self._recovery.forget()
+                    await self._wait_for_lease()
+                relayed = await self._turn()
+            except (StreamUnavailableError, ApiError) as error:
+                self._in_step = False
+                with suppress(ApiError):
+                    # A full stream takes nothing; what the archive has may go all the same.
+                    await self._remove_archived()
+                self._metrics.failures += 1
+                self._metrics.fenced += isinstance(error, FencedError)
+                failing_since = failing_since or asyncio.get_running_loop().time()
+                if isinstance(error, StreamUnavailableError):
+                    await self._let_others_try(failing_since)
+                if not failing:
+                    log.warning("cannot relay; trying on", why=str(error) or type(error).__name__)
+                failing = True
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, BACKOFF_CAP_S)
+                continue
+            if not relaying or failing:
+                log.info("relaying again" if failing else "relaying", holder=self._lease.holder)
+            relaying, failing = True, False
+            failing_since = 0.0
+            backoff_s = FIRST_BACKOFF_S
+            await self._linger(relayed)
+
+    async def _wait_for_lease(self) -> None:
+        """A Redis whose memory is full gives no lease: whoever waits for one makes room. What the
+        archive has may be removed by anybody, at any time.
+        """
+        while not self._lease.held:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TTL_S):
+                    await self._lease.wait_held()
+            if self._lease.refused:
+                with suppress(ApiError):
+                    await self._remove_archived()
+
+    async def _let_others_try(self, failing_since: float) -> None:
+        """A process that cannot reach NATS keeps no other from relaying."""
+        if self._lease.held and asyncio.get_running_loop().time() - failing_since > TTL_S:
+            await self._lease.stand_aside()
+
+    async def _turn(self) -> int:
+        now = asyncio.get_running_loop().time()
+        if not self._in_step or now - self._open_at > OPEN_EVERY_S:
+            if await self._recovery.ensure_open(self._heard, met=self._met()):
+                self._in_step = False
+            self._open_at = now
+        if not self._in_step or now - self._checked_at > CHECK_EVERY_S:
+            await self._get_in_step()
+        entries = await self._outbox.read(
+            {partition: lane.position for partition, lane in self._lanes.items()},
+            block_ms=BLOCK_MS,
+        )
+        # The read may have waited: somebody else may hold the lease by now, or NATS may have come
+        # back with less, and have given the sequence that our fence names to another message.
+        if entries and self._lease.held and self._in_step:
+            await self._publish_all(entries)
+        await self._remove_archived()
+        if now - self._retired_at > RETIRE_EVERY_S:
+            await self._make_room()
+            await self._retire()
+            self._retired_at = asyncio.get_running_loop().time()
+        return sum(len(rows) for rows in entries.values())
+
+    def _met(self) -> dict[str, OutboxId]:
+        """The highest outbox id of each partition that this process knows was given out."""
+        return {
+            partition: max(lane.position, self._heard.get(partition, BEGINNING))
+            for partition, lane in self._lanes.items()
+        }
+
+    async def _get_in_step(self) -> None:
+        await self._stream.prepare()
+        await self._make_room()
+        for partition, lane in self._lanes.items():
+            lane.sequence, lane.position = await self._stream.last(partition)
+            lane.trimmed = BEGINNING  # what was removed may be back: Redis may have forgotten
+        self._in_step = True
+        self._checked_at = asyncio.get_running_loop().time()
+        if not self._in_step_since:
+            self._in_step_since = self._checked_at
+
+    async def _publish_all(self, entries: dict[str, list[Entry]]) -> None:
+        results = await asyncio.gather(
+            *(self._publish(partition, rows) for partition, rows in entries.items()),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _publish(self, partition: str, entries: Sequence[Entry]) -> None:
+        """One message after the other: the next one's fence is this one's sequence."""
+        lane = self._lanes[partition]
+        for batch in _batches(entries):
+            last = batch[-1].id
+            message = encode_batch(
+                partition, prev=lane.position, last=last, events=[entry.event for entry in batch]
+            )
+            lane.sequence = await self._stream.publish(partition, message, expected=lane.sequence)
+            lane.position = last
+            self._metrics.relayed(len(batch), oldest_ms=batch[0].id.ms)
+
+    async def _make_room(self) -> None:
+        room = await self._stream.make_room(tuple(self._lanes))
+        self._metrics.stream_bytes = room.used_bytes
+        self._metrics.purged += room.purged
+
+    async def _remove_archived(self) -> None:
+        for partition, lane in self._lanes.items():
+            if lane.archived > lane.trimmed:
+                through = lane.archived
+                await self._outbox.archived(partition, through)
+                lane.trimmed = through
+
+    async def _retire(self) -> None:
+        for partition, lane in self._lanes.items():
+            standing = await self._outbox.standing(partition)
+            if standing.first_unarchived is None:
+                continue
+            _, relayed = await self._stream.last(partition)
+            if await self._stuck(lane, standing, relayed):
+                lane.position = BEGINNING
+                # Else the next turn might look where the stream ends, and go on from there.
+                self._checked_at = lane.archived_since = asyncio.get_running_loop().time()
+                self._metrics.resends += 1
+                log.warning("the archive stands still; publishing again", partition=partition)
+                continue
+            may_go = retirement(standing, relayed=relayed, retention_s=self._retention_s)
+            if may_go is None or await self._stream.all_taken():
+                continue  # JetStream has nothing more for the archive, and the archive lacks it
+            # Out of step, NATS came back since it was asked, and may hold less than it said.
+            if self._in_step:
+                await self._outbox.retire(
+                    partition, may_go.through, unarchived_from=may_go.unarchived_from
+                )
+                log.warning(
+                    "entries left the outbox unarchived; JetStream holds them",
+                    partition=partition,
+                    through=str(may_go.through),
+                )
+
+    async def _stuck(self, lane: Lane, standing: OutboxStanding, relayed: OutboxId) -> bool:
+        """Whether JetStream took events that the archive will not get: it has none to come.
+
+        So it is after NATS was restored from an older copy, or a message was removed by hand.
+        """
+        if standing.first_unarchived is None or standing.first_unarchived > relayed:
+            return False
+        still_s = asyncio.get_running_loop().time() - max(lane.archived_since, self._in_step_since)
+        return still_s > self._resend_after_s and await self._stream.all_taken()
+
+    async def _linger(self, relayed: int) -> None:
+        """Under load, waits for a fuller batch; when quiet, not at all."""
+        if 1 < relayed < LINGER_EVENTS and self._linger_max_s:
+            await asyncio.sleep(self._linger_max_s * (1 - relayed / LINGER_EVENTS))
+
+
+def _batches(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
+    """Cut at MAX_BATCH_BYTES; a read brings at most MAX_BATCH_EVENTS of a partition."""
+    batches: list[Sequence[Entry]] = []
+    start = size = 0
+    for index, entry in enumerate(entries):
+        if size + len(entry.event) > MAX_BATCH_BYTES and index > start:
+            batches.append(entries[start:index])
+            start, size = index, 0
+        size += len(entry.event) + 1
+    batches.append(entries[start:])
+    return batches

@@ -1,0 +1,129 @@
+"""Puts back into Redis what it forgot and another store still holds. Never lowers a price.
+
+Everything here may run again, or twice at once: each step compares before it writes.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from nats.js import JetStreamContext
+from redis.asyncio import Redis
+
+from pkg.auction.events import BidEvent, UndecodableError, decode_event
+from pkg.auction.ids import is_identifier
+from pkg.auction.keys import item_key, outbox_key
+from pkg.auction.money import MAX_CENTS
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.stores.stream_tail import batches_after
+
+_RESTORE_ITEM = (Path(__file__).parent / "restore_item.lua").read_text(encoding="utf-8")
+_MOVE_OUTBOX = (Path(__file__).parent / "move_outbox.lua").read_text(encoding="utf-8")
+
+_PUT_BACK, _REFUSED = 1, -1
+_MAX_AMOUNT = Decimal(MAX_CENTS).scaleb(-2)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """The last bid on an item that a store knows of; ``timestamp`` may be its first one's."""
+
+    item_id: str
+    seq: int
+    price_cents: int
+    bidder: str
+    event_id: str
+    timestamp: str
+
+
+@dataclass
+class Tally:
+    """What putting back came to."""
+
+    put_back: int = 0
+    refused: int = 0
+
+
+class PuttingBack:
+    """Writes into one Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._restore_item = redis.register_script(_RESTORE_ITEM)
+        self._move_outbox = redis.register_script(_MOVE_OUTBOX)
+
+    async def items(self, partition: str, records: Iterable[ItemRecord], tally: Tally) -> None:
+        """In the given order; records of one item must come by rising seq.
+
+        Raises:
+            redis.exceptions.RedisError: some may have been put back; run it again.
+        """
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for record in records:
+                await self._restore_item(
+                    keys=[item_key(partition, record.item_id)],
+                    args=[
+                        *(record.seq, record.price_cents, record.bidder, record.event_id),
+                        record.timestamp,
+                    ],
+                    client=pipe,
+                )
+            for verdict in await pipe.execute():
+                tally.put_back += verdict == _PUT_BACK
+                tally.refused += verdict == _REFUSED
+
+    async def move_outbox(self, partition: str, behind: OutboxId) -> None:
+        """The partition's next entry gets a higher id than ``behind``."""
+        if behind > BEGINNING:
+            await self._move_outbox(keys=[outbox_key(partition)], args=[str(behind)])
+
+    async def stream_tail(
+        self, jetstream: JetStreamContext, partition: str, after: OutboxId
+    ) -> Tally:
+        """What JetStream holds behind ``after``, and the outbox's id moved on behind all of it.
+
+        Raises:
+            nats.errors.Error, OSError, TimeoutError, redis.exceptions.RedisError: a store is away.
+        """
+        tally = Tally()
+        last = after
+        async for batch in batches_after(jetstream, partition, after):
+            await self.items(partition, records_of(batch.events), tally)
+            last = max(last, OutboxId.parse(batch.last))
+        await self.move_outbox(partition, last)
+        return tally
+
+
+def records_of(events: Iterable[bytes | memoryview]) -> Iterator[ItemRecord]:
+    """What a batch says of its items, less what no gateway can have accepted."""
+    for data in events:
+        try:
+            event = decode_event(bytes(data))
+        except UndecodableError:
+            continue  # the archive keeps it as a dead letter
+        if _is_acceptable(event):
+            yield record_of(event)
+
+
+def _is_acceptable(event: BidEvent) -> bool:
+    """The range goes first: no arithmetic on an exponent of millions."""
+    return (
+        is_identifier(event.item_id)
+        and is_identifier(event.user_id)
+        and event.seq > 0
+        and event.amount.is_finite()
+        and 0 < event.amount <= _MAX_AMOUNT
+        and event.amount == round(event.amount, 2)
+    )
+
+
+def record_of(event: BidEvent) -> ItemRecord:
+    return ItemRecord(
+        item_id=event.item_id,
+        seq=event.seq,
+        price_cents=int(event.amount.scaleb(2)),
+        bidder=event.user_id,
+        event_id=event.event_id,
+        timestamp=event.timestamp,
+    )

@@ -1,0 +1,99 @@
+"""The ledger held against the archive: each 201 exactly once, and nothing that nobody sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from pkg.trials.faults.ledger import Kept, Ledger
+from pkg.trials.faults.parts import Stores
+
+POSTGRES_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError)
+_SHOWN = 5
+
+
+@dataclass
+class Comparison:
+    archived: int
+    lost: list[str]
+    """event_ids of accepted bids that are in no table."""
+    conflicts: list[str]
+    """event_ids of accepted bids that are dead letters instead."""
+    reasons: set[str]
+    """Of those dead letters."""
+    came_true: int
+    """Bids of unknown outcome that are in the archive."""
+    problems: list[str]
+    losses: list[str]
+    """Loss and conflicts in sentences; whether they are problems is the row's to say."""
+    strategies: set[str] = field(default_factory=set)
+    """Those that archived bids were placed by."""
+    misshown: int = 0
+    """Archived bids in whose place viewers were shown another one."""
+
+
+async def compare(
+    ledger: Ledger, stores: Stores, *, shown: Mapping[tuple[str, int], str]
+) -> Comparison:
+    """`shown` is what viewers saw: the event_id of each (item, seq)."""
+    async with stores.asking_postgres() as postgres:
+        bids = {
+            str(row["event_id"]): Kept(row["item_id"], row["seq"], row["cents"])
+            for row in await postgres.fetch(
+                "SELECT event_id, item_id, seq, (amount * 100)::bigint AS cents FROM bids"
+            )
+        }
+        letters = {
+            str(row["event_id"]): str(row["reason"])
+            for row in await postgres.fetch(
+                "SELECT event_id, reason FROM dead_letters WHERE event_id IS NOT NULL"
+            )
+        }
+        strategies = await postgres.fetch("SELECT DISTINCT strategy FROM bids")
+    comparison = judge(ledger, bids, letters, shown)
+    comparison.strategies = {row["strategy"] for row in strategies}
+    return comparison
+
+
+def judge(
+    ledger: Ledger,
+    bids: Mapping[str, Kept],
+    letters: Mapping[str, str],
+    shown: Mapping[tuple[str, int], str],
+) -> Comparison:
+    """`bids` is what the archive has, by event_id; `letters` the reasons of dead letters."""
+    problems: list[str] = []
+    losses: list[str] = []
+    missing = [event for event in ledger.accepted if event not in bids]
+    lost = [event for event in missing if event not in letters]
+    conflicts = [event for event in missing if event in letters]
+    reasons = {letters[event] for event in conflicts}
+    if lost:
+        listed = ", ".join(f"{event} {ledger.accepted[event]}" for event in lost[:_SHOWN])
+        losses.append(f"{len(lost)} accepted bids are lost: {listed}")
+    if conflicts:
+        named = ", ".join(sorted(reasons))
+        losses.append(f"{len(conflicts)} accepted bids are dead letters ({named})")
+    differing = [
+        f"{event}: told {kept}, archived {bids[event]}"
+        for event, kept in ledger.accepted.items()
+        if event in bids and bids[event] != kept
+    ]
+    if differing:
+        problems.append(f"{len(differing)} bids differ: {'; '.join(differing[:_SHOWN])}")
+    unclaimed = [kept for event, kept in bids.items() if event not in ledger.accepted]
+    strangers = [kept for kept in unclaimed if (kept.item, kept.cents) not in ledger.unknown]
+    if strangers:
+        problems.append(f"{len(strangers)} archived bids that no client sent: {strangers[:_SHOWN]}")
+    return Comparison(
+        archived=len(bids),
+        lost=lost,
+        conflicts=conflicts,
+        reasons=reasons,
+        came_true=len(unclaimed) - len(strangers),
+        problems=problems,
+        losses=losses,
+        misshown=sum(
+            shown.get((kept.item, kept.seq), event) != event for event, kept in bids.items()
+        ),
+    )

@@ -1,0 +1,153 @@
+"""The clients that bid: a steady rate over raw HTTP, each with one request in flight."""
+
+import asyncio
+import itertools
+import json
+import random
+import time
+from collections.abc import Iterator
+
+from pkg.trials.faults.ledger import Kept, Ledger
+
+ITEMS = tuple(f"lot-{number:02d}" for number in range(20))
+STRATEGIES = ("lua", "optimistic")
+BIDDERS_PER_ITEM = 4
+RATE_PER_S = 260
+ANSWER_WITHIN_S = 8.0
+"""Past it a client gives up and does not know. Above what a gateway takes to say so itself."""
+CONNECT_WITHIN_S = 5.0
+STEP_CENTS = 125
+NOBODY_KNOWS = frozenset({502, 504})
+"""What a load balancer answers when a gateway goes away with a bid in hand. No gateway says so."""
+
+
+class Bidders:
+    """80 clients, half of each strategy, that bid more each time, until told to stop."""
+
+    def __init__(self, port: int, ledger: Ledger) -> None:
+        self._port = port
+        self._ledger = ledger
+        self._amounts = {item: itertools.count(STEP_CENTS, STEP_CENTS) for item in ITEMS}
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Each one finishes what it has begun."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number, (item, place) in enumerate(
+                itertools.product(ITEMS, range(BIDDERS_PER_ITEM))
+            ):
+                bidder = _Bidder(
+                    f"bidder-{number}",
+                    item,
+                    STRATEGIES[place % len(STRATEGIES)],
+                    port=self._port,
+                    amounts=self._amounts[item],
+                    ledger=self._ledger,
+                )
+                group.create_task(bidder.run(self._stopping))
+
+
+class _Bidder:
+    def __init__(
+        self,
+        name: str,
+        item: str,
+        strategy: str,
+        *,
+        port: int,
+        amounts: Iterator[int],
+        ledger: Ledger,
+    ) -> None:
+        self._name = name
+        self._item = item
+        self._strategy = strategy
+        self._port = port
+        self._amounts = amounts
+        self._ledger = ledger
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        every_s = len(ITEMS) * BIDDERS_PER_ITEM / RATE_PER_S
+        loop = asyncio.get_running_loop()
+        due = loop.time() + random.uniform(0, every_s)  # noqa: S311 - spreads the load
+        while not stopping.is_set():
+            try:
+                async with asyncio.timeout_at(due):
+                    await stopping.wait()
+            except TimeoutError:
+                await self._bid()
+            due = max(due + every_s, loop.time() - every_s)  # one that was late may catch up
+        self._hang_up()
+
+    async def _bid(self) -> None:
+        ledger = self._ledger
+        ledger.requests += 1
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN_S):
+                reader, writer = await self._connected()
+        except (OSError, TimeoutError):
+            ledger.failed["no connection"] += 1
+            return
+        cents = next(self._amounts)
+        sent_at = time.monotonic()
+        body = f'{{"user_id":"{self._name}","amount":{cents // 100}.{cents % 100:02d}}}'
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                writer.write(
+                    f"POST /api/v1/items/{self._item}/bid HTTP/1.1\r\nHost: localhost\r\n"
+                    f"X-Bid-Strategy: {self._strategy}\r\nContent-Length: {len(body)}\r\n\r\n"
+                    f"{body}".encode()
+                )
+                status, goes_on, answer = await _answer(reader)
+        except (OSError, TimeoutError, EOFError):
+            ledger.unknown.add((self._item, cents))
+            self._hang_up()
+            return
+        if not goes_on:
+            self._hang_up()
+        self._enter(status, answer, cents, sent_at=sent_at)
+
+    def _enter(self, status: int, answer: bytes, cents: int, *, sent_at: float) -> None:
+        if status in NOBODY_KNOWS:
+            self._ledger.unknown.add((self._item, cents))
+            return
+        try:
+            says = json.loads(answer)
+            match status:
+                case 201:
+                    kept = Kept(self._item, says["seq"], cents)
+                    self._ledger.accept(says["event_id"], kept, sent_at=sent_at)
+                case 200 if says["reason"] == "too_low":
+                    self._ledger.refused += 1
+                case 503:
+                    self._ledger.fail(says["code"], item=self._item, cents=cents)
+                case _:
+                    self._ledger.defects.append(f"{status} {answer[:200]!r}")
+        except (ValueError, LookupError):
+            self._ledger.defects.append(f"{status} {answer[:200]!r}")
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._reader is None or self._writer is None or self._reader.at_eof():
+            self._hang_up()
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self._reader, self._writer
+
+    def _hang_up(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._reader = self._writer = None
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bool, bytes]:
+    """Status, whether the connection goes on, and body."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    length = int(head.partition("content-length:")[2].partition("\r\n")[0])
+    return (
+        int(head.split(maxsplit=2)[1]),
+        "connection: close" not in head,
+        (await reader.readexactly(length)),
+    )

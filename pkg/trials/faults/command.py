@@ -1,0 +1,161 @@
+"""`bidkit fault`: list the rows, run some or all, write the report."""
+
+import asyncio
+import os
+import shlex
+import signal
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from pkg.devkit import views
+from pkg.devkit.errors import BadArgument, BidkitError
+
+if TYPE_CHECKING:  # what is imported here every verb of bidkit would wait for
+    from contextlib import AbstractAsyncContextManager
+
+    from pkg.trials.faults import bench
+    from pkg.trials.faults.row import Result, Row
+
+app = typer.Typer(
+    help="Break a system of its own in every known way, and count what that costs.",
+    no_args_is_help=True,
+)
+
+
+class Backend(StrEnum):
+    PROCESS = "process"
+    COMPOSE = "compose"
+
+
+_On = Annotated[
+    Backend, typer.Option("--on", help="Processes in a temporary directory, or containers.")
+]
+
+
+@app.command("list")
+def list_rows(*, on: _On = Backend.PROCESS) -> None:
+    """The rows, and what each expects."""
+    rows, controls = _rows(on)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for row in (*rows, *controls):
+        table.add_row(row.name, row.expects)
+    views.console().print(table)
+
+
+@app.command()
+def run(
+    rows: Annotated[list[str] | None, typer.Argument(metavar="[ROW...]")] = None,
+    *,
+    on: _On = Backend.PROCESS,
+    everything: Annotated[bool, typer.Option("--all", help="Every row of the list.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="Shortened outages, as in CI.")] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Rows at a time; each takes half a core.")
+    ] = 1,
+    output: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write its section of this document."),
+    ] = None,
+    logs: Annotated[
+        Path | None, typer.Option("--logs", metavar="FOLDER", help="Keep the services' logs there.")
+    ] = None,
+) -> None:
+    """Run rows on a real system of their own; exit code 1 when one of them fails."""
+    from pkg.trials.faults import report
+    from pkg.trials.faults.containers import stage
+    from pkg.trials.faults.document import with_section
+
+    chosen = _chosen(rows or (), on=on, everything=everything)
+    if on is Backend.COMPOSE and jobs > 1:
+        raise BadArgument("containers take one row at a time; leave out --jobs.")
+    if output is not None and not os.access(output if output.exists() else output.parent, os.W_OK):
+        raise BadArgument(f"{output} cannot be written to.")  # said before, not after, the rows
+    try:
+        results = asyncio.run(_run(chosen, on=on, short=short, logs=logs, jobs=jobs))
+    except asyncio.CancelledError:  # by SIGTERM; everything is ended
+        raise typer.Exit(128 + signal.SIGTERM) from None
+    console = views.console()
+    console.print(report.table(results, width=console.width))
+    if output is not None:
+        # Without --logs: it names a place on this machine and changes nothing of the run.
+        what = ["--all"] if everything else [row.name for row in chosen]
+        where = ["--on", on.value] if on is not Backend.PROCESS else []
+        how = [*where, *(["--short"] if short else []), *(["-j", str(jobs)] if jobs > 1 else [])]
+        command = shlex.join(["fault", "run", *what, *how, "--report", str(output)])
+        images = stage.images() if on is Backend.COMPOSE else ""
+        text = report.section(
+            list(zip(chosen, results, strict=True)),
+            setting=report.Setting.now(f"./bidkit {command}", images=images),
+            short=short,
+        )
+        before = output.read_text(encoding="utf-8") if output.exists() else ""
+        output.write_text(with_section(before, on.value, text), encoding="utf-8")
+        views.write(f"Written to {output}.")
+    if not all(result.passed for result in results):
+        raise typer.Exit(1)
+
+
+def _rows(on: Backend) -> "tuple[tuple[Row, ...], tuple[Row, ...]]":
+    """The rows of a backend, and its controls."""
+    from pkg.trials.faults import rows
+    from pkg.trials.faults.containers import rows as containers
+
+    if on is Backend.COMPOSE:
+        return containers.ROWS, containers.CONTROLS
+    return rows.ROWS, rows.CONTROLS
+
+
+def _chosen(names: Sequence[str], *, on: Backend, everything: bool) -> "list[Row]":
+    rows, controls = _rows(on)
+    if everything:
+        return list(rows)
+    known = {row.name: row for row in (*rows, *controls)}
+    if unknown := [name for name in names if name not in known]:
+        raise BadArgument(
+            f"there is no row {unknown[0]!r} on {on.value}; `bidkit fault list --on {on.value}` "
+            "names them."
+        )
+    if not names:
+        raise BadArgument("name some rows, or say --all.")
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+async def _run(
+    rows: "Sequence[Row]", *, on: Backend, short: bool, logs: Path | None, jobs: int
+) -> "list[Result]":
+    """Each job takes the next row, on a stage of its own; the results come in the rows' order."""
+    from pkg.trials.faults import bench, report
+    from pkg.trials.faults.containers.stage import container_stage
+    from pkg.trials.faults.processes import process_stage
+
+    def stage() -> "AbstractAsyncContextManager[bench.Stage]":
+        return container_stage(short=short) if on is Backend.COMPOSE else process_stage()
+
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine always runs in one
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    results: dict[str, Result] = {}
+    left = list(enumerate(rows, 1))[::-1]
+
+    async def work() -> None:
+        async with stage() as running:
+            while left:
+                number, row = left.pop()
+                views.complain(f"{number}/{len(rows)} {row.name} ...")
+                results[row.name] = await bench.run(row, running, short=short, logs=logs)
+                views.complain(f"{number}/{len(rows)} {report.line(results[row.name])}")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(jobs, len(rows))):
+                group.create_task(work())
+    except ExceptionGroup as failed:
+        if isinstance(error := failed.exceptions[0], BidkitError):
+            raise error from None  # a sentence for who runs it
+        raise
+    return [results[row.name] for row in rows]

@@ -1,0 +1,214 @@
+"""The compose stack under a project of its own, for a run; each row gets it with empty stores."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from pkg.devkit import views
+from pkg.devkit.compose import engine
+from pkg.devkit.compose.command import ComposeFailed
+from pkg.devkit.compose.edge import await_passing
+from pkg.devkit.compose.images import provide
+from pkg.devkit.compose.passwords import make_passwords
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.project import Project
+from pkg.devkit.home import Home, save
+from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS, SERVICES, STORES
+from pkg.devkit.settings import PROJECT
+from pkg.devkit.system import Desired
+from pkg.trials.faults.containers.container import Container
+from pkg.trials.faults.containers.services import ContainerServices
+from pkg.trials.faults.containers.stores import ContainerStores, Door
+from pkg.trials.faults.ledger import Ledger
+from pkg.trials.faults.pace import BASE, SHORTENED
+from pkg.trials.faults.row import Row
+from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.stores import free_ports
+from pkg.trials.faults.viewers import Viewers
+
+REPLICAS = {API: 2, BROADCAST: 2, ARCHIVAL: 1}
+STORE_PORTS = {REDIS: 6379, NATS: 4222, POSTGRES: 5432}
+HEARTBEAT_S = 4.0
+"""A viewer's own: what is cut off says no goodbye, and the edge waits for more than a minute."""
+_HOME_PREFIX = "bidkit-faults-compose-"
+_TRIES = 3
+_SHOWN = 12
+
+
+class ContainerStage:
+    def __init__(self, project: Project, desired: Desired, place: Place) -> None:
+        (network,) = engine.networks(project.name)
+        name = engine.ask("network", "inspect", "-f", "{{.Name}}", network).strip()
+        self._desired = desired
+        self.containers: dict[str, list[Container]] = {}
+        for found in engine.containers(project.name):
+            one = Container(found, network=name)
+            self.containers.setdefault(one.service, []).append(one)
+        self.stores = ContainerStores(
+            redis=self.containers[REDIS][0],
+            nats=self.containers[NATS][0],
+            postgres=self.containers[POSTGRES][0],
+            doors={
+                store: Door(
+                    desired.store_ports[store],
+                    (place.secrets / f"{store}_password").read_text(encoding="utf-8"),
+                )
+                for store in STORES
+            },
+        )
+        self.services = ContainerServices(
+            project, desired.edge_port, *(self.containers[service] for service in SERVICES)
+        )
+
+    @asynccontextmanager
+    async def scene(self, row: Row, *, short: bool, logs: Path | None) -> AsyncIterator[Scene]:
+        """What an earlier row left broken is put right first."""
+        await self.services.kill()
+        await self.stores.renew()
+        await self.containers["edge"][0].start()
+        await self.services.start()
+        # Healthy to the engine is not yet found by the edge: a bid in between would be refused,
+        # and the row would charge it to its fault.
+        await asyncio.to_thread(await_passing, self._desired, still_wanted=lambda: None)
+        try:
+            yield Scene(
+                stores=self.stores,
+                services=self.services,
+                ledger=Ledger(),
+                viewers=Viewers(self.services.broadcast_port, heartbeat_s=HEARTBEAT_S),
+                short=short,
+                containers=self.containers,
+            )
+        finally:
+            if logs is not None:
+                await asyncio.to_thread(self._keep_logs, logs / row.name)
+
+    def _keep_logs(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in self.services.all:
+            text = "\n".join(one.lines())
+            (folder / f"{one.name}.log").write_text(f"{text}\n", encoding="utf-8")
+
+
+@asynccontextmanager
+async def container_stage(*, short: bool) -> AsyncIterator[ContainerStage]:
+    """Up while inside; nothing but images is left when the block ends."""
+    await asyncio.to_thread(_look_for_engine)
+    await asyncio.to_thread(end_leftovers)
+    home = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=_HOME_PREFIX))
+    with _owner(home).lock() as ours:
+        assert ours  # noqa: S101 - the folder was made a moment ago, by us
+        async with _stage(home, short=short) as stage:
+            yield stage
+
+
+@asynccontextmanager
+async def _stage(home: Path, *, short: bool) -> AsyncIterator[ContainerStage]:
+    place = Place(home)
+    desired = _desired(short=short)
+    project = Project(place, desired)
+    try:
+        coming = asyncio.create_task(asyncio.to_thread(_bring_up, project, desired, place))
+        try:
+            await asyncio.shield(coming)
+        finally:
+            # Compose cannot be called back; what it starts after `down` would stay for ever.
+            await asyncio.wait([coming])
+        yield await asyncio.to_thread(ContainerStage, project, desired, place)
+    finally:
+        await asyncio.to_thread(_take_down, project)
+        shutil.rmtree(home)
+
+
+def _owner(home: Path) -> Home:
+    """Locked as long as the bench lives that the folder belongs to, however that ends."""
+    return Home(home / "owner")
+
+
+def end_leftovers() -> None:
+    """Takes away the stacks of benches that were killed, which could not do it themselves."""
+    for home in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}*"):
+        try:
+            if home.stat().st_uid != os.getuid() or not (home / "owner").exists():
+                continue  # another user's, or none of ours
+        except FileNotFoundError:
+            continue  # its bench has just removed it
+        with _owner(home).lock() as free:
+            if not free:
+                continue
+            _take_down(Project(Place(home), Desired()))
+            shutil.rmtree(home)
+            views.complain(f"ended what a killed bench had left: {home.name}")
+
+
+def _desired(*, short: bool) -> Desired:
+    edge, api, broadcast, *stores = free_ports(6)
+    settings = {**BASE, **(SHORTENED if short else {})}
+    del settings["BID_STRATEGY"], settings["BID_STRATEGY_OVERRIDE"]  # as compose.yaml has them
+    return Desired(
+        edge_port=edge,
+        api_port=api,
+        broadcast_port=broadcast,
+        replicas=REPLICAS,
+        settings=settings,
+        store_ports=dict(zip(STORES, stores, strict=True)),
+    )
+
+
+def _override(project: Project, desired: Desired) -> dict[str, Any]:
+    """The stores' ports are published, on the loopback: the bench has to look inside."""
+    override = project.override()
+    for store, inside in STORE_PORTS.items():
+        published = f"127.0.0.1:{desired.store_ports[store]}:{inside}"
+        override["services"][store] = {"ports": [published]}
+    return override
+
+
+def _look_for_engine() -> None:
+    """Raises NoEngine, which says what to install."""
+    engine.engine_version()
+    engine.compose_version()
+
+
+def _bring_up(project: Project, desired: Desired, place: Place) -> None:
+    make_passwords(place.secrets)
+    save(place.override, _override(project, desired))
+    provide(project, project.configuration(), say=views.complain)
+    for left in reversed(range(_TRIES)):
+        try:
+            project.up()
+        except ComposeFailed as error:
+            if not (left and error.is_impatient):
+                raise
+        else:
+            return
+
+
+def _take_down(project: Project) -> None:
+    with contextlib.suppress(ComposeFailed):  # of one that is ending by itself just now
+        project.kill()
+    for left in reversed(range(_TRIES)):
+        try:
+            project.down(volumes=True)
+        except ComposeFailed:  # a network may have an end in it for a moment longer
+            if not left:
+                raise
+        else:
+            return
+
+
+def images() -> str:
+    """What the containers are made of, with ids, and by what they run."""
+    project = Project(Place(PROJECT / ".bidkit"), Desired())
+    names = {one["image"] for one in project.configuration()["services"].values()}
+    ids = engine.image_ids(sorted(names))
+    listed = ", ".join(
+        f"{name} {found.removeprefix('sha256:')[:_SHOWN]}" for name, found in ids.items()
+    )
+    return f"{listed}; Docker {engine.engine_version()}, compose {engine.compose_version()}"

@@ -1,0 +1,129 @@
+"""What rows and the judgement need of a system, whether it runs on processes or in containers."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+import asyncpg
+from nats.aio.client import Client as NatsClient
+from redis.asyncio import Redis
+
+from pkg.trials.faults.findings import Findings
+
+
+class Process(Protocol):
+    """A process, or a container as far as a fault is concerned."""
+
+    def has_said(self, text: str) -> bool:
+        """Whether its log of this row holds the text."""
+
+    async def kill(self) -> None:
+        """Without a word to it, as a crash; returns when it is gone."""
+
+    async def pause(self) -> None:
+        """It keeps its connections and answers nothing, as a machine that hangs."""
+
+    async def resume(self) -> None: ...
+
+
+class Replica(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def process(self) -> Process: ...
+
+    async def restart(self, *, after_s: float = 0.5) -> None:
+        """As a supervisor would, a moment after its end; returns when it is ready."""
+
+
+class Store(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    async def start(self) -> None:
+        """Returns when it answers. Same address, same data."""
+
+    async def stop(self) -> None:
+        """In good order; returns when it is gone."""
+
+    async def kill(self) -> None: ...
+
+    async def discard(self) -> None:
+        """Its data. It must not run."""
+
+
+class Stores(Protocol):
+    @property
+    def redis(self) -> Store: ...
+
+    @property
+    def nats(self) -> Store: ...
+
+    @property
+    def postgres(self) -> Store: ...
+
+    def asking_redis(self) -> AbstractAsyncContextManager[Redis]: ...
+
+    def asking_nats(self) -> AbstractAsyncContextManager[NatsClient]: ...
+
+    def asking_postgres(
+        self,
+    ) -> AbstractAsyncContextManager["asyncpg.Connection[asyncpg.Record]"]: ...
+
+
+class Services(Protocol):
+    @property
+    def api(self) -> Sequence[Replica]: ...
+
+    @property
+    def broadcast(self) -> Sequence[Replica]: ...
+
+    @property
+    def archival(self) -> Sequence[Replica]: ...
+
+    @property
+    def all(self) -> Sequence[Replica]: ...
+
+    @property
+    def dead(self) -> list[str]:
+        """Replicas that do not run. A row starts again what it kills."""
+
+    @property
+    def api_port(self) -> int:
+        """Where bidders connect to."""
+
+    @property
+    def broadcast_port(self) -> int:
+        """Where viewers connect to."""
+
+    async def relaying(self) -> Replica:
+        """The gateway that relays now.
+
+        Raises:
+            NotInTimeError: none does for a while.
+        """
+
+    async def counted(self, name: str) -> float:
+        """The sum of a metric over all replicas that answer."""
+
+    async def command(
+        self, *arguments: str, environment: Mapping[str, str], within_s: float
+    ) -> tuple[int, str, str]:
+        """`python -m pkg.archival …` to its end: exit code, standard output, standard error."""
+
+    async def audit(self, *, environment: Mapping[str, str], wait_s: float) -> tuple[int, Findings]:
+        """The audit's exit code and findings.
+
+        Raises:
+            AuditUnableError: it could not look at the stores.
+        """
+
+
+def data_of(store: Store) -> Path:
+    """The folder of a store's files. Raises TypeError for one that keeps them in a container."""
+    data = getattr(store, "data", None)
+    if not isinstance(data, Path):
+        raise TypeError(f"{store.name} has no files here; this row is for processes.")
+    return data

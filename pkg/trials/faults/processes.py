@@ -1,0 +1,59 @@
+"""The stage of processes: one set of stores for a whole run, new services for each row."""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from pkg.trials.faults.ledger import Ledger
+from pkg.trials.faults.pace import BASE, SHORTENED
+from pkg.trials.faults.proxy import Proxy
+from pkg.trials.faults.row import Row
+from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.services import Services
+from pkg.trials.faults.stores import Stores, stores
+from pkg.trials.faults.viewers import Viewers
+
+
+class ProcessStage:
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    @contextlib.asynccontextmanager
+    async def scene(self, row: Row, *, short: bool, logs: Path | None) -> AsyncIterator[Scene]:
+        """Only the stores go on when the block ends."""
+        await self._stores.renew()
+        settings = {**BASE, **row.settings}
+        if short:
+            settings |= SHORTENED | dict(row.short_settings)
+        async with contextlib.AsyncExitStack() as stack:
+            proxies: dict[str, Proxy] = {}
+            if row.proxied:
+                for store in self._stores.all:
+                    proxies[store.name] = await stack.enter_async_context(Proxy(store.port))
+            ports = {name: proxy.port for name, proxy in proxies.items()}
+            if logs is None:
+                temporary = tempfile.TemporaryDirectory(prefix="bidkit-faults-")
+                folder = Path(stack.enter_context(temporary))
+            else:
+                folder = logs / row.name
+                await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+            services = Services({**settings, **self._stores.environment(ports)}, folder)
+            stack.callback(services.abandon)
+            await services.start(archivers=row.archivers, clock_off_s=row.clock_off_s)
+            yield Scene(
+                stores=self._stores,
+                services=services,
+                ledger=Ledger(),
+                viewers=Viewers(services.broadcast_port),
+                short=short,
+                proxies=proxies,
+                environment={**settings, **self._stores.environment()},
+            )
+
+
+@contextlib.asynccontextmanager
+async def process_stage() -> AsyncIterator[ProcessStage]:
+    async with stores() as running:
+        yield ProcessStage(running)

@@ -1,0 +1,45 @@
+"""Promises broken by hand. A bench that lets one of these pass would prove nothing."""
+
+from redis.asyncio import Redis
+
+from pkg.trials.faults.row import Row
+from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.waiting import until
+
+
+async def entry_removed(scene: Scene) -> None:
+    """What a relay that trims too early would do: the event is in no store any more."""
+    await scene.stores.nats.stop()
+    async with scene.stores.asking_redis() as redis:
+        before = await _last_entries(redis)
+        since: list[tuple[str, str]] = []
+
+        async def waits() -> bool:
+            # What stood there before may be in the stream already, and is no loss.
+            since[:] = (await _last_entries(redis)).items() - before.items()
+            return bool(since)
+
+        await until(waits, within_s=10, what="an event waits in an outbox")
+        key, entry = since[0]
+        await redis.xdel(key, entry)
+    scene.note(f"Entry {entry} was taken out.")
+    await scene.stores.nats.start()
+
+
+async def _last_entries(redis: Redis) -> dict[str, str]:
+    """The id of each outbox's last entry, by its key."""
+    return {
+        str(key): str(last[0][0])
+        async for key in redis.scan_iter("{p*}:outbox")
+        if (last := await redis.xrevrange(key, count=1))
+    }
+
+
+ROWS = (
+    Row(
+        name="control-entry-removed",
+        expects="A control, which has to fail: an event not relayed yet leaves the outbox.",
+        fault=entry_removed,
+        control=True,
+    ),
+)

@@ -1,0 +1,88 @@
+"""Faults of PostgreSQL. Neither bids nor viewers notice; the stream keeps what is not archived."""
+
+from pkg.trials.faults.row import Row
+from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.waiting import until
+
+_SLOW_COMMIT = """
+CREATE FUNCTION faults_slow_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF coalesce(current_setting('faults.slept', true), '') <> pg_current_xact_id()::text THEN
+        PERFORM set_config('faults.slept', pg_current_xact_id()::text, false);
+        PERFORM pg_sleep(0.5);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER faults_slow_commit AFTER INSERT ON bids
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION faults_slow_commit();
+"""
+_FAST_COMMIT = """
+DROP TRIGGER faults_slow_commit ON bids;
+DROP FUNCTION faults_slow_commit;
+"""
+_COMMITTING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE application_name = 'archival-worker' AND query ILIKE 'COMMIT%' AND state = 'active'
+"""
+_FULL = """
+CREATE FUNCTION faults_disk_full() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
+END $$;
+CREATE TRIGGER faults_disk_full BEFORE INSERT ON bids
+    FOR EACH ROW EXECUTE FUNCTION faults_disk_full();
+"""
+_ROOM_AGAIN = """
+DROP TRIGGER faults_disk_full ON bids;
+DROP FUNCTION faults_disk_full;
+"""
+
+
+async def _stopped(scene: Scene) -> None:
+    await scene.stores.postgres.stop()
+    await scene.hold(30, short_s=4)
+    await scene.stores.postgres.start()
+
+
+async def _restarted_mid_commit(scene: Scene) -> None:
+    """The commit is held open by a deferred trigger; whether it counted, its worker cannot know."""
+    stores = scene.stores
+    for kill in (True, False, True):
+        async with stores.asking_postgres() as postgres:
+            await postgres.execute(_SLOW_COMMIT)
+
+            async def committing() -> bool:
+                return bool(await postgres.fetchval(_COMMITTING))
+
+            await until(committing, within_s=15, what="a commit is in flight")
+        await (stores.postgres.kill() if kill else stores.postgres.stop())
+        await stores.postgres.start()
+        async with stores.asking_postgres() as postgres:
+            await postgres.execute(_FAST_COMMIT)
+        await scene.hold(3, short_s=0.5)
+
+
+async def _disk_full(scene: Scene) -> None:
+    async with scene.stores.asking_postgres() as postgres:
+        await postgres.execute(_FULL)
+        await scene.hold(15, short_s=3)
+        await postgres.execute(_ROOM_AGAIN)
+
+
+ROWS = (
+    Row(
+        name="postgres-stopped",
+        expects="Nobody notices. The archive catches up.",
+        fault=_stopped,
+    ),
+    Row(
+        name="postgres-restarted-mid-commit",
+        expects="Nobody notices. A commit of unknown outcome is repeated; nothing is there twice.",
+        fault=_restarted_mid_commit,
+    ),
+    Row(
+        name="postgres-disk-full",
+        expects="Nobody notices. No bid becomes a dead letter for want of room.",
+        fault=_disk_full,
+    ),
+)

@@ -1,0 +1,155 @@
+"""The three stores of the bench: real servers on data of their own, in a temporary directory."""
+
+import asyncio
+import itertools
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import nats
+from nats.aio.client import Client as NatsClient
+from redis.asyncio import Redis
+
+from pkg.devkit.process.postgres import PostgresServer
+from pkg.devkit.process.servers import NatsServer, RedisServer, Server, delete_tree
+from pkg.trials.faults.process import Process
+from pkg.trials.faults.waiting import until
+
+_READY_WITHIN_S = 30.0
+
+
+class Store:
+    """A server that may be stopped, killed, paused and robbed of its data."""
+
+    def __init__(self, server: Server, *, log: Path) -> None:
+        self.server = server
+        self.name = server.name
+        self.port = server.port
+        self.data = server.data
+        self._process = Process(server.name, server.launch, log=log)
+
+    @property
+    def log(self) -> str:
+        return self._process.log
+
+    async def start(self) -> None:
+        """Returns when it answers; does nothing when it runs. Same address, same data."""
+        if not self._process.alive:
+            await asyncio.to_thread(self.server.prepare)
+            self._process.start()
+        await until(self._answers, within_s=_READY_WITHIN_S, what=f"{self.name} starts")
+
+    async def stop(self) -> None:
+        """In good order; returns when it is gone."""
+        await self._process.stop(self.server.launch().stop_signal)
+
+    async def kill(self) -> None:
+        await self._process.kill()
+
+    async def wipe(self) -> None:
+        """Killed, its data deleted, started again."""
+        await self.kill()
+        await self.discard()
+        await self.start()
+
+    async def discard(self) -> None:
+        await asyncio.to_thread(self.server.discard)
+
+    def abandon(self) -> None:
+        self._process.abandon()
+        self.server.discard()
+
+    async def _answers(self) -> bool:
+        return await asyncio.to_thread(self.server.unready) is None
+
+
+class Stores:
+    """All three, for a whole run; each row gets them empty. Made by `stores`."""
+
+    def __init__(self, home: Path) -> None:
+        redis, nats, postgres = free_ports(3)
+        self.redis = Store(RedisServer(data=home / "redis", port=redis), log=home / "redis.log")
+        self.nats = Store(NatsServer(data=home / "nats", port=nats), log=home / "nats.log")
+        self._postgres_server = PostgresServer(data=home / "postgres", port=postgres)
+        self.postgres = Store(self._postgres_server, log=home / "postgres.log")
+        self._numbers = itertools.count(1)
+        self._database = ""
+
+    @property
+    def all(self) -> tuple[Store, Store, Store]:
+        return self.redis, self.nats, self.postgres
+
+    async def renew(self) -> None:
+        """Redis and NATS hold nothing, and PostgreSQL has a new database without tables."""
+        await asyncio.gather(self.redis.wipe(), self.nats.wipe(), self.postgres.start())
+        self._database = f"faults_{next(self._numbers)}"
+        administrator = await asyncpg.connect(self._postgres_server.url)
+        try:
+            await administrator.execute(f"CREATE DATABASE {self._database}")
+        finally:
+            await administrator.close()
+
+    def environment(self, ports: dict[str, int] | None = None) -> dict[str, str]:
+        """Where services find the stores; `ports` puts others in place of the stores' own."""
+        port = {store.name: store.port for store in self.all} | (ports or {})
+        user = self._postgres_server.url.partition("//")[2].partition("@")[0]
+        return {
+            "REDIS_URL": f"redis://127.0.0.1:{port['redis']}/0",
+            "NATS_URL": f"nats://127.0.0.1:{port['nats']}",
+            "POSTGRES_URL": f"postgresql://{user}@127.0.0.1:{port['postgres']}/{self._database}",
+        }
+
+    @asynccontextmanager
+    async def asking_redis(self) -> AsyncIterator[Redis]:
+        async with Redis.from_url(
+            f"redis://127.0.0.1:{self.redis.port}/0", decode_responses=True
+        ) as redis:
+            yield redis
+
+    @asynccontextmanager
+    async def asking_nats(self) -> AsyncIterator[NatsClient]:
+        connection = await nats.connect(f"nats://127.0.0.1:{self.nats.port}")
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def asking_postgres(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        connection = await asyncpg.connect(self._postgres_server.url_of(self._database))
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=5)
+
+
+@asynccontextmanager
+async def stores() -> AsyncIterator[Stores]:
+    """Running while inside; gone with all their data when the block ends."""
+    home = await asyncio.to_thread(_open_folder)
+    running = Stores(home)
+    try:
+        await running.postgres.start()
+        yield running
+    finally:
+        for store in running.all:
+            store.abandon()
+        delete_tree(home)
+
+
+def _open_folder() -> Path:
+    """Short, and open to all below it: PostgreSQL may have to run as another user."""
+    home = Path(tempfile.mkdtemp(prefix="bidkit-faults-"))
+    home.chmod(0o755)
+    return home
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports

@@ -1,0 +1,148 @@
+"""The people who watch: each keeps what it was shown, and judges it as it comes."""
+
+import asyncio
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+import aiohttp
+import msgspec
+
+from pkg.trials.faults.bidders import ITEMS
+
+VIEWERS = 60
+LATEST_OF = 10
+"""One viewer in so many asks for the newest state only."""
+_AGAIN_AFTER_S = 0.2
+_OPEN_WITHIN_S = 5.0
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """Any frame of a broadcaster; one without a type is a bid."""
+
+    seq: int
+    type: str | None = None
+    event_id: str | None = None
+    amount: Decimal = Decimal(0)
+    current_bid: Decimal = Decimal(0)
+    reset: bool = False
+
+
+@dataclass
+class Seen:
+    """What viewers were shown that they must not be, or that they should know of."""
+
+    frames: int = 0
+    greetings: int = 0
+    repaired: int = 0
+    """Gaps that a snapshot stood in for."""
+    unrepaired: int = 0
+    """Gaps in silence: a seq was jumped, or the last state never came."""
+    duplicates: int = 0
+    falls: int = 0
+    """A seq or a price went down without a reset."""
+    resets: int = 0
+    greeted_behind: int = 0
+    """Greetings, after coming back, with an older state than the viewer had seen."""
+
+    def __add__(self, other: "Seen") -> "Seen":
+        return Seen(*(a + b for a, b in zip(_values(self), _values(other), strict=True)))
+
+
+def _values(seen: Seen) -> Iterable[int]:
+    return (getattr(seen, name) for name in Seen.__dataclass_fields__)
+
+
+class Eye:
+    """One viewer's judgement. A new connection begins anew: its greeting is a whole state."""
+
+    def __init__(self, *, latest: bool) -> None:
+        self.seen = Seen()
+        self.seq = 0
+        self._price = Decimal(0)
+        self.latest = latest
+
+    def look(self, frame: Frame) -> None:
+        seen = self.seen
+        seen.frames += 1
+        price = frame.amount if frame.type is None else frame.current_bid
+        if frame.type == "connected":
+            seen.greetings += 1
+            seen.greeted_behind += frame.seq < self.seq or price < self._price
+        elif frame.reset:
+            seen.resets += 1
+        elif frame.type is None and frame.seq <= self.seq:
+            seen.duplicates += frame.seq == self.seq
+            seen.falls += frame.seq < self.seq
+            return
+        elif frame.seq < self.seq or price < self._price:
+            seen.falls += 1
+        elif frame.type is None:
+            seen.unrepaired += frame.seq > self.seq + 1
+        elif not self.latest:
+            seen.repaired += frame.seq > self.seq
+        self.seq, self._price = frame.seq, price
+
+
+class Viewers:
+    """Watches over all items; who loses the connection comes back."""
+
+    def __init__(self, port: int, *, heartbeat_s: float | None = None) -> None:
+        """With `heartbeat_s` a viewer that is not answered for so long connects anew."""
+        self._port = port
+        self._heartbeat_s = heartbeat_s
+        self._eyes = [
+            (item, Eye(latest=number % LATEST_OF == LATEST_OF - 1))
+            for number, item in zip(range(VIEWERS), itertools.cycle(ITEMS), strict=False)
+        ]
+        self.open = 0
+        self.shown: dict[tuple[str, int], str] = {}
+        """The event_id of each (item, seq) that any viewer was shown first."""
+        self.contradictions = 0
+        """Bids shown to one viewer as another one than to others."""
+
+    def seen(self) -> Seen:
+        return sum((eye.seen for _, eye in self._eyes), Seen())
+
+    def behind(self, standing: dict[str, int]) -> int:
+        """How many have not been shown the last state of their item."""
+        return sum(eye.seq != standing.get(item, 0) for item, eye in self._eyes)
+
+    def _remember(self, item: str, frame: Frame) -> None:
+        if frame.event_id is not None:
+            first = self.shown.setdefault((item, frame.seq), frame.event_id)
+            self.contradictions += first != frame.event_id
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        connector = aiohttp.TCPConnector(limit=0)
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            asyncio.TaskGroup() as group,
+        ):
+            for item, eye in self._eyes:
+                url = f"ws://127.0.0.1:{self._port}/ws/items/{item}"
+                mode = "?mode=latest" if eye.latest else ""
+                group.create_task(self._watch(session, url + mode, item, eye))
+
+    async def _watch(self, session: aiohttp.ClientSession, url: str, item: str, eye: Eye) -> None:
+        decode = msgspec.json.Decoder(Frame).decode
+        while True:
+            try:
+                async with asyncio.timeout(_OPEN_WITHIN_S):
+                    socket = await session.ws_connect(url, heartbeat=self._heartbeat_s)
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                await asyncio.sleep(_AGAIN_AFTER_S)
+                continue
+            self.open += 1
+            try:
+                async for message in socket:
+                    if message.type is aiohttp.WSMsgType.TEXT:
+                        frame = decode(message.data)
+                        eye.look(frame)
+                        self._remember(item, frame)
+            finally:
+                self.open -= 1
+                await socket.close()
+            await asyncio.sleep(_AGAIN_AFTER_S)

@@ -1,0 +1,307 @@
+"""The rule itself, on real Redis, against a model of ten lines."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from pkg.api.bidding.ledger import PLACE_BID
+from pkg.api.errors import OutboxFull, RedisUnavailable
+from pkg.auction.bid import Accepted, Bid, Outcome, Strategy, TooLow
+from pkg.auction.events import BidEvent, event_head, event_tail, redis_timestamp
+from pkg.auction.item import ItemState, partition_of
+from pkg.auction.keys import item_key, outbox_key
+from pkg.auction.money import MAX_CENTS
+from tests.integration.api.parts import (
+    PARTITIONS,
+    Ledgers,
+    bid,
+    decoded_outbox,
+    ledgers,
+    outbox_events,
+    rises_without_gap,
+    settings_for,
+)
+from tests.integration.providers import Stores
+
+_examples = itertools.count(1)
+
+
+@dataclass
+class Model:
+    """What the rule says of one item."""
+
+    accepted: list[Bid] = field(default_factory=list)
+
+    @property
+    def price(self) -> int:
+        return self.accepted[-1].amount_cents if self.accepted else 0
+
+    def place(self, one: Bid) -> Outcome:
+        if one.amount_cents <= self.price:
+            return TooLow(self.price)
+        self.accepted.append(one)
+        return Accepted(seq=len(self.accepted))
+
+
+@pytest.fixture(params=["0", "1000"], ids=["no-price-cache", "price-cache"])
+async def both(stores: Stores, request: pytest.FixtureRequest) -> AsyncIterator[Ledgers]:
+    async with ledgers(settings_for(stores, PRICE_CACHE_ITEMS=request.param)) as made:
+        yield made
+
+
+@pytest.fixture
+async def redis(stores: Stores) -> AsyncIterator[Redis]:
+    async with Redis.from_url(stores.redis_url) as client:
+        yield client
+
+
+amounts = st.one_of(
+    st.integers(1, 30),
+    st.integers(1, MAX_CENTS),
+    st.sampled_from([1, 99, 100, 101, 110, MAX_CENTS, MAX_CENTS - 1, 2**31, 2**32 + 5, 10**11 + 7]),
+)
+sequences = st.lists(
+    st.tuples(
+        st.sampled_from(Strategy),
+        st.integers(0, 2),
+        st.sampled_from(["ann", "bob", "u:1.2-3_X"]),
+        amounts,
+    ),
+    max_size=25,
+)
+
+
+@pytest.mark.parametrize("only", [Strategy.LUA, Strategy.OPTIMISTIC, None], ids=str)
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(history=sequences)
+async def test_answers_state_and_events_are_those_of_the_model(
+    both: Ledgers,
+    redis: Redis,
+    only: Strategy | None,
+    history: list[tuple[Strategy, int, str, int]],
+) -> None:
+    example = next(_examples)
+    models: dict[str, Model] = {}
+    strategy_of: dict[str, Strategy] = {}
+
+    for strategy, number, user, cents in history:
+        one = bid(cents, item=f"e{example}-{number}", user=user)
+        strategy_of[one.event_id] = only or strategy
+        expected = models.setdefault(one.item_id, Model()).place(one)
+
+        outcome = await both.of(only or strategy).place(one)
+
+        if isinstance(outcome, TooLow) and isinstance(expected, TooLow) and not only:
+            # Each connection knows the prices it saw: one may refuse by an older price.
+            assert one.amount_cents <= outcome.price_cents <= expected.price_cents
+        else:
+            assert outcome == expected
+
+    events = await decoded_outbox(redis)
+    raw = {event for each in (await outbox_events(redis)).values() for event in each}
+    for item_id, model in models.items():
+        state = await both.items.read(item_id)
+        last = model.accepted[-1]
+        assert state == ItemState(
+            price_cents=last.amount_cents,
+            bidder=last.user_id,
+            seq=len(model.accepted),
+            count=len(model.accepted),
+            event_id=last.event_id,
+            opened_at=events[item_id][0].timestamp,
+        )
+        previous = 0
+        for seq, (event, placed) in enumerate(
+            zip(events[item_id], model.accepted, strict=True), start=1
+        ):
+            # One form for both strategies: byte by byte what Python's side would write.
+            assert raw >= {
+                event_head(placed, strategy_of[placed.event_id])
+                + event_tail(previous_cents=previous, timestamp=event.timestamp, seq=seq)
+            }
+            assert event.amount == Decimal(placed.amount_cents) / 100
+            previous = placed.amount_cents
+    for item_id in {one for one in events if one.startswith(f"e{example}-")}:
+        assert item_id in models
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+async def test_an_equal_bid_is_refused_and_leaves_no_event(
+    both: Ledgers, redis: Redis, strategy: Strategy
+) -> None:
+    await both.of(strategy).place(bid(20000, user="ann"))
+
+    outcome = await both.of(strategy).place(bid(20000, user="bob"))
+
+    assert outcome == TooLow(20000)
+    assert (await both.items.read("vase")).bidder == "ann"
+    assert [event.user_id for event in (await decoded_outbox(redis))["vase"]] == ["ann"]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+async def test_bids_at_once_on_few_items_rise_without_gap(
+    both: Ledgers, redis: Redis, *, mixed: bool
+) -> None:
+    bids = [bid(1 + (n * 7919) % 500, item=f"item-{n % 3}", user=f"u{n}") for n in range(600)]
+
+    async def place(number: int, one: Bid) -> Outcome:
+        strategy = Strategy.LUA if mixed and number % 2 else Strategy.OPTIMISTIC
+        return await both.of(strategy).place(one)
+
+    outcomes = await asyncio.gather(*(place(number, one) for number, one in enumerate(bids)))
+
+    events = await decoded_outbox(redis)
+    for item_id, told in events.items():
+        accepted = [
+            (one.event_id, outcome.seq, one.amount_cents)
+            for one, outcome in zip(bids, outcomes, strict=True)
+            if one.item_id == item_id and isinstance(outcome, Accepted)
+        ]
+        assert rises_without_gap(told)
+        assert sorted(accepted, key=lambda each: each[1]) == [
+            (event.event_id, event.seq, int(event.amount * 100)) for event in told
+        ]
+        assert max(each[2] for each in accepted) == max(
+            one.amount_cents for one in bids if one.item_id == item_id
+        )
+
+
+async def test_interleaved_optimistic_rounds_of_two_gateways_stay_checked(
+    stores: Stores, redis: Redis
+) -> None:
+    """Each gateway has one connection for rounds: a second round on it would go unchecked."""
+    one_connection = settings_for(
+        stores, OPTIMISTIC_CONNECTIONS="1", OPTIMISTIC_TRIES="500", PRICE_CACHE_ITEMS="0"
+    )
+    async with ledgers(one_connection) as first, ledgers(one_connection) as second:
+        outcomes = await asyncio.gather(
+            *(
+                ledger.optimistic.place(bid(n, item=item, user=f"u{n}"))
+                for n in range(1, 120)
+                for item in ("left", "right")
+                for ledger in (first, second)
+            )
+        )
+
+    events = await decoded_outbox(redis)
+    assert rises_without_gap(events["left"])
+    assert rises_without_gap(events["right"])
+    assert sum(isinstance(each, Accepted) for each in outcomes) == sum(map(len, events.values()))
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+async def test_a_full_outbox_refuses_and_writes_nothing(
+    stores: Stores, redis: Redis, strategy: Strategy
+) -> None:
+    async with ledgers(settings_for(stores, OUTBOX_MAX_ENTRIES="2")) as made:
+        ledger = made.of(strategy)
+        await ledger.place(bid(100))
+        await ledger.place(bid(200))
+
+        with pytest.raises(OutboxFull):
+            await ledger.place(bid(300))
+
+        assert (await made.items.read("vase")).price_cents == 200
+        assert len((await decoded_outbox(redis))["vase"]) == 2
+        assert await ledger.place(bid(150)) == TooLow(200)
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+async def test_a_bid_and_its_event_are_written_together_or_not_at_all(
+    both: Ledgers, redis: Redis, strategy: Strategy
+) -> None:
+    """Redis at its memory limit refuses the first write already."""
+    await both.of(strategy).place(bid(100))
+    limit = str((await redis.config_get("maxmemory"))["maxmemory"])
+    await redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(RedisUnavailable):
+            await both.of(strategy).place(bid(200))
+    finally:
+        await redis.config_set("maxmemory", limit)
+
+    assert (await both.items.read("vase")).price_cents == 100
+    assert len((await decoded_outbox(redis))["vase"]) == 1
+
+
+async def test_after_scripts_were_flushed_a_bid_is_placed_once(both: Ledgers, redis: Redis) -> None:
+    await both.lua.place(bid(100))
+    await redis.script_flush()
+
+    outcomes = await asyncio.gather(*(both.lua.place(bid(cents)) for cents in (200, 300, 400)))
+
+    assert outcomes == [Accepted(2), Accepted(3), Accepted(4)]
+    assert rises_without_gap((await decoded_outbox(redis))["vase"])
+
+
+async def test_state_and_event_lie_in_the_items_partition(both: Ledgers, redis: Redis) -> None:
+    await both.lua.place(bid(100, item="lamp"))
+    await both.optimistic.place(bid(100, item="vase"))
+
+    for item in ("lamp", "vase"):
+        partition = partition_of(item, PARTITIONS)
+        assert await redis.exists(item_key(partition, item), outbox_key(partition)) == 2
+
+
+def _timestamp_script() -> str:
+    """The script's own function, asked for ARGV."""
+    text = PLACE_BID.decode()
+    start = text.index("local floor")
+    end = text.index("\nend\n", text.index("local function timestamp")) + len("\nend\n")
+    return text[start:end] + "return timestamp(ARGV)"
+
+
+def _second(*parts: int) -> int:
+    return int(datetime(*parts, tzinfo=UTC).timestamp())  # type: ignore[arg-type,misc]
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    seconds=st.one_of(
+        st.integers(0, _second(2100, 12, 31)),
+        st.builds(
+            lambda year, edge: _second(year, 3, 1) + edge,
+            st.integers(1970, 2100),
+            st.integers(-2, 2),
+        ),
+        st.builds(
+            lambda year, month, edge: max(0, _second(year, month, 1) + edge),
+            *(st.integers(1970, 2100), st.integers(1, 12), st.integers(-2, 2)),
+        ),
+    ),
+    microseconds=st.integers(0, 999_999),
+)
+async def test_the_scripts_instant_is_pythons(
+    redis: Redis, seconds: int, microseconds: int
+) -> None:
+    told = await redis.eval(_timestamp_script(), 0, str(seconds), str(microseconds))
+
+    assert told.decode() == redis_timestamp(seconds, microseconds)
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+async def test_an_events_instant_is_that_of_redis_clock(
+    both: Ledgers, redis: Redis, strategy: Strategy
+) -> None:
+    before = redis_timestamp(*await redis.time())
+
+    await both.of(strategy).place(bid(100))
+
+    events: dict[str, list[BidEvent]] = await decoded_outbox(redis)
+    assert before <= events["vase"][0].timestamp <= redis_timestamp(*await redis.time())

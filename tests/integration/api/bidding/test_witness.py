@@ -1,0 +1,103 @@
+"""What a gateway accepted and Redis forgot is told to the Redis that came back."""
+
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from pkg.api.bidding.witness import Witness
+from pkg.auction.bid import Accepted
+from pkg.auction.item import partition_of
+from pkg.auction.keys import witnessed_key
+from pkg.auction.witnessed import Witnessed
+from pkg.stores.redis_meta import NotOpenError
+from tests.integration.api.parts import PARTITIONS, bid, ledgers, opened, settings_for
+from tests.integration.providers import Stores
+
+KEY = witnessed_key(partition_of("vase", PARTITIONS))
+
+
+async def _accepted(stores: Stores, witness: Witness, *cents: int) -> list[Witnessed]:
+    told = []
+    async with ledgers(settings_for(stores)) as each:
+        for amount in cents:
+            placed = bid(amount)
+            outcome = await each.lua.place(placed)
+            assert isinstance(outcome, Accepted)
+            witness.saw(placed, outcome.seq)
+            told.append(Witnessed(placed.event_id, "vase", outcome.seq, "ann", amount))
+    return told
+
+
+async def _witnessed(redis: Redis) -> list[Witnessed]:
+    found: Any = (await redis.hgetall(KEY)).items()
+    bids = [Witnessed.parse(event.decode(), text.decode()) for event, text in found]
+    return sorted(bids, key=lambda each: each.seq)
+
+
+async def test_a_redis_that_forgot_is_told_of_every_bid_once_it_is_open(stores: Stores) -> None:
+    async with Redis.from_url(stores.redis_url) as redis:
+        witness = Witness(redis, partitions=PARTITIONS, most=100)
+        await opened(stores.redis_url)
+        await witness.look()
+        told = await _accepted(stores, witness, 100, 200, 300)
+
+        await redis.flushall()
+        with pytest.raises(NotOpenError):
+            await witness.look()
+        while_closed = await redis.exists(KEY)
+        await opened(stores.redis_url)
+        await witness.look()
+
+        assert while_closed == 0
+        assert await _witnessed(redis) == told
+        assert await redis.ttl(KEY) > 0
+        assert witness.forgotten == 3
+
+
+async def test_a_redis_that_forgets_twice_is_told_twice_and_counted_once(stores: Stores) -> None:
+    async with Redis.from_url(stores.redis_url) as redis:
+        witness = Witness(redis, partitions=PARTITIONS, most=2)
+        await opened(stores.redis_url)
+        await witness.look()
+        told = await _accepted(stores, witness, 100, 200, 300)
+
+        for _ in range(2):
+            await redis.flushall()
+            await opened(stores.redis_url)
+            await witness.look()
+
+        assert await _witnessed(redis) == told[1:]
+        assert witness.forgotten == 2
+
+
+async def test_what_has_no_room_is_counted_and_not_written(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pkg.api.bidding.witness.WITNESSED_MAX", 2)
+    monkeypatch.setattr("pkg.api.bidding.witness._PAGE", 1)
+    async with Redis.from_url(stores.redis_url) as redis:
+        witness = Witness(redis, partitions=PARTITIONS, most=100)
+        await opened(stores.redis_url)
+        await witness.look()
+        told = await _accepted(stores, witness, 100, 200, 300)
+
+        await redis.flushall()
+        await opened(stores.redis_url)
+        await witness.look()
+
+        assert await _witnessed(redis) == told[1:]  # the newest are the likeliest to be lost
+        assert witness.untold == 1
+
+
+async def test_a_redis_that_never_forgot_is_told_nothing(stores: Stores) -> None:
+    async with Redis.from_url(stores.redis_url) as redis:
+        witness = Witness(redis, partitions=PARTITIONS, most=100)
+        await opened(stores.redis_url)
+        await witness.look()
+        await _accepted(stores, witness, 100)
+
+        await witness.look()
+
+        assert not await redis.exists(KEY)
+        assert witness.forgotten == 0

@@ -1,0 +1,280 @@
+"""Opening Redis: what it lost is put back first, and where nobody can, no bid is taken."""
+
+import asyncio
+from collections.abc import Awaitable
+
+import pytest
+
+from pkg.api.errors import RedisRecovering, RedisUnavailable
+from pkg.api.relay.event_stream import StreamUnavailableError
+from pkg.api.relay.recovery import RecoveryCounts
+from pkg.auction.bid import Accepted, Outcome, Strategy
+from pkg.auction.events import encode_batch
+from pkg.auction.keys import item_key, outbox_key
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.auction.subjects import NO_PARTITION, STREAM
+from tests.integration.api.parts import (
+    bid,
+    decoded_outbox,
+    ledgers,
+    opened,
+    outbox_entries,
+    settings_for,
+)
+from tests.integration.api.relay.recovering import NOBODY, House, P, refused
+from tests.integration.providers import Servers, Stores
+from tests.waiting import until
+
+
+async def test_new_redis_beside_a_new_stream_is_opened_once(house: House) -> None:
+    recovery = house.recovery()
+
+    assert await recovery.ensure_open(NOBODY)
+
+    assert await house.is_open()
+    assert not await recovery.ensure_open(NOBODY)
+    assert house.counts == RecoveryCounts(recoveries=1)
+
+
+async def test_lost_tail_is_put_back_and_the_next_bid_goes_on_behind_it(
+    stores: Stores, house: House
+) -> None:
+    keys = [item_key(P, "vase"), outbox_key(P)]
+    async with ledgers(settings_for(stores)) as made:
+        for cents in (100, 200):
+            await made.lua.place(bid(cents, user="ann"))
+        on_disk = [await house.redis.dump(key) for key in keys]
+        for cents in (300, 400, 500):
+            await made.lua.place(bid(cents, user="bob"))
+        end = await house.publish_outbox()
+        before = await house.redis.hgetall(keys[0])
+        for key, dumped in zip(keys, on_disk, strict=True):
+            assert dumped is not None
+            await house.redis.restore(key, 0, dumped, replace=True)
+        await house.was_another_server()
+        assert await house.redis.hget(keys[0], "seq") == b"2"
+
+        assert await house.recovery().ensure_open(NOBODY)
+
+        assert await house.redis.hgetall(keys[0]) == before
+        assert house.counts == RecoveryCounts(recoveries=1, put_back=3)
+        outcome = await until(
+            lambda: made.lua.place(bid(600, user="cleo")),
+            within_s=10,
+            forgiving=(RedisRecovering, RedisUnavailable),
+        )
+        assert outcome == Accepted(6)
+        entries = await outbox_entries(house.redis, P)
+        assert OutboxId.parse(entries[-1][0]) > end
+        assert [each.seq for each in (await decoded_outbox(house.redis))["vase"]] == [1, 2, 6]
+
+
+async def test_outbox_goes_on_above_every_id_of_the_stream_though_the_clock_was_ahead(
+    house: House,
+) -> None:
+    """Else the relay would take the next bids for events that the stream holds already."""
+    ahead = OutboxId(9_000_000_000_000, 7)
+    await house.publish(BEGINNING, ahead)
+    await house.was_another_server()
+
+    await house.recovery().ensure_open(NOBODY)
+
+    _, barrier = await house.stream.last(P)
+    assert await house.next_id() > barrier >= ahead
+
+
+async def test_archive_that_is_ahead_of_redis_and_stream_wants_restore(house: House) -> None:
+    await house.publish(BEGINNING, OutboxId(100, 0))
+    await house.was_another_server()
+
+    await refused(house, house.recovery(), {P: OutboxId(9_000_000_000_000, 0)})
+
+
+async def test_stream_that_begins_behind_the_outbox_wants_restore(house: House) -> None:
+    """What lay in between was archived and left the stream, or is lost."""
+    await house.redis.xadd(outbox_key(P), {"e": ""}, id="50-0")
+    await house.publish(OutboxId(100, 0), OutboxId(200, 0))
+    await house.was_another_server()
+
+    await refused(house, house.recovery(), NOBODY)
+
+
+async def test_empty_redis_beside_a_stream_that_held_something_wants_restore(house: House) -> None:
+    """Also when every message has left the stream by now."""
+    await house.publish(BEGINNING, OutboxId(100, 0))
+    await house.nats.jetstream.purge_stream(STREAM)
+
+    await refused(house, house.recovery(), NOBODY)
+
+
+async def test_empty_redis_beside_an_archive_that_is_not_wants_restore(house: House) -> None:
+    await refused(house, house.recovery(hearing_s=60), {P: OutboxId(1, 0)})
+
+
+async def test_archive_is_listened_for_before_an_empty_redis_is_opened(house: House) -> None:
+    recovery = house.recovery(hearing_s=0.5, wait_s=1.0)
+
+    with pytest.raises(RedisRecovering):
+        await recovery.ensure_open(NOBODY)
+
+    assert not await house.is_open()
+    assert not house.counts.waiting_for_restore
+    assert await until(
+        lambda: recovery.ensure_open(NOBODY), within_s=5, forgiving=(RedisRecovering,)
+    )
+
+
+async def test_nats_that_stays_away_is_waited_for_and_then_done_without(
+    servers: Servers, house: House
+) -> None:
+    await house.was_another_server()
+    servers.stop("nats")
+    await until(lambda: not house.nats.connected, within_s=5)
+    recovery = house.recovery(wait_s=0.5)
+
+    with pytest.raises(RedisRecovering):
+        await recovery.ensure_open(NOBODY)
+
+    assert not await house.is_open()
+    assert await until(
+        lambda: recovery.ensure_open(NOBODY), within_s=15, forgiving=(RedisRecovering,)
+    )
+    assert await house.is_open()
+    assert house.counts == RecoveryCounts(recoveries=1, without_stream=1)
+
+
+async def test_publish_fenced_before_the_recovery_is_refused_after_it(house: House) -> None:
+    """A relay that was paused holds entries that Redis has lost: they must not come in late."""
+    await house.publish(BEGINNING, OutboxId(100, 0))
+    await house.was_another_server()
+    fence, last = await house.stream.last(P)
+
+    await house.recovery().ensure_open(NOBODY)
+
+    stale = encode_batch(P, prev=last, last=OutboxId(150, 0), events=[])
+    with pytest.raises(StreamUnavailableError):
+        await house.stream.publish(P, stale, expected=fence)
+
+
+async def test_connection_idle_while_redis_was_emptied_and_opened_again_uses_nothing_old(
+    stores: Stores, house: House
+) -> None:
+    async with ledgers(settings_for(stores)) as made:
+        for strategy in Strategy:
+            await made.of(strategy).place(bid(50_000, item=f"item-{strategy}"))
+        connects = made.hot.connects
+
+        await house.redis.flushall()
+        await opened(stores.redis_url)
+
+        for strategy in Strategy:
+            with pytest.raises((RedisRecovering, RedisUnavailable)):
+                await made.of(strategy).place(bid(60_000, item=f"item-{strategy}"))
+        assert await decoded_outbox(house.redis) == {}
+        await until(lambda: made.hot.connects > connects, within_s=10)
+        await made.up()
+        for strategy in Strategy:
+            assert await made.of(strategy).place(bid(100, item=f"item-{strategy}")) == Accepted(1)
+
+
+async def test_connection_that_only_refuses_from_its_cache_is_told_of_the_reopening(
+    stores: Stores, house: House
+) -> None:
+    """Nothing it sends would tell it: bids below the remembered price never reach Redis."""
+    async with ledgers(settings_for(stores)) as made:
+        await made.lua.place(bid(50_000))
+
+        await house.redis.flushall()
+        await opened(stores.redis_url)
+
+        outcome = await until(
+            lambda: _accepted(made.lua.place(bid(100))),
+            within_s=10,
+            forgiving=(RedisRecovering, RedisUnavailable),
+        )
+        assert outcome == Accepted(1)
+
+
+async def _accepted(placing: Awaitable[Outcome]) -> Accepted | None:
+    outcome = await placing
+    return outcome if isinstance(outcome, Accepted) else None
+
+
+async def test_barrier_takes_no_id_of_what_redis_kept_and_nobody_relayed_yet(
+    stores: Stores, house: House
+) -> None:
+    """Ids of one millisecond follow one another; one that the stream claims is never relayed."""
+    async with ledgers(settings_for(stores)) as made:
+        await asyncio.gather(*(made.lua.place(bid(100 + number)) for number in range(20)))
+    entries = await outbox_entries(house.redis, P)
+    first = OutboxId.parse(entries[0][0])
+    await house.publish(BEGINNING, first, entries[0][1])
+    await house.was_another_server()
+
+    await house.recovery().ensure_open(NOBODY)
+
+    _, end = await house.stream.last(P)
+    assert end == first
+
+
+async def test_one_barrier_is_enough_for_as_long_as_redis_is_closed(house: House) -> None:
+    await house.publish(BEGINNING, OutboxId(100, 0))
+    await house.was_another_server()
+    recovery = house.recovery()
+
+    for _ in range(5):
+        await refused(house, recovery, {P: OutboxId(9_000_000_000_000, 0)})
+
+    assert (await house.nats.jetstream.stream_info(STREAM)).state.messages == 2
+
+
+async def test_empty_redis_is_not_opened_where_the_archive_was_heard_and_nats_is_away(
+    servers: Servers, house: House
+) -> None:
+    servers.stop("nats")
+    await until(lambda: not house.nats.connected, within_s=5)
+
+    await refused(house, house.recovery(wait_s=0.0), {P: OutboxId(1, 0)})
+
+
+async def test_archive_that_says_it_is_empty_is_not_waited_for(house: House) -> None:
+    recovery = house.recovery(hearing_s=60)
+
+    assert await recovery.ensure_open({NO_PARTITION: BEGINNING})
+    assert house.counts == RecoveryCounts(recoveries=1)
+
+
+async def test_empty_redis_that_heard_no_archive_is_opened_with_an_alarm(house: House) -> None:
+    recovery = house.recovery(hearing_s=0.1, wait_s=0.2)
+
+    await until(lambda: recovery.ensure_open(NOBODY), within_s=5, forgiving=(RedisRecovering,))
+
+    assert house.counts == RecoveryCounts(recoveries=1, without_archive=1)
+
+
+async def test_stream_published_again_hides_nothing_that_only_the_archive_has(
+    house: House,
+) -> None:
+    """Entries 151 to 200 were published again, as if nothing had been before; 51 to 150 are in the
+    archive alone.
+    """
+    await house.redis.xadd(outbox_key(P), {"e": ""}, id="50-0")
+    await house.publish(BEGINNING, OutboxId(200, 0))
+    await house.was_another_server()
+
+    await refused(house, house.recovery(), {P: OutboxId(150, 0)})
+
+
+async def test_opened_without_the_stream_redis_gives_out_no_id_that_was_met_before(
+    servers: Servers, house: House
+) -> None:
+    """An entry below the stream's end would never be relayed, and be removed as archived."""
+    ahead = OutboxId(9_000_000_000_000, 7)
+    await house.was_another_server()
+    servers.stop("nats")
+    await until(lambda: not house.nats.connected, within_s=5)
+    recovery = house.recovery(wait_s=0.0)
+
+    assert await recovery.ensure_open(NOBODY, met={P: ahead})
+
+    assert await house.next_id() > ahead

@@ -1,0 +1,244 @@
+"""Gateways whose Redis crashed, was emptied, demoted or is full."""
+
+import asyncio
+import signal
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from pkg.auction.bid import Accepted
+from pkg.auction.keys import RELAY_LEASE, item_key, outbox_key
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.auction.subjects import STREAM
+from pkg.stores.redis_meta import (
+    open_partitions,
+    server_run_id,
+)
+from tests.integration.api.parts import (
+    PARTITIONS,
+    bid,
+    ledgers,
+    outbox_entries,
+    settings_for,
+    stream_events,
+)
+from tests.integration.api.relay.fail_over import two_redis
+from tests.integration.api.relay.recovering import House, P, ask, metric
+from tests.integration.processes import Services
+from tests.integration.providers import Servers, Stores
+from tests.waiting import until
+
+
+async def test_redis_that_crashed_takes_bids_again_as_another_server(
+    servers: Servers, house: House, services: Services
+) -> None:
+    api = await services.api()
+    async with aiohttp.ClientSession(api.url) as client:
+        for cents in range(1, 21):
+            assert (await ask(client, cents))[0] == 201
+        was = await server_run_id(house.redis)
+
+        async def relayed() -> bool:
+            return sum(map(len, (await stream_events(house.nats)).values())) == 20
+
+        # Redis may answer before its file has a bid: one that nobody relayed would go with it.
+        await until(relayed, within_s=10, forgiving=(Exception,), log=lambda: api.log)
+
+        servers.kill("redis")
+        servers.start("redis")
+
+        async def accepted() -> object:
+            status, body = await ask(client, 5_000)
+            return status == 201 and body["seq"]
+
+        assert await until(accepted, within_s=15, log=lambda: api.log) == 21
+    await house.redis.connection_pool.disconnect()  # its connection is the dead server's
+    assert await server_run_id(house.redis) != was
+    assert await house.is_open()
+    assert await metric(api, "bid_recoveries_total") == 2  # the new one, and the restarted
+
+
+async def test_emptied_redis_beside_a_stream_that_is_not_answers_503_until_restore(
+    house: House, services: Services
+) -> None:
+    api = await services.api()
+    async with aiohttp.ClientSession(api.url) as client:
+        assert (await ask(client, 100))[0] == 201
+
+        async def told() -> bool:
+            return sum(map(len, (await stream_events(house.nats)).values())) == 1
+
+        await until(told, within_s=5, forgiving=(Exception,), log=lambda: api.log)
+
+        await house.redis.flushall()
+
+        async def wants_restore() -> bool:
+            return await metric(api, "bid_restore_needed") == 1
+
+        await until(wants_restore, within_s=10, log=lambda: api.log)
+        for cents in (200, None):
+
+            async def recovering(cents: int | None = cents) -> bool:
+                status, body = await ask(client, cents)
+                return (status, body.get("code")) == (503, "redis_recovering")
+
+            await until(recovering, within_s=5, log=lambda: api.log)
+    assert not await house.is_open()
+    assert await house.redis.exists(item_key(P, "vase"), outbox_key(P)) == 0
+
+
+async def test_outboxes_that_may_not_fit_into_redis_are_told_before_the_first_bid(
+    stores: Stores, house: House, services: Services
+) -> None:
+    await house.redis.config_set("maxmemory", "100mb")
+    try:
+        await open_partitions(house.redis, PARTITIONS, await server_run_id(house.redis))
+        env = {"OUTBOX_MAX_ENTRIES": "50000", "START_GRACE_S": "0.2"}
+        api = await services.api(env=env, wait=False)
+        replica = api.replicas[0]
+
+        await until(lambda: "maxmemory" in replica.log, within_s=10, log=lambda: replica.log)
+
+        async with (
+            aiohttp.ClientSession() as client,
+            client.get(f"{replica.admin_url}/ready") as answer,
+        ):
+            assert answer.status == 503
+            assert (await answer.json())["checks"]["redis"] == "refused"
+        said = [line for line in replica.log.splitlines() if "OUTBOX_MAX_ENTRIES=50000" in line]
+        assert len([line for line in said if "connection=bids" in line]) == 1
+        async with ledgers(settings_for(stores, OUTBOX_MAX_ENTRIES="20000")) as made:
+            assert await made.lua.place(bid(100)) == Accepted(1)
+    finally:
+        await house.redis.config_set("maxmemory", "0")
+
+
+async def test_bids_of_the_millisecond_in_which_redis_died_are_all_archived(
+    stores: Stores, house: House, services: Services
+) -> None:
+    async with ledgers(settings_for(stores)) as made:
+        await asyncio.gather(*(made.lua.place(bid(100 + number)) for number in range(20)))
+    entries = await outbox_entries(house.redis, P)
+    await house.publish(BEGINNING, OutboxId.parse(entries[0][0]), entries[0][1])
+    await house.was_another_server()
+
+    api = await services.api()
+    await services.archival()
+
+    async def drained() -> bool:
+        return not await outbox_entries(house.redis, P)
+
+    await until(drained, within_s=20, log=lambda: api.log)
+    code, said, _ = await services.run("archival", "audit", "--wait", "5")
+    assert code == 0, said
+
+
+async def test_full_redis_is_relayed_from_and_makes_room(
+    servers: Servers, house: House, services: Services
+) -> None:
+    api = await services.api()
+    await services.archival()
+    servers.stop("nats")
+    async with aiohttp.ClientSession(api.url) as client:
+        for number in range(200):
+            assert (await ask(client, 100 + number))[0] == 201
+    try:
+        await house.redis.config_set("maxmemory", 500_000)
+        servers.start("nats")
+
+        async def drained() -> bool:
+            return not await outbox_entries(house.redis, P)
+
+        await until(drained, within_s=20, log=lambda: api.log)
+        assert await metric(api, "bid_relay_leader") == 1
+    finally:
+        await house.redis.config_set("maxmemory", 0)
+
+
+async def test_gateway_that_starts_beside_a_full_redis_serves_reads(
+    house: House, services: Services
+) -> None:
+    first = await services.api()
+    async with aiohttp.ClientSession(first.url) as client:
+        assert (await ask(client, 100))[0] == 201
+    try:
+        await house.redis.config_set("maxmemory", 500_000)
+
+        second = await services.api(env={"OUTBOX_MAX_ENTRIES": "100"})
+
+        async with aiohttp.ClientSession(second.url) as client:
+            assert (await ask(client))[0] == 200
+    finally:
+        await house.redis.config_set("maxmemory", 0)
+
+
+async def test_lease_is_taken_and_room_made_though_memory_was_full_when_its_holder_died(
+    servers: Servers, house: House, services: Services
+) -> None:
+    first = await services.api()
+    await services.archival()
+    async with aiohttp.ClientSession(first.url) as client:
+        for number in range(50):
+            assert (await ask(client, 100 + number))[0] == 201
+    second = await services.api()
+    holder = await house.redis.get(RELAY_LEASE)
+    assert holder
+
+    async def ran_out() -> bool:
+        return bool(await house.redis.get(RELAY_LEASE) != holder)
+
+    await first.replicas[0].end(signal.SIGKILL)
+    try:
+        await house.redis.config_set("maxmemory", 500_000)
+        await until(ran_out, within_s=10)
+    finally:
+        await house.redis.config_set("maxmemory", 0)
+
+    async def leads() -> bool:
+        return await metric(second, "bid_relay_leader") == 1
+
+    await until(leads, within_s=10, log=lambda: second.log)
+
+
+@pytest.mark.timeout(90)
+async def test_stream_that_filled_up_gives_way_to_new_bids(
+    house: House, services: Services
+) -> None:
+    """Archived messages leave it before their time; otherwise bids would wait for 24 hours."""
+    env = {"STREAM_MAX_BYTES": str(1 << 20), "OUTBOX_MAX_ENTRIES": "1000"}
+    api = await services.api(env=env)
+    await services.archival(env=env)
+    async with aiohttp.ClientSession(api.url) as client:
+
+        async def taken(first: int) -> bool:
+            answers = await asyncio.gather(*(ask(client, first + each) for each in range(50)))
+            codes = {body.get("code") for status, body in answers if status == 503}
+            assert codes <= {"outbox_full"}, codes
+            return not codes
+
+        for first in range(100, 6_100, 50):
+            # The archive may be slower than the bidders for a moment, and the outbox full.
+            await until(partial(taken, first), within_s=15, log=lambda: api.log)
+    assert await metric(api, "bid_stream_purged_total") > 0
+    assert (await house.nats.jetstream.stream_info(STREAM)).state.bytes < 1 << 20
+
+
+@pytest.mark.timeout(90)
+async def test_fail_over_that_ends_no_connection_is_followed(
+    services: Services, tmp_path: Path
+) -> None:
+    """The old primary goes on as a replica, and refuses every write; the address names the new."""
+    async with two_redis(tmp_path) as pair:
+        api = await services.api(env={"REDIS_URL": pair.url})
+        async with aiohttp.ClientSession(api.url) as client:
+            assert (await ask(client, 100))[0] == 201
+
+            await pair.fail_over()
+
+            async def accepted() -> object:
+                status, body = await ask(client, 200)
+                return status == 201 and body["seq"]
+
+            assert await until(accepted, within_s=30, log=lambda: api.log) == 2

@@ -1,0 +1,293 @@
+"""The relay on real Redis and NATS: order, chain, fence, outages, lease, trimming."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from redis.asyncio import Redis
+
+from pkg.api.relay.event_stream import EventStream, Room, StreamUnavailableError
+from pkg.api.relay.lease import Lease
+from pkg.api.relay.metrics import RelayMetrics
+from pkg.api.relay.outbox import Outbox
+from pkg.api.relay.recovery import Recovery, RecoveryCounts
+from pkg.api.relay.relay import Relay
+from pkg.auction.bid import Accepted, Strategy
+from pkg.auction.item import partition_names, partition_of
+from pkg.auction.keys import RELAY_LEASE
+from pkg.auction.outbox import OutboxId
+from pkg.auction.subjects import STREAM, events_subject
+from pkg.runtime.background import ended
+from pkg.runtime.nats_link import NatsLink
+from tests.integration.api.parts import (
+    PARTITIONS,
+    Ledgers,
+    bid,
+    event_stream,
+    ledgers,
+    outbox_entries,
+    outbox_events,
+    relay_outbox,
+    settings_for,
+    stream_events,
+)
+from tests.integration.providers import Servers, Stores
+from tests.waiting import until
+
+
+class AlwaysHeld(Lease):
+    """What a process believes that was paused past its lease's end."""
+
+    def __init__(self) -> None: ...
+
+    @property
+    def held(self) -> bool:
+        return True
+
+    def come_back(self) -> None: ...
+
+    async def stand_aside(self) -> None: ...
+
+    async def wait_held(self) -> None: ...
+
+
+class OpenRedis(Recovery):
+    """The test opened it."""
+
+    def __init__(self) -> None: ...
+
+    def forget(self) -> None: ...
+
+    async def ensure_open(
+        self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
+    ) -> bool:
+        del archived, met
+        return False
+
+
+@dataclass
+class Interrupted:
+    """A stream whose publishes can be held back, or lose their acknowledgements."""
+
+    stream: EventStream
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    at_gate: int = 0
+    acknowledgements_lost: int = 0
+    failures: int = 0
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def prepare(self) -> None:
+        await self.stream.prepare()
+
+    async def last(self, partition: str) -> tuple[int, OutboxId]:
+        return await self.stream.last(partition)
+
+    async def all_taken(self) -> bool:
+        return await self.stream.all_taken()
+
+    async def make_room(self, partitions: Sequence[str]) -> Room:
+        return await self.stream.make_room(partitions)
+
+    async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
+        if not self.gate.is_set():
+            self.at_gate += 1
+            await self.gate.wait()
+        try:
+            sequence = await self.stream.publish(partition, batch, expected=expected)
+        except StreamUnavailableError:
+            self.failures += 1
+            raise
+        if self.acknowledgements_lost:
+            self.acknowledgements_lost -= 1
+            raise StreamUnavailableError("the acknowledgement was lost")
+        return sequence
+
+
+@dataclass
+class House:
+    """What a test of the relay needs."""
+
+    ledgers: Ledgers
+    outbox: Outbox
+    stream: EventStream
+    nats: NatsLink
+    redis: Redis
+
+    async def place(self, count: int, *, start: int = 1, items: int = 7) -> None:
+        outcomes = await asyncio.gather(
+            *(
+                self.ledgers.lua.place(bid(start + number, item=f"item-{number % items}"))
+                for number in range(count)
+            )
+        )
+        assert all(isinstance(each, Accepted) for each in outcomes)
+
+    @asynccontextmanager
+    async def relaying(
+        self, stream: EventStream | None = None, *, lease: Lease | None = None
+    ) -> AsyncIterator[Relay]:
+        metrics = RelayMetrics(holds_lease=lambda: True, recovery=RecoveryCounts())
+        relay = Relay(
+            self.outbox,
+            stream or self.stream,
+            lease or AlwaysHeld(),
+            linger_max_ms=10,
+            retention_s=600,
+            resend_after_s=600,
+            recovery=OpenRedis(),
+            metrics=metrics,
+        )
+        self.nats.on_connect(relay.lose_step)
+        task = asyncio.create_task(relay.run())
+        try:
+            yield relay
+        finally:
+            await ended(task)
+
+    async def all_relayed(self) -> None:
+        """JetStream holds the outboxes' events: each once, in order, no hole in the chain."""
+        wanted = await outbox_events(self.redis)
+
+        async def equal() -> bool:
+            try:
+                held = await stream_events(self.nats)
+            except Exception as error:  # noqa: BLE001 - NATS may be on its way up
+                return not isinstance(error, AssertionError) and False
+            for name, events in held.items():
+                assert events == wanted[name][: len(events)], f"{name}: out of order or twice"
+            return held == wanted
+
+        await until(equal, within_s=15)
+
+
+@pytest.fixture
+async def house(stores: Stores) -> AsyncIterator[House]:
+    settings = settings_for(stores)
+    async with (
+        ledgers(settings) as made,
+        relay_outbox(settings) as outbox,
+        event_stream(settings) as (stream, nats),
+        Redis.from_url(stores.redis_url) as redis,
+    ):
+        yield House(made, outbox, stream, nats, redis)
+
+
+async def test_every_event_reaches_the_stream_in_order_and_in_chained_batches(
+    house: House,
+) -> None:
+    await house.place(1500)
+
+    async with house.relaying():
+        await house.all_relayed()
+        await house.place(300, start=5000)
+        await house.all_relayed()
+
+
+async def test_both_strategies_events_are_relayed(house: House) -> None:
+    async with house.relaying():
+        for number in range(1, 30):
+            strategy = Strategy.LUA if number % 2 else Strategy.OPTIMISTIC
+            await house.ledgers.of(strategy).place(bid(number))
+        await house.all_relayed()
+
+
+async def test_a_held_back_publish_of_an_old_relay_is_refused(house: House) -> None:
+    """Fails when the publish names no expected sequence: the batch would be in twice."""
+    old = Interrupted(house.stream)
+    await house.place(20)
+    async with house.relaying(old):
+        await house.all_relayed()
+        old.gate.clear()
+        await house.place(20, start=1000)
+        await until(lambda: old.at_gate >= 1, within_s=10)
+
+        async with house.relaying():
+            await house.all_relayed()
+            old.gate.set()
+            await until(lambda: old.failures, within_s=10)
+
+        await house.all_relayed()
+
+
+async def test_two_relays_without_a_lease_put_nothing_in_twice(house: House) -> None:
+    async with house.relaying(), house.relaying():
+        for number in range(12):
+            await house.place(60, start=1 + number * 100)
+        await house.all_relayed()
+
+
+async def test_a_publish_whose_acknowledgement_was_lost_is_not_stored_twice(house: House) -> None:
+    lossy = Interrupted(house.stream, acknowledgements_lost=3)
+    async with house.relaying(lossy):
+        for number in range(5):
+            await house.place(50, start=1 + number * 100)
+            await asyncio.sleep(0)
+        await house.all_relayed()
+
+    assert lossy.acknowledgements_lost == 0
+
+
+async def test_a_restart_of_nats_leaves_no_hole(servers: Servers, house: House) -> None:
+    async with house.relaying():
+        await house.place(100)
+        await house.all_relayed()
+        await asyncio.to_thread(servers.stop, "nats")
+        await house.place(100, start=1000)
+
+        servers.start("nats")  # not in a thread: the server would end with it
+
+        await house.all_relayed()
+
+
+async def test_a_stream_that_was_deleted_is_made_again_and_filled_from_the_outbox(
+    house: House,
+) -> None:
+    async with house.relaying():
+        await house.place(100)
+        await house.all_relayed()
+        await house.nats.jetstream.delete_stream(STREAM)
+        await house.place(5, start=1000)
+
+        await house.all_relayed()
+
+
+async def test_a_last_message_that_is_no_batch_does_not_stop_the_relay(house: House) -> None:
+    await house.place(30, items=1)
+    partition = partition_of("item-0", PARTITIONS)
+    async with house.relaying():
+        await house.all_relayed()
+        await house.nats.jetstream.publish(events_subject(partition), b"no batch")
+        await house.place(1, start=1000, items=1)
+
+        async def last_is_whole() -> bool:
+            _, last = await house.stream.last(partition)
+            entries = await outbox_entries(house.redis, partition)
+            return str(last).encode() == entries[-1][0]
+
+        await until(last_is_whole, within_s=10)
+
+
+async def test_a_relay_without_its_lease_publishes_nothing(house: House) -> None:
+    lease = Lease(house.redis)
+    keeping = asyncio.create_task(lease.keep())
+    async with house.relaying(lease=lease):
+        await house.place(10)
+        await house.all_relayed()
+        await house.redis.set(RELAY_LEASE, "another", px=60_000)
+        await until(lambda: not lease.held, within_s=10)
+        await house.place(10, start=1000)
+
+        held = await stream_events(house.nats)
+
+        assert sum(map(len, held.values())) == 10
+        await house.redis.delete(RELAY_LEASE)
+        await house.all_relayed()  # the other let go: it is taken again
+    await ended(keeping)
+
+
+def test_partitions_of_these_tests_are_those_of_the_settings(stores: Stores) -> None:
+    assert settings_for(stores).partitions == len(partition_names(PARTITIONS))

@@ -1,0 +1,321 @@
+"""What is put back into Redis: all that the stream holds behind a point, and nothing lower."""
+
+import random
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from nats.js import JetStreamContext
+from redis.asyncio import Redis
+
+from pkg.auction.bid import Bid, Strategy
+from pkg.auction.events import decode_event, encode_batch, event_head, event_tail
+from pkg.auction.ids import uuid7
+from pkg.auction.keys import item_key, outbox_key
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.auction.subjects import STREAM, events_subject
+from pkg.runtime.nats_link import nats_link
+from pkg.runtime.settings import NatsSettings
+from pkg.stores.putting_back import ItemRecord, PuttingBack, Tally
+from pkg.stores.stream import ensure_stream, stream_config
+from pkg.stores.stream_tail import batches_after
+from tests.integration.providers import Stores
+
+P = "p01"
+AT = "2026-11-23T03:00:00.000001Z"
+VASE = ItemRecord("vase", 5, 500, "ann", "e5", AT)
+
+
+@pytest.fixture
+async def redis(stores: Stores) -> AsyncIterator[Redis]:
+    async with Redis.from_url(stores.redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def jetstream(stores: Stores) -> AsyncIterator[JetStreamContext]:
+    settings = NatsSettings(nats_url=stores.nats_url)
+    async with nats_link(settings, name="test") as link:
+        await link.wait_connected()
+        await ensure_stream(link.jetstream, stream_config(settings))
+        yield link.jetstream
+
+
+def event(item_id: str, seq: int, *, cents: int = 0, user: str = "bob") -> bytes:
+    bid = Bid(item_id, user, cents or seq * 100, event_id=f"e{seq}", bid_id=uuid7())
+    return event_head(bid, Strategy.LUA) + event_tail(
+        previous_cents=0, timestamp=AT.replace("000001", f"{seq:06d}"), seq=seq
+    )
+
+
+async def publish(
+    jetstream: JetStreamContext, last: int, *events: bytes, partition: str = P
+) -> None:
+    batch = encode_batch(partition, prev=BEGINNING, last=OutboxId(last, 0), events=events)
+    await jetstream.publish(events_subject(partition), batch)
+
+
+async def put_back(redis: Redis, *records: ItemRecord) -> Tally:
+    tally = Tally()
+    await PuttingBack(redis).items(P, records, tally)
+    return tally
+
+
+async def hash_of(redis: Redis, item_id: str = "vase") -> dict[str, str]:
+    state = await redis.hgetall(item_key(P, item_id))
+    return {str(name): str(value) for name, value in state.items()}
+
+
+async def test_forgotten_item_is_put_back_whole(redis: Redis) -> None:
+    tally = await put_back(redis, VASE)
+
+    assert tally == Tally(put_back=1)
+    assert await hash_of(redis) == {
+        "price": "500",
+        "bidder": "ann",
+        "seq": "5",
+        "count": "5",
+        "event_id": "e5",
+        "opened_at": AT,
+    }
+
+
+@pytest.mark.parametrize(
+    ("record", "outcome"),
+    [
+        (VASE, Tally()),
+        (replace(VASE, seq=4, price_cents=900), Tally()),
+        (replace(VASE, seq=6, price_cents=499), Tally(refused=1)),
+        (replace(VASE, seq=6, price_cents=500), Tally(refused=1)),
+    ],
+)
+async def test_nothing_older_and_nothing_lower_is_written(
+    redis: Redis, record: ItemRecord, outcome: Tally
+) -> None:
+    await put_back(redis, VASE)
+    before = await hash_of(redis)
+
+    tally = await put_back(redis, record)
+
+    assert tally == outcome
+    assert await hash_of(redis) == before
+
+
+async def test_prices_and_seqs_compare_as_numbers(redis: Redis) -> None:
+    await put_back(redis, replace(VASE, seq=9, price_cents=900))
+
+    await put_back(redis, replace(VASE, seq=10, price_cents=999_999_999_999))
+
+    state = await hash_of(redis)
+    assert (state["seq"], state["price"]) == ("10", "999999999999")
+
+
+async def test_newer_bid_keeps_when_the_item_was_opened(redis: Redis) -> None:
+    await put_back(redis, VASE)
+
+    await put_back(redis, replace(VASE, seq=6, price_cents=600, timestamp="later"))
+
+    assert (await hash_of(redis))["opened_at"] == AT
+
+
+async def test_count_rises_with_every_bid_and_by_those_that_are_lost(redis: Redis) -> None:
+    await put_back(redis, VASE)
+    await redis.hset(item_key(P, "vase"), "count", 4)  # as if one of five events was no bid
+
+    await put_back(redis, replace(VASE, seq=6, price_cents=600))
+    after_one = (await hash_of(redis))["count"]
+    await put_back(redis, replace(VASE, seq=9, price_cents=900))
+
+    assert (after_one, (await hash_of(redis))["count"]) == ("5", "8")
+
+
+async def test_outbox_moves_on_and_never_back(redis: Redis) -> None:
+    putting_back = PuttingBack(redis)
+    far = OutboxId(4_000_000_000_000, 5)
+
+    await putting_back.move_outbox(P, BEGINNING)
+    made = await redis.exists(outbox_key(P))
+    await putting_back.move_outbox(P, far)
+    await putting_back.move_outbox(P, OutboxId(5, 5))
+
+    assert made == 0
+    assert await redis.xlen(outbox_key(P)) == 0
+    assert await redis.xadd(outbox_key(P), {"e": ""}) == str(far.next())
+
+
+async def test_entries_that_stand_in_the_outbox_stay(redis: Redis) -> None:
+    await redis.xadd(outbox_key(P), {"e": "accepted"}, id="7-7")
+
+    await PuttingBack(redis).move_outbox(P, OutboxId(9, 0))
+
+    assert await redis.xrange(outbox_key(P)) == [("7-7", {"e": "accepted"})]
+
+
+async def test_tail_of_the_stream_is_put_back_and_the_outbox_is_behind_it(
+    redis: Redis, jetstream: JetStreamContext
+) -> None:
+    await publish(jetstream, 10, event("vase", 1), event("lamp", 1))
+    await publish(jetstream, 20, event("vase", 2, user="cleo"), event("vase", 3, user="dan"))
+    await publish(jetstream, 30, event("lamp", 2), partition="p02")
+    await put_back(redis, replace(VASE, seq=1, price_cents=100))
+
+    tally = await PuttingBack(redis).stream_tail(jetstream, P, OutboxId(10, 0))
+
+    assert tally == Tally(put_back=2)
+    assert await hash_of(redis) == {
+        "price": "300",
+        "bidder": "dan",
+        "seq": "3",
+        "count": "3",
+        "event_id": "e3",
+        "opened_at": AT,
+    }
+    assert await hash_of(redis, "lamp") == {}
+    info = await redis.xinfo_stream(outbox_key(P))
+    assert info["last-generated-id"] == "20-0"
+
+
+async def test_tail_put_back_twice_comes_to_the_same(
+    redis: Redis, jetstream: JetStreamContext
+) -> None:
+    await publish(jetstream, 10, event("vase", 1), event("vase", 2))
+    await publish(jetstream, 20, event("vase", 3))
+    putting_back = PuttingBack(redis)
+    await putting_back.stream_tail(jetstream, P, BEGINNING)
+    before = await hash_of(redis)
+
+    tally = await putting_back.stream_tail(jetstream, P, BEGINNING)
+
+    assert tally == Tally()
+    assert await hash_of(redis) == before
+
+
+async def test_without_anything_in_the_stream_the_outbox_still_moves_on(
+    redis: Redis, jetstream: JetStreamContext
+) -> None:
+    tally = await PuttingBack(redis).stream_tail(jetstream, P, OutboxId(50, 1))
+
+    assert tally == Tally()
+    info = await redis.xinfo_stream(outbox_key(P))
+    assert info["last-generated-id"] == "50-1"
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        b"?",
+        event("vase", 9).replace(b"9.00", b"1e999999999"),
+        event("vase", 9).replace(b"9.00", b'"NaN"'),
+        event("vase", 9).replace(b"9.00", b"9.001"),
+        event("vase", 9).replace(b"9.00", b"-9.00"),
+        event("vase", 9).replace(b"vase", b"a vase"),
+        event("vase", 9).replace(b'"seq":9', b'"seq":-9'),
+    ],
+)
+async def test_event_that_no_gateway_accepted_is_not_put_back(
+    redis: Redis, jetstream: JetStreamContext, foreign: bytes
+) -> None:
+    if foreign == b"?":
+        await jetstream.publish(events_subject(P), foreign)
+    else:
+        await publish(jetstream, 10, foreign)
+    await publish(jetstream, 20, event("vase", 1))
+
+    tally = await PuttingBack(redis).stream_tail(jetstream, P, BEGINNING)
+
+    assert tally == Tally(put_back=1)
+    assert (await hash_of(redis))["seq"] == "1"
+
+
+async def test_what_is_no_batch_hides_nothing_before_or_behind_it(
+    jetstream: JetStreamContext,
+) -> None:
+    """Wherever it lies, the last message included."""
+    for number in range(1, 9):
+        await publish(jetstream, number * 10)
+        await jetstream.publish(events_subject(P), b"no batch")
+    await publish(jetstream, 990, partition="p03")
+    batch = encode_batch("p03", prev=BEGINNING, last=OutboxId(995, 0), events=[])
+    await jetstream.publish(events_subject(P), batch)
+
+    found = [
+        [batch.last async for batch in batches_after(jetstream, P, OutboxId(number * 10, 0))]
+        for number in range(9)
+    ]
+
+    assert found == [[f"{each * 10}-0" for each in range(n + 1, 9)] for n in range(9)]
+
+
+async def test_stream_that_is_not_there_holds_nothing(jetstream: JetStreamContext) -> None:
+    await jetstream.delete_stream(STREAM)
+
+    found = [batch async for batch in batches_after(jetstream, P, BEGINNING)]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_everything_behind_any_point_is_found_in_any_layout(
+    jetstream: JetStreamContext, seed: int
+) -> None:
+    """Against reading it all: runs published again and cut otherwise, other partitions, an expired
+    beginning, messages that are no batch.
+    """
+    chance = random.Random(seed)
+    layout = await lay_out(jetstream, chance)
+    newest = layout[-1][-1]
+    points = {0, newest, *(batch[-1] for batch in layout), *chance.choices(range(newest), k=10)}
+
+    for point in sorted(points):
+        found = [
+            [decode_event(each).seq for each in batch.events]
+            async for batch in batches_after(jetstream, P, OutboxId(point, 0))
+        ]
+
+        behind = {each for batch in layout for each in batch if each > point}
+        assert behind <= {each for batch in found for each in batch}, (point, layout)
+        # It reads on from somewhere to the end; from the last one on there is nothing.
+        assert found == (layout[-len(found) :] if found else []), (point, layout)
+        assert bool(found) == (point < newest), (point, layout)
+
+
+async def lay_out(jetstream: JetStreamContext, chance: random.Random) -> list[list[int]]:
+    """The batches that the stream holds at last, each as the ids of its events."""
+    newest = chance.randint(1, 40)
+    runs = [range(1, newest + 1)]
+    for _ in range(chance.randint(0, 3)):
+        began, newest = chance.randint(1, newest), newest + chance.randint(0, 8)
+        runs.append(range(began, newest + 1))
+    batches = [batch for run in runs for batch in cut(run, chance)]
+    for batch in batches:
+        if chance.random() < 0.2:
+            await publish(jetstream, chance.randint(1, 99), partition="p02")
+        if chance.random() < 0.1:
+            await jetstream.publish(events_subject(P), b"no batch")
+        await publish(jetstream, batch[-1], *(event("vase", each) for each in batch))
+    if chance.random() < 0.5:
+        state = (await jetstream.stream_info(STREAM)).state
+        await jetstream.purge_stream(STREAM, seq=chance.randint(1, state.last_seq))
+    info = await jetstream.stream_info(STREAM, subjects_filter=events_subject(P))
+    left = (info.state.subjects or {})[events_subject(P)]
+    foreign = await foreign_left(jetstream)
+    return batches[len(batches) - (left - foreign) :]
+
+
+def cut(run: range, chance: random.Random) -> list[list[int]]:
+    """A batch may end anywhere."""
+    batches: list[list[int]] = [[]]
+    for each in run:
+        batches[-1].append(each)
+        if chance.random() < 0.6:
+            batches.append([])
+    return [batch for batch in batches if batch]
+
+
+async def foreign_left(jetstream: JetStreamContext) -> int:
+    state = (await jetstream.stream_info(STREAM)).state
+    messages = [
+        await jetstream.get_msg(STREAM, number)
+        for number in range(state.first_seq, state.last_seq + 1)
+    ]
+    return sum(message.data == b"no batch" for message in messages)

@@ -1,0 +1,121 @@
+"""`bidkit fault` as a person runs it."""
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pkg.trials.faults.document import section
+from pkg.trials.faults.rows import CONTROLS, ROWS
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parents[4]
+BIDKIT = (sys.executable, "-m", "pkg.devkit", "fault")
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_any_row_runs(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [*BIDKIT, "run", "nats-stopped", "--report", str(tmp_path / "nowhere" / "report.md")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+    assert ran.returncode == 2
+    assert ran.stderr.endswith("nowhere/report.md cannot be written to.\n")
+    assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.timeout(180)
+def test_a_promise_broken_by_hand_is_found_and_named_and_ends_with_1(tmp_path: Path) -> None:
+    report = tmp_path / "report.md"
+
+    ran = subprocess.run(
+        [*BIDKIT, "run", "control-entry-removed", "--short", "--report", str(report)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+
+    assert ran.returncode == 1, ran.stderr
+    assert "1 accepted bids are lost" in ran.stderr
+    assert "the audit ends with 1" in ran.stderr
+    assert "| control-entry-removed |" in report.read_text()
+    assert "**fails**" in report.read_text()
+
+
+@pytest.mark.timeout(120)
+async def test_a_run_that_is_told_to_stop_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+    bench = await asyncio.create_subprocess_exec(
+        *(*BIDKIT, "run", "nats-stopped", "--short"),
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)},
+        stderr=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    family: list[psutil.Process] = []
+
+    def everything_runs() -> bool:
+        family[:] = psutil.Process(bench.pid).children(recursive=True)
+        return sum("pkg." in " ".join(one.cmdline()) for one in family if one.is_running()) >= 5
+
+    await until(everything_runs, within_s=60, forgiving=(psutil.Error,))
+
+    bench.send_signal(signal.SIGTERM)
+
+    assert await asyncio.wait_for(bench.wait(), timeout=40) == 128 + signal.SIGTERM
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert alive == []
+    assert _inside(tmp_path) == []
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def test_a_row_that_there_is_not_is_named_and_ends_with_2() -> None:
+    ran = subprocess.run(
+        [*BIDKIT, "run", "no-such-row"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+    assert ran.returncode == 2
+    assert "there is no row 'no-such-row'" in ran.stderr
+
+
+def test_every_row_has_a_name_of_its_own() -> None:
+    names = [row.name for row in (*ROWS, *CONTROLS)]
+
+    assert len(set(names)) == len(names)
+
+
+def test_the_document_has_every_row_in_order() -> None:
+    text = section((ROOT / "docs" / "faults.md").read_text(encoding="utf-8"), "process")
+
+    listed = re.findall(r"^\| ([a-z-]+) \| \d", text, re.MULTILINE)
+
+    assert listed == [row.name for row in ROWS]
+    told = text.splitlines()
+    assert [row.name for row in ROWS if f"- **{row.name}**: {row.expects}" not in told] == []
+
+
+def test_the_document_was_made_by_a_run_in_full_that_holds() -> None:
+    text = section((ROOT / "docs" / "faults.md").read_text(encoding="utf-8"), "process")
+
+    assert re.search(r"`\./bidkit fault run --all (-j \d )?--report docs/faults.md`", text)
+    assert "**fails**" not in text
+    assert tempfile.gettempdir() not in text

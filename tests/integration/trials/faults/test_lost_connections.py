@@ -1,0 +1,68 @@
+"""Clients whose connection was lost between two uses, or at the very moment of one."""
+
+import asyncio
+
+import asyncpg
+import pytest
+import uvloop
+from redis.exceptions import RedisError
+
+from pkg.archival.store import Connection, Store
+from pkg.stores.redis_meta import redis_client
+from pkg.trials.faults.proxy import Proxy
+from tests.integration.providers import Servers, Stores
+from tests.waiting import until
+
+
+def test_a_connection_to_redis_that_was_reset_is_an_error_of_redis_under_uvloop(
+    servers: Servers,
+) -> None:
+    port = int(servers.redis_url.rpartition(":")[2].partition("/")[0])
+
+    async def lose_it_and_ask() -> None:
+        async with (
+            Proxy(port) as proxy,
+            redis_client(f"redis://127.0.0.1:{proxy.port}/0", timeout_s=2, name="test") as client,
+        ):
+            await client.ping()
+            proxy.cut()
+            (connection,) = client.connection_pool._available_connections
+            reader = connection._reader
+            assert reader is not None
+            await until(reader.exception, within_s=5)
+
+            with pytest.raises(RedisError):
+                await client.ping()
+
+            assert await client.ping()
+
+    servers.start("redis")
+    uvloop.run(lose_it_and_ask())
+
+
+async def test_a_statement_that_meets_the_end_of_its_session_is_repeated_on_a_new_one(
+    stores: Stores,
+) -> None:
+    async def nothing_to_prepare(_: Connection) -> None:
+        return
+
+    sessions = set()
+
+    async def work(connection: Connection) -> str:
+        sessions.add(connection)
+        if len(sessions) == 1:  # what asyncpg says then depends on a race that no test can win
+            raise asyncpg.InternalClientError("cannot switch to state 15")
+        return "done"
+
+    store = Store(
+        stores.postgres_url,
+        statement_timeout_s=5,
+        prepare=nothing_to_prepare,
+        stop=asyncio.Event(),
+    )
+
+    done = await store.run(work)
+
+    await store.close()
+    assert done == "done"
+    assert len(sessions) == 2

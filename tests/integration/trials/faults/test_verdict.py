@@ -1,0 +1,133 @@
+"""What fails a row that may lose bids, and what a fault may cost: on made-up findings."""
+
+from dataclasses import replace
+
+import pytest
+
+from pkg.trials.faults.archive import Comparison
+from pkg.trials.faults.findings import FailingItem, Findings, LostBid
+from pkg.trials.faults.ledger import Kept, Ledger
+from pkg.trials.faults.row import Row
+from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.verdict import allowed_loss, costs
+
+
+async def _nothing(_scene: Scene) -> None: ...
+
+
+ROW = Row(name="row", expects="", fault=_nothing, may_lose=True, forgets_s=2.0)
+CONTENT = Findings([], [], [], 0, [])
+LOST = LostBid(item_id="vase", event_id="e0", amount="1.00")
+NAMED = Findings([], [], [], 0, [LOST])
+
+
+def _comparison(*, lost: list[str] | None = None, conflicts: list[str] | None = None) -> Comparison:
+    return Comparison(
+        archived=0,
+        lost=lost or [],
+        conflicts=conflicts or [],
+        reasons={"seq_conflict"},
+        came_true=0,
+        problems=[],
+        losses=[],
+    )
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    ledger = Ledger()
+    ledger.accept("e0", Kept("vase", 1, 100), sent_at=0.0)
+    return ledger
+
+
+def test_a_lost_bid_that_the_audit_names_is_counted_and_allowed(ledger: Ledger) -> None:
+    problems, notes = allowed_loss(ROW, ledger, 1, _comparison(lost=["e0"]), NAMED, struck_at=0.0)
+
+    assert problems == []
+    assert notes[0].startswith("1 accepted bids were lost")
+
+
+def test_an_audit_that_is_content_with_a_lost_bid_fails_the_row(ledger: Ledger) -> None:
+    problems, _ = allowed_loss(ROW, ledger, 0, _comparison(lost=["e0"]), NAMED, struck_at=0.0)
+
+    assert problems == ["the audit is content although accepted bids are lost"]
+
+
+def test_a_lost_bid_that_the_audit_does_not_name_fails_the_row(ledger: Ledger) -> None:
+    problems, _ = allowed_loss(ROW, ledger, 1, _comparison(lost=["e0"]), CONTENT, struck_at=0.0)
+
+    assert problems == ["the audit does not name 1 lost bids: e0"]
+
+
+def test_a_kept_bid_that_the_audit_calls_lost_fails_the_row(ledger: Ledger) -> None:
+    problems, _ = allowed_loss(ROW, ledger, 1, _comparison(), NAMED, struck_at=0.0)
+
+    assert problems == ["the audit names 1 bids that are not lost: e0"]
+
+
+def test_a_201_that_its_bidder_never_got_may_be_named_as_lost() -> None:
+    ledger = Ledger(unknown={("vase", 100)})
+
+    assert allowed_loss(ROW, ledger, 1, _comparison(), NAMED, struck_at=0.0)[0] == []
+
+
+def test_a_row_that_is_there_to_lose_and_loses_nothing_fails(ledger: Ledger) -> None:
+    row = replace(ROW, must_lose=True)
+
+    problems, _ = allowed_loss(row, ledger, 0, _comparison(), CONTENT, struck_at=0.0)
+
+    assert problems == ["nothing was lost, so the row proves nothing"]
+
+
+def test_what_redis_may_forget_is_bounded_by_when_it_was_killed(ledger: Ledger) -> None:
+    lost, told_at = _comparison(lost=["e0"]), ledger.told_at["e0"]
+
+    within, _ = allowed_loss(ROW, ledger, 1, lost, NAMED, struck_at=told_at + 1.9)
+    too_old, _ = allowed_loss(ROW, ledger, 1, lost, NAMED, struck_at=told_at + 2.1)
+
+    assert within == []
+    assert too_old == ["1 lost bids were accepted over 2 s before the fault"]
+
+
+def test_a_bound_without_a_moment_to_count_from_fails_the_row(ledger: Ledger) -> None:
+    problems, _ = allowed_loss(ROW, ledger, 1, _comparison(lost=["e0"]), NAMED)
+
+    assert problems == ["the fault does not say when it struck"]
+
+
+def test_a_row_that_loses_without_a_bound_fails(ledger: Ledger) -> None:
+    row = replace(ROW, forgets_s=None)
+
+    problems, _ = allowed_loss(row, ledger, 1, _comparison(lost=["e0"]), NAMED, struck_at=0.0)
+
+    assert problems == ["the row does not say how far back it may lose"]
+
+
+def test_an_audit_that_is_content_with_a_conflict_fails_the_row(ledger: Ledger) -> None:
+    problems, _ = allowed_loss(
+        ROW, ledger, 0, _comparison(conflicts=["e0"]), CONTENT, struck_at=0.0
+    )
+
+    assert problems == [
+        "the audit is content although accepted bids conflict",
+        "the audit does not name vase",
+    ]
+
+
+def test_a_conflict_on_an_item_that_the_audit_names_is_allowed(ledger: Ledger) -> None:
+    findings = Findings([FailingItem("vase", ["…"])], [], [], 1, [])
+
+    assert (
+        allowed_loss(ROW, ledger, 1, _comparison(conflicts=["e0"]), findings, struck_at=0.0)[0]
+        == []
+    )
+
+
+def test_a_code_that_the_fault_must_not_cost_fails_the_row() -> None:
+    ledger = Ledger(unknown={("vase", 100)})
+    ledger.failed["busy"] = 2
+    row = replace(ROW, may_fail=frozenset({"busy"}))
+
+    assert costs(row, ledger) == [
+        "1 bids failed with outcome_unknown, which this fault must not cost"
+    ]

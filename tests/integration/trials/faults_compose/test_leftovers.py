@@ -1,0 +1,60 @@
+"""A bench that was killed leaves its stack; the next one takes it away."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pkg.devkit.compose import engine
+from pkg.devkit.compose.images import needed
+from pkg.devkit.compose.place import Place
+from pkg.devkit.home import Home
+from pkg.trials.faults.containers.stage import end_leftovers
+from tests.integration.devkit.conftest import docker
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a bench makes first: its folder, whose owner nobody is, and a container."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    home = tmp_path / "bidkit-faults-compose-left"
+    (home / "owner").mkdir(parents=True)
+    project = Place(home).project
+    docker(
+        *("run", "-d", "--rm", "--label", f"com.docker.compose.project={project}"),
+        *("--label", "com.docker.compose.service=redis", "--label=com.docker.compose.oneoff=False"),
+        *("--label", "com.docker.compose.container-number=1"),
+        *("--label", "com.docker.compose.config-hash=none", "--entrypoint", "sleep"),
+        *(next(image for image in needed() if "redis" in image), "300"),
+    )
+    assert engine.containers(project)
+    return home
+
+
+def test_the_stack_of_a_killed_bench_is_taken_away(left: Path) -> None:
+    end_leftovers()
+
+    assert engine.containers(Place(left).project) == []
+    assert not left.exists()
+
+
+def test_the_folder_of_another_user_is_left_alone(
+    left: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as another:
+        another.setattr(os, "getuid", lambda: 4711)
+        end_leftovers()
+
+    assert left.exists()
+    end_leftovers()
+
+
+def test_the_stack_of_a_bench_that_lives_is_left_alone(left: Path) -> None:
+    with Home(left / "owner").lock():
+        end_leftovers()
+
+        assert engine.containers(Place(left).project)
+    end_leftovers()

@@ -1,0 +1,334 @@
+"""The relay over an outbox and a stream in memory: order, fence, outages, lease."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pkg.api.errors import RedisUnavailable
+from pkg.api.relay.event_stream import Room, StreamUnavailableError
+from pkg.api.relay.lease import Lease
+from pkg.api.relay.metrics import RelayMetrics
+from pkg.api.relay.outbox import Entry, Outbox, OutboxStanding
+from pkg.api.relay.recovery import Recovery, RecoveryCounts
+from pkg.api.relay.relay import Relay, _batches
+from pkg.auction.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, decode_batch
+from pkg.auction.outbox import BEGINNING, OutboxId
+from tests.waiting import until
+
+PARTITIONS = ["p00", "p01"]
+
+
+class MemoryOutbox(Outbox):
+    """Entries of each partition, oldest first."""
+
+    def __init__(self) -> None:
+        self.partitions = list(PARTITIONS)
+        self.entries: dict[str, list[Entry]] = {name: [] for name in PARTITIONS}
+        self.archived_to: dict[str, OutboxId] = {}
+        self.away = False
+
+    def add(self, partition: str, count: int) -> None:
+        for _ in range(count):
+            number = len(self.entries[partition]) + 1
+            event = f'{{"partition":"{partition}","n":{number}}}'.encode()
+            self.entries[partition].append(Entry(OutboxId(1000 + number, 0), event))
+
+    async def read(self, after: Mapping[str, OutboxId], *, block_ms: int) -> dict[str, list[Entry]]:
+        del block_ms
+        await asyncio.sleep(0.001)
+        if self.away:
+            raise RedisUnavailable
+        found = {
+            partition: [each for each in self.entries[partition] if each.id > position]
+            for partition, position in after.items()
+        }
+        return {name: rows[:MAX_BATCH_EVENTS] for name, rows in found.items() if rows}
+
+    async def archived(self, partition: str, through: OutboxId) -> None:
+        self.archived_to[partition] = through
+
+    async def standing(self, partition: str) -> OutboxStanding:
+        del partition
+        return OutboxStanding(
+            depth=0,
+            first=None,
+            first_unarchived=None,
+            archived_to=BEGINNING,
+            trimmed_to=BEGINNING,
+            unarchived_from=BEGINNING,
+            now_ms=0,
+        )
+
+
+@dataclass
+class MemoryStream:
+    """JetStream with the fence. ``spoil`` is called with each publish and may raise."""
+
+    messages: dict[str, list[tuple[int, bytes]]] = field(
+        default_factory=lambda: {name: [] for name in PARTITIONS}
+    )
+    sequence: int = 0
+    refused: int = 0
+    prepared: int = 0
+    failures: list[str] = field(default_factory=list)
+    delay_s: float = 0.0
+
+    async def prepare(self) -> None:
+        self.prepared += 1
+
+    async def last(self, partition: str) -> tuple[int, OutboxId]:
+        await asyncio.sleep(random.uniform(0, self.delay_s))
+        if not self.messages[partition]:
+            return 0, BEGINNING
+        sequence, data = self.messages[partition][-1]
+        return sequence, OutboxId.parse(decode_batch(data).last)
+
+    async def all_taken(self) -> bool:
+        return True
+
+    async def make_room(self, partitions: Sequence[str]) -> Room:
+        del partitions
+        return Room(0)
+
+    async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
+        await asyncio.sleep(random.uniform(0, self.delay_s))
+        failure = self.failures.pop(0) if self.failures else ""
+        if failure == "before":
+            raise StreamUnavailableError("lost on its way")
+        stored = self.messages[partition]
+        if expected != (stored[-1][0] if stored else 0):
+            self.refused += 1
+            raise StreamUnavailableError("wrong last sequence")
+        self.sequence += 1
+        stored.append((self.sequence, batch))
+        if failure == "after":
+            raise StreamUnavailableError("its acknowledgement was lost")
+        return self.sequence
+
+    def events(self, partition: str) -> list[bytes]:
+        return [
+            bytes(event)
+            for _, data in self.messages[partition]
+            for event in decode_batch(data).events
+        ]
+
+
+class GivenLease(Lease):
+    """Held as long as the test says."""
+
+    def __init__(self) -> None:
+        self.given = True
+        self.asked = 0
+
+    @property
+    def held(self) -> bool:
+        return self.given
+
+    def come_back(self) -> None: ...
+
+    async def stand_aside(self) -> None: ...
+
+    async def wait_held(self) -> None:
+        self.asked += 1
+        while not self.given:
+            await asyncio.sleep(0.001)
+
+
+class OpenRedis(Recovery):
+    """Nothing is ever to be put right."""
+
+    def __init__(self) -> None: ...
+
+    def forget(self) -> None: ...
+
+    async def ensure_open(
+        self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
+    ) -> bool:
+        del archived, met
+        return False
+
+
+@dataclass
+class Relaying:
+    relay: Relay
+    lease: GivenLease
+    metrics: RelayMetrics
+
+
+@asynccontextmanager
+async def relaying(outbox: MemoryOutbox, stream: MemoryStream) -> AsyncIterator[Relaying]:
+    lease = GivenLease()
+    metrics = RelayMetrics(holds_lease=lambda: lease.held, recovery=RecoveryCounts())
+    relay = Relay(
+        outbox,
+        stream,
+        lease,
+        linger_max_ms=1,
+        retention_s=600,
+        resend_after_s=600,
+        recovery=OpenRedis(),
+        metrics=metrics,
+    )
+    task = asyncio.create_task(relay.run())
+    try:
+        yield Relaying(relay, lease, metrics)
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def everything(outbox: MemoryOutbox, partition: str) -> list[bytes]:
+    return [entry.event for entry in outbox.entries[partition]]
+
+
+def _is_complete(outbox: MemoryOutbox, stream: MemoryStream, partition: str) -> bool:
+    return len(stream.events(partition)) >= len(outbox.entries[partition])
+
+
+async def all_relayed(outbox: MemoryOutbox, stream: MemoryStream) -> None:
+    """Each event is in the stream, once, in the outbox's order, and the batches chain."""
+    for name in PARTITIONS:
+        await until(partial(_is_complete, outbox, stream, name), within_s=10)
+        assert stream.events(name) == everything(outbox, name)
+        chain = [decode_batch(data) for _, data in stream.messages[name]]
+        assert [one.prev for one in chain] == ["0-0", *(one.last for one in chain)][: len(chain)]
+        assert all(0 < len(one.events) <= MAX_BATCH_EVENTS for one in chain)
+
+
+async def test_events_are_relayed_in_order_and_in_chained_batches() -> None:
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.add("p00", 1234)
+    outbox.add("p01", 3)
+
+    async with relaying(outbox, stream):
+        await all_relayed(outbox, stream)
+        outbox.add("p01", 700)
+        await all_relayed(outbox, stream)
+
+    sizes = [len(decode_batch(data).events) for _, data in stream.messages["p00"]]
+    assert sizes == [500, 500, 234]
+
+
+async def test_a_relay_goes_on_where_the_stream_ends() -> None:
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.add("p00", 10)
+    async with relaying(outbox, stream):
+        await all_relayed(outbox, stream)
+    outbox.add("p00", 10)
+
+    async with relaying(outbox, stream):
+        await all_relayed(outbox, stream)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_publishes_that_fail_before_or_after_being_stored_leave_no_hole_and_no_double(
+    seed: int,
+) -> None:
+    chance = random.Random(seed)
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    stream.failures = chance.choices(["", "before", "after"], k=5)
+
+    async with relaying(outbox, stream) as running:
+        for _ in range(10):
+            outbox.add(chance.choice(PARTITIONS), chance.randint(1, 300))
+            await asyncio.sleep(0.002)
+        await all_relayed(outbox, stream)
+
+    assert running.metrics.failures > 0 or not {"before", "after"} & set(stream.failures)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_relays_that_all_believe_to_have_the_lease_put_nothing_in_twice(seed: int) -> None:
+    chance = random.Random(seed)
+    outbox, stream = MemoryOutbox(), MemoryStream(delay_s=0.003)
+
+    async with relaying(outbox, stream), relaying(outbox, stream), relaying(outbox, stream):
+        for _ in range(40):
+            outbox.add(chance.choice(PARTITIONS), chance.randint(1, 20))
+            await asyncio.sleep(0.003)
+        await all_relayed(outbox, stream)
+
+    assert stream.refused > 0
+
+
+async def test_a_stream_that_was_lost_is_filled_again_from_the_outbox() -> None:
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.add("p00", 20)
+    async with relaying(outbox, stream) as running:
+        await all_relayed(outbox, stream)
+        prepared = stream.prepared
+
+        stream.messages = {name: [] for name in PARTITIONS}
+        running.relay.lose_step()
+
+        await all_relayed(outbox, stream)
+        assert stream.prepared > prepared
+
+
+async def test_a_relay_that_lost_the_lease_stops_and_reads_the_stream_again_before_it_goes_on() -> (
+    None
+):
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    async with relaying(outbox, stream) as first:
+        outbox.add("p00", 5)
+        await all_relayed(outbox, stream)
+        first.lease.given = False
+        await until(lambda: first.lease.asked, within_s=5)
+        async with relaying(outbox, stream):
+            outbox.add("p00", 5)
+            await all_relayed(outbox, stream)
+        stored = len(stream.messages["p00"])
+        outbox.add("p00", 5)
+        await asyncio.sleep(0.05)
+        assert len(stream.messages["p00"]) == stored
+
+        first.lease.given = True
+
+        await all_relayed(outbox, stream)
+    assert stream.refused == 0
+
+
+async def test_an_outbox_that_cannot_be_read_is_tried_until_it_can() -> None:
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.away = True
+    async with relaying(outbox, stream) as running:
+        outbox.add("p01", 5)
+        await until(lambda: running.metrics.failures >= 2, within_s=5)
+
+        outbox.away = False
+
+        await all_relayed(outbox, stream)
+
+
+async def test_what_the_archive_announced_leaves_the_outbox_and_an_older_word_changes_nothing() -> (
+    None
+):
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    async with relaying(outbox, stream) as running:
+        running.relay.archive_has("p00", OutboxId(1005, 0))
+        running.relay.archive_has("p00", OutboxId(1003, 0))
+        running.relay.archive_has("p77", OutboxId(1003, 0))
+
+        await until(lambda: outbox.archived_to, within_s=5)
+
+    assert outbox.archived_to == {"p00": OutboxId(1005, 0)}
+
+
+@given(st.lists(st.integers(1, MAX_BATCH_BYTES + 10_000), min_size=1, max_size=12))
+def test_batches_are_cut_at_512_kib_and_hold_every_entry_in_order(sizes: list[int]) -> None:
+    entries = [Entry(OutboxId(n + 1, 0), b"x" * size) for n, size in enumerate(sizes)]
+
+    batches = _batches(entries)
+
+    assert [entry for batch in batches for entry in batch] == entries
+    for batch in batches:
+        joined = sum(len(entry.event) + 1 for entry in batch) - 1
+        assert joined <= MAX_BATCH_BYTES or len(batch) == 1

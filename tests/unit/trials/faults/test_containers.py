@@ -1,0 +1,101 @@
+"""What the bench asks of an engine that does not do its part, by a docker command of the test's."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pkg.devkit.compose import engine as docker_engine
+from pkg.devkit.compose.container import container_of
+from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.project import Project
+from pkg.devkit.errors import BidkitError
+from pkg.devkit.system import Desired
+from pkg.trials.faults.containers.container import Container
+from pkg.trials.faults.containers.services import ContainerServices
+from pkg.trials.faults.containers.stage import end_leftovers
+from pkg.trials.faults.waiting import NotInTimeError
+from tests.unit.devkit.compose.standin import Engine, are_gone, hands_nothing_on
+from tests.unit.devkit.compose.test_container import inspected
+from tests.waiting import until
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Its calls, a line each: it hangs in compose, says nothing of `hangs` and refuses the rest."""
+    calls = tmp_path / "calls"
+    command = tmp_path / "bin" / "docker"
+    command.parent.mkdir()
+    command.write_text(
+        "#!/bin/sh\n"
+        f'echo "$@" >>{calls}\n'
+        'case "$*" in\n'
+        "compose*|*hangs) exec /bin/sleep 60 ;;\n"
+        "rm*) exit 0 ;;\n"
+        "*) echo no such container >&2; exit 1 ;;\n"
+        "esac\n"
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(command.parent))
+    return calls
+
+
+def test_a_command_that_takes_too_long_leaves_no_container(docker: Path, tmp_path: Path) -> None:
+    project = Project(Place(tmp_path / "home"), Desired())
+    services = ContainerServices(project, 8000, [], [], [])
+
+    with pytest.raises(NotInTimeError, match="audit: not within"):
+        asyncio.run(services.command("audit", environment={}, within_s=0.5))
+
+    run, removal = docker.read_text().splitlines()
+    name = run.partition("--name ")[2].split()[0]
+    assert removal == f"rm --force {name}"
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_command_of_a_row_that_is_broken_off_is_at_its_end_before_the_next(
+    place: Place, engine: Engine, times: int
+) -> None:
+    services = ContainerServices(Project(place, Desired()), 8000, [], [], [])
+    pids = hands_nothing_on(engine, "run")
+
+    async def break_off() -> None:
+        row = asyncio.create_task(services.command("restore", environment={}, within_s=60))
+        await until(pids.exists, within_s=10)
+        for _ in range(times):
+            row.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await row
+
+    asyncio.run(break_off())
+
+    name = engine.calls[0].partition("--name ")[2].split()[0]
+    assert engine.calls[1:] == [f"rm --force {name}"]
+    assert are_gone(pids)
+
+
+@pytest.mark.parametrize("name", ["gone", "hangs"])
+def test_what_the_engine_cannot_tell_is_not_taken_for_silence(
+    docker: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_engine, "ANSWER_WITHIN_S", 0.3)
+    container = Container(container_of({**inspected(), "Id": name}), network="default")
+
+    with pytest.raises(BidkitError, match="did not tell what api-gateway-1 said"):
+        container.has_said("Traceback")
+
+    assert docker.exists()
+
+
+def test_a_home_that_its_bench_has_just_removed_is_passed_over(
+    docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # Found in the list of names, and gone when it is looked at.
+    (tmp_path / "bidkit-faults-compose-gone").symlink_to(tmp_path / "nowhere")
+
+    end_leftovers()
+
+    assert not docker.exists()
