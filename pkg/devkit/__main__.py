@@ -3,6 +3,8 @@
 from pkg.devkit.cli import app, main
 from pkg.trials.faults.command import app as fault
 
+__all__ = ["app"]
+
 app.add_typer(fault, name="fault")
 
 if __name__ == "__main__":
