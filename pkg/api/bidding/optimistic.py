@@ -12,8 +12,9 @@ from zlib import crc32
 
 import hiredis
 
+from pkg.api.bidding.bid_link import BidSession
 from pkg.api.errors import Busy, OutboxFull, OutcomeUnknown, RedisRecovering, RedisUnavailable
-from pkg.api.redis.connection import RedisConnection, Reply, pack
+from pkg.api.redis.connection import Reply, pack
 from pkg.api.redis.link import RedisLink
 from pkg.auction.bid import Accepted, Bid, Outcome, Strategy, TooLow
 from pkg.auction.events import event_head, event_tail, redis_timestamp
@@ -33,7 +34,7 @@ _EXEC = pack("EXEC")
 class RoundLink:
     """A link for rounds, one at a time, with the bounded queue of those that wait."""
 
-    def __init__(self, link: RedisLink, *, queue_max: int) -> None:
+    def __init__(self, link: RedisLink[BidSession], *, queue_max: int) -> None:
         self.link = link
         self.waiting = 0
         self._queue_max = queue_max
@@ -90,21 +91,22 @@ class OptimisticLedger:
                 pause_s = min(FIRST_PAUSE_S * 2**lost, PAUSE_CAP_S)
                 await asyncio.sleep(pause_s * random.random())  # noqa: S311 - jitter
             async with link:
-                connection = link.link.current()
+                session = link.link.current()
                 try:
-                    outcome = await self._round(connection, bid)
+                    outcome = await self._round(session, bid)
                 except asyncio.CancelledError:
                     # Its replies are still to come: the next round must not meet this one's WATCH.
-                    connection.close()
+                    session.connection.close()
                     raise
             if outcome is not None:
                 return outcome
         self.counts.exhausted += 1
         raise Busy
 
-    async def _round(self, connection: RedisConnection, bid: Bid) -> Outcome | None:
+    async def _round(self, session: BidSession, bid: Bid) -> Outcome | None:
         """One round; ``None`` when the item changed in between and nothing was written."""
-        price = connection.prices.refuses(bid.item_id, bid.amount_cents)
+        connection, prices = session.connection, session.prices
+        price = prices.refuses(bid.item_id, bid.amount_cents)
         if price is not None:
             return TooLow(price)
         partition = partition_of(bid.item_id, self._partitions)
@@ -122,11 +124,11 @@ class OptimisticLedger:
         if _refused(replies):
             raise RedisUnavailable
         _, values, now, depth, run_id = replies
-        if run_id != connection.run_id.encode():
+        if run_id != session.run_id.encode():
             connection.close()  # see LuaLedger
             raise RedisRecovering
         state = ItemState.from_redis(values)
-        connection.prices.saw(bid.item_id, state.price_cents)
+        prices.saw(bid.item_id, state.price_cents)
         if bid.amount_cents <= state.price_cents or depth >= self._outbox_max_entries:
             # Its reply is nobody's concern; it is sent in order, before the next round's WATCH.
             connection.submit(_UNWATCH).add_done_callback(_retrieve)
@@ -153,7 +155,7 @@ class OptimisticLedger:
             raise RedisUnavailable  # while queueing, so EXEC was refused too
         if _refused(written):
             raise OutcomeUnknown  # EXEC goes on past a command that fails
-        connection.prices.saw(bid.item_id, bid.amount_cents)
+        prices.saw(bid.item_id, bid.amount_cents)
         return Accepted(seq=seq)
 
 

@@ -12,7 +12,6 @@ from typing import Any, Protocol, cast
 
 import hiredis
 
-from pkg.api.bidding.prices import SeenPrices
 from pkg.api.errors import Busy, OutcomeUnknown, RedisUnavailable
 
 Reply = Any
@@ -64,21 +63,10 @@ class RedisConnection(asyncio.Protocol):
     Args:
         timeout_s: a command this long without its reply closes the connection.
         queue_max: commands that may be without their replies at once.
-        prices: what this connection's replies said of prices; it ends with the connection.
         on_lost: called once when the connection ends, whoever ended it.
     """
 
-    def __init__(
-        self,
-        *,
-        timeout_s: float,
-        queue_max: int,
-        prices: SeenPrices,
-        on_lost: Callable[[], None],
-    ) -> None:
-        self.prices = prices
-        self.run_id = ""
-        """The server's, once it was compared; bids carry it (see place_bid.lua)."""
+    def __init__(self, *, timeout_s: float, queue_max: int, on_lost: Callable[[], None]) -> None:
         self._timeout_s = timeout_s
         self._queue_max = queue_max
         self._on_lost = on_lost
@@ -136,6 +124,10 @@ class RedisConnection(asyncio.Protocol):
             self._since.append(now)
         self._plan_flush()
         return replies.future
+
+    async def execute_command(self, *parts: str) -> Reply:
+        """As redis-py's client has it; for what runs on either (``pkg.stores``)."""
+        return await self.submit(pack(*parts))
 
     def close(self) -> None:
         """Ends the connection now; commands without their replies fail as ``submit`` says."""

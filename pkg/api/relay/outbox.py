@@ -7,18 +7,40 @@ import hiredis
 import msgspec
 
 from pkg.api.errors import OutcomeUnknown, RedisUnavailable
-from pkg.api.redis.connection import Reply, pack
+from pkg.api.redis.connection import RedisConnection, Reply, pack
 from pkg.api.redis.link import RedisLink
 from pkg.auction.events import MAX_BATCH_EVENTS
 from pkg.auction.item import partition_names
 from pkg.auction.keys import meta_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
-from pkg.stores.redis_meta import ARCHIVED_TO
+from pkg.stores.redis_meta import ARCHIVED_TO, record_partitions, require_primary
+
+QUEUE_MAX = 1_000
 
 TRIMMED_TO = "trimmed_to"
 """Field of ``meta``: highest id removed before the archive had it (JetStream held it)."""
 UNARCHIVED_FROM = "unarchived_from"
 """Field of ``meta``: lowest id so removed since the archive last caught up."""
+
+
+def relay_link(
+    target: str, *, name: str, timeout_s: float, partitions: int
+) -> RedisLink[RedisConnection]:
+    """A link to the primary of a Redis with these partitions, open for bids or not."""
+
+    async def prepare(connection: RedisConnection) -> RedisConnection:
+        await require_primary(connection)
+        await record_partitions(connection, partitions)
+        return connection
+
+    return RedisLink(
+        target,
+        name=name,
+        timeout_s=timeout_s,
+        queue_max=QUEUE_MAX,
+        prepare=prepare,
+        check=require_primary,
+    )
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -44,7 +66,13 @@ class OutboxStanding:
 class Outbox:
     """All partitions' outboxes, over a connection of its own: a blocking read holds it."""
 
-    def __init__(self, reading: RedisLink, asking: RedisLink, *, partitions: int) -> None:
+    def __init__(
+        self,
+        reading: RedisLink[RedisConnection],
+        asking: RedisLink[RedisConnection],
+        *,
+        partitions: int,
+    ) -> None:
         self._reading = reading
         self._asking = asking
         self.partitions = partition_names(partitions)
@@ -100,7 +128,7 @@ class Outbox:
             now_ms=int(now[0]) * 1000 + int(now[1]) // 1000,
         )
 
-    async def archived(self, partition: str, through: OutboxId) -> None:
+    async def trim_to(self, partition: str, through: OutboxId) -> None:
         """Removes the entries up to ``through``, which the archive has, and records that.
 
         A Redis whose memory is full refuses to record; the next watermark will be.
@@ -131,14 +159,14 @@ def _entry(row: Reply) -> Entry:
     return Entry(OutboxId.parse(entry_id), fields[1])
 
 
-async def _ask(link: RedisLink, command: bytes) -> Reply:
+async def _ask(link: RedisLink[RedisConnection], command: bytes) -> Reply:
     try:
         return await link.current().submit(command)
     except (hiredis.ReplyError, OutcomeUnknown) as error:
         raise RedisUnavailable from error
 
 
-async def _submit(link: RedisLink, *commands: bytes) -> list[Reply]:
+async def _submit(link: RedisLink[RedisConnection], *commands: bytes) -> list[Reply]:
     """All on one connection, in order; what Redis refused is among the replies."""
     try:
         return await link.current().submit_all(*commands)
@@ -146,7 +174,7 @@ async def _submit(link: RedisLink, *commands: bytes) -> list[Reply]:
         raise RedisUnavailable from error
 
 
-async def _ask_all(link: RedisLink, *commands: bytes) -> list[Reply]:
+async def _ask_all(link: RedisLink[RedisConnection], *commands: bytes) -> list[Reply]:
     replies = await _submit(link, *commands)
     for reply in replies:
         if isinstance(reply, hiredis.ReplyError):

@@ -21,6 +21,7 @@ from pkg.auction.events import MAX_BATCH_BYTES, encode_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import NO_PARTITION
 from pkg.runtime import logs
+from pkg.runtime.backoff import Backoff
 
 BLOCK_MS = 1000  # well below REDIS_TIMEOUT_S, which the read's connection adds it to
 LINGER_EVENTS = 64
@@ -94,7 +95,7 @@ class Relay:
 
     async def run(self) -> None:
         """Relays until cancelled, through every outage."""
-        backoff_s = FIRST_BACKOFF_S
+        backoff = Backoff(FIRST_BACKOFF_S, BACKOFF_CAP_S)
         failing = False
         failing_since = 0.0
         relaying = False
@@ -118,14 +119,13 @@ class Relay:
                 if not failing:
                     log.warning("cannot relay; trying on", why=str(error) or type(error).__name__)
                 failing = True
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(backoff_s * 2, BACKOFF_CAP_S)
+                await asyncio.sleep(backoff.next_s())
                 continue
             if not relaying or failing:
                 log.info("relaying again" if failing else "relaying", holder=self._lease.holder)
             relaying, failing = True, False
             failing_since = 0.0
-            backoff_s = FIRST_BACKOFF_S
+            backoff.reset()
             await self._linger(relayed)
 
     async def _wait_for_lease(self) -> None:
@@ -216,7 +216,7 @@ class Relay:
         for partition, lane in self._lanes.items():
             if lane.archived > lane.trimmed:
                 through = lane.archived
-                await self._outbox.archived(partition, through)
+                await self._outbox.trim_to(partition, through)
                 lane.trimmed = through
 
     async def _retire(self) -> None:

@@ -3,23 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from nats.js.errors import NotFoundError
 from redis.asyncio import Redis
 
-from pkg.api.bidding.ledger import Items, Ledger, LuaLedger
-from pkg.api.bidding.optimistic import OptimisticLedger, RoundLink
-from pkg.api.bidding.prices import PriceCounts
+from pkg.api.app import Ledgers, relay_links
+from pkg.api.app import ledgers as ledgers_of
 from pkg.api.redis.link import RedisLink
-from pkg.api.redis.links import bid_link, relay_link
 from pkg.api.relay.event_stream import EventStream, JetStreamEvents
 from pkg.api.relay.outbox import Outbox
-from pkg.api.relay.relay import BLOCK_MS
 from pkg.api.settings import ApiSettings
-from pkg.auction.bid import Bid, Strategy
+from pkg.auction.bid import Bid
 from pkg.auction.events import BidEvent, decode_batch, decode_event
 from pkg.auction.ids import uuid7
 from pkg.auction.item import partition_names
@@ -50,55 +46,24 @@ def bid(cents: int, *, item: str = "vase", user: str = "ann") -> Bid:
     return Bid(item, user, cents, event_id=uuid7(), bid_id=uuid7())
 
 
-@dataclass
-class Ledgers:
-    """Both strategies as one gateway process has them."""
-
-    lua: LuaLedger
-    optimistic: OptimisticLedger
-    items: Items
-    hot: RedisLink
-    rounds: list[RoundLink]
-
-    def of(self, strategy: Strategy) -> Ledger:
-        return self.lua if strategy is Strategy.LUA else self.optimistic
-
-    async def up(self) -> None:
-        for link in [self.hot, *(each.link for each in self.rounds)]:
-            await until(partial(_is_up, link), within_s=10)
+async def up(made: Ledgers) -> None:
+    for link in made.links:
+        await until(partial(_is_up, link), within_s=10)
 
 
-def _is_up(link: RedisLink) -> bool:
+def _is_up(link: RedisLink[Any]) -> bool:
     return link.probe() is None
 
 
 @asynccontextmanager
 async def ledgers(settings: ApiSettings, *, wait: bool = True) -> AsyncIterator[Ledgers]:
-    counts = PriceCounts()
-    limit = settings.outbox_max_entries
+    made = ledgers_of(settings)
     async with AsyncExitStack() as stack:
-        hot = bid_link(settings, "bids", counts)
-        await stack.enter_async_context(running(hot))
-        rounds = []
-        for number in range(settings.optimistic_connections):
-            link = bid_link(settings, f"rounds-{number}", counts, one_of_many=True)
+        for link in made.links:
             await stack.enter_async_context(running(link))
-            rounds.append(RoundLink(link, queue_max=settings.optimistic_queue_max))
-        made = Ledgers(
-            lua=LuaLedger(hot, partitions=PARTITIONS, outbox_max_entries=limit),
-            optimistic=OptimisticLedger(
-                rounds,
-                partitions=PARTITIONS,
-                outbox_max_entries=limit,
-                tries=settings.optimistic_tries,
-            ),
-            items=Items(hot, partitions=PARTITIONS),
-            hot=hot,
-            rounds=rounds,
-        )
         if wait:
             await opened(settings.redis_target)
-            await made.up()
+            await up(made)
         yield made
 
 
@@ -112,7 +77,7 @@ async def opened(redis_url: str) -> None:
 
 
 @asynccontextmanager
-async def running(link: RedisLink) -> AsyncIterator[None]:
+async def running(link: RedisLink[Any]) -> AsyncIterator[None]:
     task = asyncio.create_task(link.run())
     try:
         yield
@@ -122,8 +87,7 @@ async def running(link: RedisLink) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def relay_outbox(settings: ApiSettings) -> AsyncIterator[Outbox]:
-    reading = relay_link(settings, "relay-read", patience_s=BLOCK_MS / 1000)
-    asking = relay_link(settings, "relay")
+    reading, asking = relay_links(settings)
     async with running(reading), running(asking):
         await until(lambda: reading.probe() is None and asking.probe() is None, within_s=10)
         yield Outbox(reading, asking, partitions=PARTITIONS)

@@ -150,7 +150,7 @@ class ModelOutbox(Outbox):
         )
         return answer
 
-    async def archived(self, partition: str, through: OutboxId) -> None:
+    async def trim_to(self, partition: str, through: OutboxId) -> None:
         def write() -> None:
             self._redis.partitions[partition].archived_to = through
             self._redis.partitions[partition].trim(through)

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from pkg.api.bidding.ledger import PLACE_BID
+from pkg.api.app import Ledgers
+from pkg.api.bidding.bid_link import PLACE_BID
 from pkg.api.errors import OutboxFull, RedisUnavailable
 from pkg.auction.bid import Accepted, Bid, Outcome, Strategy, TooLow
 from pkg.auction.events import BidEvent, event_head, event_tail, redis_timestamp
@@ -21,7 +22,6 @@ from pkg.auction.keys import item_key, outbox_key
 from pkg.auction.money import MAX_CENTS
 from tests.integration.api.parts import (
     PARTITIONS,
-    Ledgers,
     bid,
     decoded_outbox,
     ledgers,

@@ -59,7 +59,7 @@ async def test_the_standing_tells_the_first_that_the_archive_lacks(stores: Store
         ahead = await outbox.standing(PARTITION)
         await outbox.retire(PARTITION, ids[2], unarchived_from=ids[2])
         retired = await outbox.standing(PARTITION)
-        await outbox.archived(PARTITION, ids[4])
+        await outbox.trim_to(PARTITION, ids[4])
         done = await outbox.standing(PARTITION)
 
     assert (empty.depth, empty.first, empty.first_unarchived) == (0, None, None)

@@ -20,6 +20,7 @@ from tests.integration.api.parts import (
     opened,
     outbox_entries,
     settings_for,
+    up,
 )
 from tests.integration.api.relay.recovering import NOBODY, House, P, refused
 from tests.integration.providers import Servers, Stores
@@ -162,7 +163,7 @@ async def test_connection_idle_while_redis_was_emptied_and_opened_again_uses_not
     async with ledgers(settings_for(stores)) as made:
         for strategy in Strategy:
             await made.of(strategy).place(bid(50_000, item=f"item-{strategy}"))
-        connects = made.hot.connects
+        connects = made.bids.connects
 
         await house.redis.flushall()
         await opened(stores.redis_url)
@@ -171,8 +172,8 @@ async def test_connection_idle_while_redis_was_emptied_and_opened_again_uses_not
             with pytest.raises((RedisRecovering, RedisUnavailable)):
                 await made.of(strategy).place(bid(60_000, item=f"item-{strategy}"))
         assert await decoded_outbox(house.redis) == {}
-        await until(lambda: made.hot.connects > connects, within_s=10)
-        await made.up()
+        await until(lambda: made.bids.connects > connects, within_s=10)
+        await up(made)
         for strategy in Strategy:
             assert await made.of(strategy).place(bid(100, item=f"item-{strategy}")) == Accepted(1)
 

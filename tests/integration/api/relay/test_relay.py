@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from redis.asyncio import Redis
 
+from pkg.api.app import Ledgers
 from pkg.api.relay.event_stream import EventStream, Room, StreamUnavailableError
 from pkg.api.relay.lease import Lease
 from pkg.api.relay.metrics import RelayMetrics
@@ -23,7 +24,6 @@ from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink
 from tests.integration.api.parts import (
     PARTITIONS,
-    Ledgers,
     bid,
     event_stream,
     ledgers,

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from pkg.api.bidding.bid_link import BidSession
 from pkg.api.bidding.optimistic import OptimisticLedger, RoundLink
 from pkg.api.bidding.prices import PriceCounts, SeenPrices
 from pkg.api.errors import (
@@ -75,8 +76,8 @@ async def ledger_on(
     queue_max: int = 100,
     cached_prices: int = 100,
 ) -> AsyncIterator[OptimisticLedger]:
-    async def prepare(connection: RedisConnection) -> None:
-        connection.run_id = RUN_ID.decode()
+    async def prepare(connection: RedisConnection) -> BidSession:
+        return BidSession(connection, RUN_ID.decode(), SeenPrices(cached_prices, PriceCounts()))
 
     async with AsyncExitStack() as stack:
         links = []
@@ -87,7 +88,6 @@ async def ledger_on(
                 timeout_s=0.4,
                 queue_max=100,
                 prepare=prepare,
-                new_prices=lambda: SeenPrices(cached_prices, PriceCounts()),
             )
             task = asyncio.create_task(link.run())
             stack.push_async_callback(_ended, task)
@@ -308,7 +308,7 @@ async def test_a_cancelled_round_takes_its_connection_with_it(redis: FakeRedis, 
         assert redis.connections == 2
 
 
-def _is_up(link: RedisLink) -> bool:
+def _is_up(link: RedisLink[BidSession]) -> bool:
     return link.probe() is None
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import hiredis
 
-from pkg.api.bidding.prices import PriceCounts, SeenPrices
 from pkg.api.redis.connection import RedisConnection
 from tests.tcp import listening
 
@@ -117,12 +116,7 @@ async def connect(
     on_lost: Callable[[], None] = lambda: None,
 ) -> RedisConnection:
     _, connection = await asyncio.get_running_loop().create_connection(
-        lambda: RedisConnection(
-            timeout_s=timeout_s,
-            queue_max=queue_max,
-            prices=SeenPrices(100, PriceCounts()),
-            on_lost=on_lost,
-        ),
+        lambda: RedisConnection(timeout_s=timeout_s, queue_max=queue_max, on_lost=on_lost),
         "127.0.0.1",
         port,
     )

@@ -11,7 +11,6 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
-from pkg.api.bidding.prices import PriceCounts, SeenPrices
 from pkg.api.errors import RedisUnavailable
 from pkg.api.redis.connection import RedisConnection, pack
 from pkg.api.redis.link import BACKOFF_CAP_S, FIRST_BACKOFF_S, RedisLink
@@ -26,21 +25,15 @@ async def redis() -> AsyncIterator[FakeRedis]:
         yield running
 
 
-async def nothing(_: RedisConnection) -> None: ...
+async def as_it_is(connection: RedisConnection) -> RedisConnection:
+    return connection
 
 
 @asynccontextmanager
 async def running_link(
-    target: str, *, prepare: Callable[[RedisConnection], Awaitable[None]] = nothing
-) -> AsyncIterator[RedisLink]:
-    link = RedisLink(
-        target,
-        name="test",
-        timeout_s=0.5,
-        queue_max=100,
-        prepare=prepare,
-        new_prices=lambda: SeenPrices(10, PriceCounts()),
-    )
+    target: str, *, prepare: Callable[[RedisConnection], Awaitable[RedisConnection]] = as_it_is
+) -> AsyncIterator[RedisLink[RedisConnection]]:
+    link = RedisLink(target, name="test", timeout_s=0.5, queue_max=100, prepare=prepare)
     task = asyncio.create_task(link.run())
     try:
         yield link
@@ -91,8 +84,9 @@ async def test_a_refused_password_is_tried_again_without_leaving_a_connection_op
 async def test_a_connection_is_not_used_before_it_is_prepared(redis: FakeRedis) -> None:
     go_on = asyncio.Event()
 
-    async def prepare(_: RedisConnection) -> None:
+    async def prepare(connection: RedisConnection) -> RedisConnection:
         await go_on.wait()
+        return connection
 
     async with running_link(url(redis), prepare=prepare) as link:
         await until(lambda: redis.connections == 1, within_s=5)
@@ -108,9 +102,10 @@ async def test_a_connection_is_not_used_before_it_is_prepared(redis: FakeRedis) 
 async def test_a_redis_of_other_partitions_is_refused_until_it_is_right(redis: FakeRedis) -> None:
     right = False
 
-    async def prepare(_: RedisConnection) -> None:
+    async def prepare(connection: RedisConnection) -> RedisConnection:
         if not right:
             raise PartitionsDifferError("this Redis was filled with PARTITIONS=8")
+        return connection
 
     with capture_logs() as logs:
         async with running_link(url(redis), prepare=prepare) as link:
@@ -138,18 +133,17 @@ async def test_each_change_of_state_is_told_once_not_each_try(redis: FakeRedis) 
     assert levels == ["info", "warning", "info"]
 
 
-async def test_a_lost_connection_is_made_again_with_a_cache_of_its_own(redis: FakeRedis) -> None:
+async def test_a_lost_connection_is_replaced_by_one_that_is_prepared_again(
+    redis: FakeRedis,
+) -> None:
     async with running_link(url(redis)) as link:
         await until(lambda: link.probe() is None, within_s=5)
         first = link.current()
-        first.prices.saw("vase", 500)
 
         redis.drop()
 
         await until(lambda: link.connects == 2, within_s=5)
-        second = link.current()
-        assert first.prices.refuses("vase", 400) == 500
-        assert second.prices.refuses("vase", 400) is None
+        assert link.current() is not first
 
 
 async def test_tries_slow_down_and_start_fast_again(redis: FakeRedis) -> None:
@@ -174,7 +168,7 @@ async def test_tries_slow_down_and_start_fast_again(redis: FakeRedis) -> None:
     assert min(back_s) < BACKOFF_CAP_S / 2  # the least it would be if it had stayed slow
 
 
-def _has_connected(link: RedisLink, times: int) -> bool:
+def _has_connected(link: RedisLink[RedisConnection], times: int) -> bool:
     return link.connects == times
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 import hiredis
 import pytest
 
-from pkg.api.bidding.prices import PriceCounts, SeenPrices
 from pkg.api.errors import OutcomeUnknown
 from pkg.api.redis.connection import pack
 from pkg.api.redis.replicated import ReplicatedConnection
@@ -42,7 +41,6 @@ async def connect(redis: FakeRedis, *, timeout_s: float = 2.0) -> ReplicatedConn
             wait_ms=500,
             timeout_s=timeout_s,
             queue_max=1000,
-            prices=SeenPrices(10, PriceCounts()),
             on_lost=lambda: None,
         ),
         "127.0.0.1",

@@ -51,7 +51,7 @@ class MemoryOutbox(Outbox):
         }
         return {name: rows[:MAX_BATCH_EVENTS] for name, rows in found.items() if rows}
 
-    async def archived(self, partition: str, through: OutboxId) -> None:
+    async def trim_to(self, partition: str, through: OutboxId) -> None:
         self.archived_to[partition] = through
 
     async def standing(self, partition: str) -> OutboxStanding:

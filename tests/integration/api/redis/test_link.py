@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from pkg.api.errors import OutcomeUnknown, RedisRecovering, RedisUnavailable
 from pkg.api.redis.connection import pack
 from pkg.auction.bid import Accepted, Strategy, TooLow
-from tests.integration.api.parts import bid, decoded_outbox, ledgers, opened, settings_for
+from tests.integration.api.parts import bid, decoded_outbox, ledgers, opened, settings_for, up
 from tests.integration.api.redis.proxy import proxy
 from tests.integration.processes import Services
 from tests.integration.providers import Servers, Stores
@@ -42,7 +42,7 @@ async def test_an_account_of_the_access_list_may_bid(stores: Stores, bidder_acco
     target = _at(stores.redis_url, bidder_account)
     async with ledgers(settings_for(stores, REDIS_URL=target)) as made:
         assert await made.lua.place(bid(100)) == Accepted(1)
-        who = await made.hot.current().submit(pack("ACL", "WHOAMI"))
+        who = await made.bids.current().connection.submit(pack("ACL", "WHOAMI"))
 
     assert who == b"bidder"
 
@@ -53,7 +53,7 @@ async def test_a_wrong_password_is_down_and_no_bid_is_taken(
     del bidder_account
     target = _at(stores.redis_url, "bidder:wrong@")
     async with ledgers(settings_for(stores, REDIS_URL=target), wait=False) as made:
-        await until(lambda: made.hot.probe() == "down", within_s=5)
+        await until(lambda: made.bids.probe() == "down", within_s=5)
         with pytest.raises(RedisUnavailable):
             await made.lua.place(bid(100))
 
@@ -73,7 +73,7 @@ async def test_tls_to_a_plain_redis_is_down_and_leaves_it_working(stores: Stores
     target = stores.redis_url.replace("redis://", "rediss://", 1)
     settings = settings_for(stores, REDIS_URL=target, REDIS_TIMEOUT_S="0.5")
     async with ledgers(settings, wait=False) as made:
-        await until(lambda: made.hot.probe() == "down", within_s=5)
+        await until(lambda: made.bids.probe() == "down", within_s=5)
 
     async with ledgers(settings_for(stores)) as plain:
         assert await plain.lua.place(bid(100)) == Accepted(1)
@@ -136,7 +136,7 @@ async def test_a_bid_whose_reply_was_lost_is_unknown_and_never_sent_again(
             with pytest.raises(OutcomeUnknown):
                 await made.of(strategy).place(bid(100))
 
-            await made.up()
+            await up(made)
             assert between.heard.count(verb) == 1
             between.swallows_from = None
             outcome = await until(
@@ -204,14 +204,14 @@ async def test_no_price_seen_before_a_reconnect_refuses_a_bid_after_it(
             item = f"item-{strategy}"
             await made.of(strategy).place(bid(50000, item=item))
             assert await made.of(strategy).place(bid(40000, item=item)) == TooLow(50000)
-        connects = made.hot.connects
+        connects = made.bids.connects
 
         await redis.flushall()
         await opened(stores.redis_url)
         await redis.client_kill_filter(_type="normal", skipme=True)
 
-        await until(lambda: made.hot.connects > connects, within_s=5)
-        await made.up()
+        await until(lambda: made.bids.connects > connects, within_s=5)
+        await up(made)
         for strategy in Strategy:
             assert await made.of(strategy).place(bid(40000, item=f"item-{strategy}")) == Accepted(1)
 
