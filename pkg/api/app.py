@@ -1,4 +1,4 @@
-"""Puts the gateway and the relay together, and takes them apart again."""
+"""Assembles the gateway and the relay, starts them and stops them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -120,7 +120,7 @@ def relay_links(
 async def relaying(
     settings: RelaySettings, background: Background, nats: NatsLink, readiness: Readiness
 ) -> AsyncIterator[RelayMetrics]:
-    """Relays while inside, when this process has the lease."""
+    """Runs the relay inside the context. It works only while this process holds the lease."""
     reading, asking = relay_links(settings)
     outbox = Outbox(reading, asking, partitions=settings.partitions)
     if readiness.service == RELAY:
@@ -155,7 +155,7 @@ async def relaying(
             ),
             metrics=metrics,
         )
-        nats.on_connect(relay.lose_step)
+        nats.on_connect(relay.resync)
         async with Background(background.stop) as own:
             own.start(reading.run(), name="relay-read-link")
             own.start(asking.run(), name="relay-link")
@@ -168,11 +168,10 @@ async def relaying(
 
 
 async def _hear_archive(nats: NatsLink, relay: Relay) -> None:
-    """Passes the archive's announcements on. The client resubscribes by itself after an outage."""
+    """Passes announced watermarks to the relay. nats-py resubscribes by itself after an outage."""
 
     async def announced(message: Msg) -> None:
-        # What is no announcement moves no watermark.
-        with suppress(UndecodableError):
+        with suppress(UndecodableError):  # anything else on the subject moves no watermark
             relay.archive_has(*decode_watermark(message.data))
 
     while True:
@@ -183,7 +182,7 @@ async def _hear_archive(nats: NatsLink, relay: Relay) -> None:
 
 
 async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
-    """The gateway, with the relay in it unless that is switched off."""
+    """Runs the gateway, and the relay unless RELAY_ENABLED is false."""
     readiness = Readiness(GATEWAY)
     made = ledgers(settings)
     metrics = GatewayMetrics(
@@ -210,7 +209,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
             partitions=settings.partitions,
             most=settings.witnessed_bids,
         )
-        metrics.witness = lambda: (witness.forgotten, witness.untold)
+        metrics.witness = lambda: (witness.forgotten, witness.dropped)
         telling = await stack.enter_async_context(Background(stop))
         telling.start(witness.run(), name="witness")
         background.adopt(telling)
@@ -240,7 +239,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
 
 
 async def relay_alone(settings: RelaySettings, stop: asyncio.Event) -> int:
-    """``python -m pkg.api relay``: only the relay, with an admin listener where ADMIN_ADDR says."""
+    """``python -m pkg.api relay``: the relay alone, with an admin listener on ADMIN_ADDR."""
     readiness = Readiness(RELAY)
     async with AsyncExitStack() as stack:
         background = await stack.enter_async_context(Background(stop))

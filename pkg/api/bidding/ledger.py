@@ -1,4 +1,4 @@
-"""Where bids are placed and items read. The bid's fate is decided here, in one atomic step."""
+"""Places bids and reads items. Redis accepts or refuses each bid in one atomic step."""
 
 import hashlib
 from typing import Protocol
@@ -21,10 +21,10 @@ _ACCEPTED, _TOO_LOW, _FULL = 1, 0, -1
 
 
 class Ledger(Protocol):
-    """Places bids by one of the strategies."""
+    """A strategy for placing bids."""
 
     async def place(self, bid: Bid) -> Outcome:
-        """Writes the bid with its event, or nothing.
+        """Writes the bid and its event, or nothing.
 
         Raises:
             Unavailable: see ``pkg.api.errors``; each says whether something was written.
@@ -33,7 +33,7 @@ class Ledger(Protocol):
 
 
 class LuaLedger:
-    """One script a bid, pipelined with all others on one connection."""
+    """One script call per bid, all pipelined on one connection."""
 
     def __init__(
         self, link: RedisLink[BidSession], *, partitions: int, outbox_max_entries: int
@@ -74,7 +74,7 @@ class LuaLedger:
             return TooLow(number)
         if verdict == _FULL:
             raise OutboxFull
-        # Emptied under this connection: the next one is not opened before Redis was recovered.
+        # Redis was emptied under this connection. The next one opens only once it is recovered.
         session.connection.close()
         raise RedisRecovering
 
@@ -87,7 +87,7 @@ async def _evaluate(
     except hiredis.ReplyError as error:
         if not str(error).startswith("NOSCRIPT"):
             raise
-        # Somebody flushed the scripts. Nothing ran, so sending it whole is no second bid.
+        # The script cache was flushed. Nothing ran, so sending the whole script is safe.
         verdict, number = await connection.submit(pack("EVAL", PLACE_BID, *arguments))
     return verdict, number
 
@@ -103,8 +103,8 @@ class Items:
         """The item's state; seq 0 for one that nobody bid on.
 
         Raises:
-            RedisUnavailable: nothing could be read. Busy: too many commands wait.
-            RedisRecovering: what could be read may be too little.
+            RedisUnavailable: nothing was read. Busy: too many commands are waiting.
+            RedisRecovering: Redis may have forgotten bids.
         """
         partition = partition_of(item_id, self._partitions)
         session = self._link.current()

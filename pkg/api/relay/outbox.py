@@ -1,4 +1,4 @@
-"""The relay's side of the outbox in Redis: read on, look at its depth, trim."""
+"""The relay's side of the outbox in Redis: reading, measuring and trimming it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,18 +44,17 @@ def relay_link(
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One accepted event: its place and its JSON."""
+    """An accepted event as JSON, with its outbox id."""
 
     id: OutboxId
     event: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxStanding:
-    """How full a partition's outbox is. ``first`` is its oldest entry; ``now_ms`` Redis' clock."""
+class OutboxState:
+    """How full a partition's outbox is. ``now_ms`` is Redis' clock."""
 
     depth: int
-    first: OutboxId | None
     first_unarchived: OutboxId | None
     archived_to: OutboxId
     trimmed_to: OutboxId
@@ -64,7 +63,7 @@ class OutboxStanding:
 
 
 class Outbox:
-    """All partitions' outboxes, over a connection of its own: a blocking read holds it."""
+    """All partitions' outboxes. ``read`` blocks the link ``reading``; the rest uses ``asking``."""
 
     def __init__(
         self,
@@ -79,9 +78,9 @@ class Outbox:
         self._partition_of_key = {outbox_key(name).encode(): name for name in self.partitions}
 
     async def read(self, after: Mapping[str, OutboxId], *, block_ms: int) -> dict[str, list[Entry]]:
-        """The entries behind each partition's position, oldest first, at most a batch of each.
+        """Entries after each partition's id, oldest first, at most MAX_BATCH_EVENTS of each.
 
-        Waits up to ``block_ms`` for the first one; empty when none came.
+        Waits up to ``block_ms`` for the first; empty if none comes.
 
         Raises:
             RedisUnavailable: nothing was read.
@@ -99,8 +98,8 @@ class Outbox:
             self._partition_of_key[key]: [_entry(row) for row in rows] for key, rows in reply or ()
         }
 
-    async def standing(self, partition: str) -> OutboxStanding:
-        """Raises RedisUnavailable when Redis is away."""
+    async def state(self, partition: str) -> OutboxState:
+        """Raises RedisUnavailable."""
         outbox = outbox_key(partition)
         fields = (ARCHIVED_TO, TRIMMED_TO, UNARCHIVED_FROM)
         now, depth, first, marks = await _ask_all(
@@ -113,15 +112,13 @@ class Outbox:
         archived, trimmed, unarchived = (
             OutboxId.parse(mark) if mark else BEGINNING for mark in marks
         )
-        unarchived_first = first
         if first and OutboxId.parse(first[0][0]) <= archived:
-            unarchived_first = await _ask(
+            first = await _ask(
                 self._asking, pack("XRANGE", outbox, str(archived.next()), "+", "COUNT", "1")
             )
-        return OutboxStanding(
+        return OutboxState(
             depth=depth,
-            first=OutboxId.parse(first[0][0]) if first else None,
-            first_unarchived=OutboxId.parse(unarchived_first[0][0]) if unarchived_first else None,
+            first_unarchived=OutboxId.parse(first[0][0]) if first else None,
             archived_to=archived,
             trimmed_to=trimmed,
             unarchived_from=unarchived,
@@ -129,9 +126,9 @@ class Outbox:
         )
 
     async def trim_to(self, partition: str, through: OutboxId) -> None:
-        """Removes the entries up to ``through``, which the archive has, and records that.
+        """Removes the entries up to ``through``, all of them archived, and records ``through``.
 
-        A Redis whose memory is full refuses to record; the next watermark will be.
+        A Redis whose memory is full trims, but refuses the record; the next watermark's will do.
         """
         replies = await _submit(
             self._asking,
@@ -143,7 +140,7 @@ class Outbox:
                 raise RedisUnavailable from reply
 
     async def retire(self, partition: str, through: OutboxId, *, unarchived_from: OutboxId) -> None:
-        """Removes entries that JetStream holds and the archive does not, and records which."""
+        """Removes entries that JetStream holds and the archive does not yet, and records which."""
         await _ask_all(
             self._asking,
             pack(
@@ -167,7 +164,7 @@ async def _ask(link: RedisLink[RedisConnection], command: bytes) -> Reply:
 
 
 async def _submit(link: RedisLink[RedisConnection], *commands: bytes) -> list[Reply]:
-    """All on one connection, in order; what Redis refused is among the replies."""
+    """All on one connection, in order; error replies are among the replies."""
     try:
         return await link.current().submit_all(*commands)
     except OutcomeUnknown as error:

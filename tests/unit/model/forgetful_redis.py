@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pkg.api.errors import RedisRecovering, RedisUnavailable
-from pkg.api.relay.outbox import Entry, Outbox, OutboxStanding
+from pkg.api.relay.outbox import Entry, Outbox, OutboxState
 from pkg.api.relay.recovery import Recovery
 from pkg.auction.bid import Bid, Strategy
 from pkg.auction.events import decode_batch, decode_event, event_head, event_tail, redis_timestamp
@@ -131,13 +131,12 @@ class ModelOutbox(Outbox):
         )
         return found
 
-    async def standing(self, partition: str) -> OutboxStanding:
-        def look() -> OutboxStanding:
+    async def state(self, partition: str) -> OutboxState:
+        def look() -> OutboxState:
             state = self._redis.partitions[partition]
             lacking = [entry.id for entry in state.entries if entry.id > state.archived_to]
-            return OutboxStanding(
+            return OutboxState(
                 depth=len(state.entries),
-                first=state.entries[0].id if state.entries else None,
                 first_unarchived=lacking[0] if lacking else None,
                 archived_to=state.archived_to,
                 trimmed_to=state.trimmed_to,
@@ -145,8 +144,8 @@ class ModelOutbox(Outbox):
                 now_ms=self._world.now_ms,
             )
 
-        answer: OutboxStanding = await self._world.call(
-            self._caller, Place.REDIS, f"standing {partition}", look, failure=RedisUnavailable
+        answer: OutboxState = await self._world.call(
+            self._caller, Place.REDIS, f"state of {partition}", look, failure=RedisUnavailable
         )
         return answer
 

@@ -88,7 +88,7 @@ class RelayProcess:
             recovery=ModelRecovery(world, self._redis, self._stream, name),
             metrics=RelayMetrics(holds_lease=lambda: self.lease.held),
         )
-        world.on_nats_connect[name] = [self.relay.lose_step]
+        world.on_nats_connect[name] = [self.relay.resync]
         self.tasks = [world.loop.create_task(self.relay.run())]
 
 

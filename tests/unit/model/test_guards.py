@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from pkg.api.relay.outbox import OutboxStanding
+from pkg.api.relay.outbox import OutboxState
 from pkg.api.relay.trimming import Retirement, retirement
 from pkg.archival.watermark import Stretch
 from pkg.auction.outbox import OutboxId
@@ -88,9 +88,9 @@ def test_an_outbox_trimmed_of_what_jetstream_lacks_loses_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def by_age_alone(
-        standing: OutboxStanding, *, relayed: OutboxId, retention_s: float
+        state: OutboxState, *, relayed: OutboxId, retention_s: float
     ) -> Retirement | None:
-        return retirement(standing, relayed=OutboxId(2**62, 0), retention_s=retention_s)
+        return retirement(state, relayed=OutboxId(2**62, 0), retention_s=retention_s)
 
     monkeypatch.setattr("pkg.api.relay.relay.retirement", by_age_alone)
 

@@ -39,15 +39,15 @@ async def test_a_redis_that_forgot_is_told_of_every_bid_once_it_is_open(stores: 
     async with Redis.from_url(stores.redis_url) as redis:
         witness = Witness(redis, partitions=PARTITIONS, most=100)
         await opened(stores.redis_url)
-        await witness.look()
+        await witness.report()
         told = await _accepted(stores, witness, 100, 200, 300)
 
         await redis.flushall()
         with pytest.raises(NotOpenError):
-            await witness.look()
+            await witness.report()
         while_closed = await redis.exists(KEY)
         await opened(stores.redis_url)
-        await witness.look()
+        await witness.report()
 
         assert while_closed == 0
         assert await _witnessed(redis) == told
@@ -59,13 +59,13 @@ async def test_a_redis_that_forgets_twice_is_told_twice_and_counted_once(stores:
     async with Redis.from_url(stores.redis_url) as redis:
         witness = Witness(redis, partitions=PARTITIONS, most=2)
         await opened(stores.redis_url)
-        await witness.look()
+        await witness.report()
         told = await _accepted(stores, witness, 100, 200, 300)
 
         for _ in range(2):
             await redis.flushall()
             await opened(stores.redis_url)
-            await witness.look()
+            await witness.report()
 
         assert await _witnessed(redis) == told[1:]
         assert witness.forgotten == 2
@@ -79,25 +79,25 @@ async def test_what_has_no_room_is_counted_and_not_written(
     async with Redis.from_url(stores.redis_url) as redis:
         witness = Witness(redis, partitions=PARTITIONS, most=100)
         await opened(stores.redis_url)
-        await witness.look()
+        await witness.report()
         told = await _accepted(stores, witness, 100, 200, 300)
 
         await redis.flushall()
         await opened(stores.redis_url)
-        await witness.look()
+        await witness.report()
 
         assert await _witnessed(redis) == told[1:]  # the newest are the likeliest to be lost
-        assert witness.untold == 1
+        assert witness.dropped == 1
 
 
 async def test_a_redis_that_never_forgot_is_told_nothing(stores: Stores) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         witness = Witness(redis, partitions=PARTITIONS, most=100)
         await opened(stores.redis_url)
-        await witness.look()
+        await witness.report()
         await _accepted(stores, witness, 100)
 
-        await witness.look()
+        await witness.report()
 
         assert not await redis.exists(KEY)
         assert witness.forgotten == 0

@@ -141,7 +141,7 @@ class House:
             recovery=OpenRedis(),
             metrics=metrics,
         )
-        self.nats.on_connect(relay.lose_step)
+        self.nats.on_connect(relay.resync)
         task = asyncio.create_task(relay.run())
         try:
             yield relay

@@ -15,7 +15,7 @@ from pkg.api.errors import RedisUnavailable
 from pkg.api.relay.event_stream import Room, StreamUnavailableError
 from pkg.api.relay.lease import Lease
 from pkg.api.relay.metrics import RelayMetrics
-from pkg.api.relay.outbox import Entry, Outbox, OutboxStanding
+from pkg.api.relay.outbox import Entry, Outbox, OutboxState
 from pkg.api.relay.recovery import Recovery, RecoveryCounts
 from pkg.api.relay.relay import Relay, _batches
 from pkg.auction.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, decode_batch
@@ -54,11 +54,10 @@ class MemoryOutbox(Outbox):
     async def trim_to(self, partition: str, through: OutboxId) -> None:
         self.archived_to[partition] = through
 
-    async def standing(self, partition: str) -> OutboxStanding:
+    async def state(self, partition: str) -> OutboxState:
         del partition
-        return OutboxStanding(
+        return OutboxState(
             depth=0,
-            first=None,
             first_unarchived=None,
             archived_to=BEGINNING,
             trimmed_to=BEGINNING,
@@ -267,7 +266,7 @@ async def test_a_stream_that_was_lost_is_filled_again_from_the_outbox() -> None:
         prepared = stream.prepared
 
         stream.messages = {name: [] for name in PARTITIONS}
-        running.relay.lose_step()
+        running.relay.resync()
 
         await all_relayed(outbox, stream)
         assert stream.prepared > prepared
