@@ -173,7 +173,7 @@ class Recovery:
             ):
                 # The bids in between are in the archive only, or lost.
                 self._require_restore(
-                    "the stream does not reach back to where Redis ends", partition=name
+                    "Redis lost bids that the stream no longer holds", partition=name
                 )
             tally = await putting_back.stream_tail(self._link.jetstream, name, end)
             await putting_back.move_outbox(name, max(heard, stream_end))

@@ -11,9 +11,12 @@ from tests.integration.providers import Stores
 
 
 @pytest.fixture
-async def house(stores: Stores) -> AsyncIterator[House]:
-    async with (
-        event_stream(settings_for(stores)) as (stream, nats),
-        Redis.from_url(stores.redis_url) as redis,
-    ):
+async def redis(stores: Stores) -> AsyncIterator[Redis]:
+    async with Redis.from_url(stores.redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def house(stores: Stores, redis: Redis) -> AsyncIterator[House]:
+    async with event_stream(settings_for(stores)) as (stream, nats):
         yield House(redis, stream, nats)

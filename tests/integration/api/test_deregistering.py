@@ -14,7 +14,7 @@ DEREGISTER_S = 12.0  # a busy machine asks three times in that
 
 
 @pytest.mark.timeout(60)
-async def test_connections_are_accepted_while_ready_says_no(services: Services) -> None:
+async def test_connections_are_accepted_after_readiness_turned_red(services: Services) -> None:
     env = {"DEREGISTER_S": str(DEREGISTER_S), "DRAIN_S": "0"}
     api = await services.api(env=env)
     [gateway] = api.replicas

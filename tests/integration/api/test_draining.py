@@ -98,7 +98,7 @@ async def test_no_request_fails_while_a_replica_is_replaced(services: Services) 
     assert newer.replicas[0].process.returncode is None
 
 
-async def test_idle_connections_are_served_for_a_while_and_told_to_close(
+async def test_idle_connections_are_served_for_a_while_then_closed(
     services: Services,
 ) -> None:
     api = await services.api(env={"DRAIN_S": "15", "SHUTDOWN_TIMEOUT_S": "30"})
@@ -116,7 +116,7 @@ async def test_idle_connections_are_served_for_a_while_and_told_to_close(
     )  # it was the last
 
 
-async def test_an_idle_connection_does_not_keep_the_process(services: Services) -> None:
+async def test_an_idle_connection_does_not_keep_the_process_alive(services: Services) -> None:
     api = await services.api(env={"DRAIN_S": "0.5", "SHUTDOWN_TIMEOUT_S": "60"})
     async with raw_client(port_of(api)) as idle:
         await idle.ask(request("/health"))
@@ -157,7 +157,7 @@ async def _is_closed(client: RawClient) -> bool:
     return client.reader.at_eof()
 
 
-async def test_a_client_that_never_reads_does_not_keep_the_process_past_its_time_out(
+async def test_a_client_that_never_reads_does_not_delay_the_exit_past_the_time_out(
     services: Services,
 ) -> None:
     api = await services.api(env={"DRAIN_S": "0.2", "SHUTDOWN_TIMEOUT_S": "4"})
@@ -201,7 +201,7 @@ async def test_sigint_ends_a_service_like_sigterm(services: Services) -> None:
     assert await api.replicas[0].end(signal.SIGINT) == 0
 
 
-async def test_an_unready_replica_accepts_nothing_until_it_is_ready(
+async def test_an_unready_replica_accepts_no_connection_until_it_is_ready(
     servers: Servers, services: Services
 ) -> None:
     servers.stop("redis")
@@ -240,7 +240,7 @@ async def test_an_unready_replica_accepts_after_its_grace_and_answers_503(
     servers.start("redis")
 
 
-async def test_a_process_told_to_end_while_it_waits_for_its_stores_ends_at_once(
+async def test_a_process_stopped_while_it_waits_for_its_stores_exits_at_once(
     servers: Servers, services: Services
 ) -> None:
     servers.stop("redis")

@@ -13,7 +13,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import Header
 
-from pkg.api.relay.lease import Lease
 from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.relay import Relay
 from pkg.archival.announcer import Announcer
@@ -24,6 +23,7 @@ from pkg.archival.worker import Worker
 from pkg.auction.events import decode_watermark
 from pkg.auction.subjects import archived_subject, events_subject
 from pkg.runtime.nats_link import NatsLink
+from tests.unit.api.relay.stand_ins import GivenLease
 from tests.unit.model.archive import Archive, ModelStore
 from tests.unit.model.forgetful_redis import ForgetfulRedis, ModelOutbox, ModelRecovery
 from tests.unit.model.jetstream import ACK, JetStream, ModelStream, Stored
@@ -31,30 +31,6 @@ from tests.unit.model.world import Place, World
 
 RETENTION_S = 600.0
 RESEND_AFTER_S = 60.0
-
-
-class GivenLease(Lease):
-    """Held whenever the scheduler says so, by none, one or both: order must not depend on it."""
-
-    def __init__(self) -> None:
-        self._given = asyncio.Event()
-
-    @property
-    def held(self) -> bool:
-        return self._given.is_set()
-
-    def come_back(self) -> None: ...
-
-    async def stand_aside(self) -> None: ...
-
-    async def wait_held(self) -> None:
-        await self._given.wait()
-
-    def give(self) -> None:
-        self._given.set()
-
-    def take(self) -> None:
-        self._given.clear()
 
 
 class Process(Protocol):
@@ -77,7 +53,7 @@ class RelayProcess:
     def start(self) -> None:
         """Begins anew, with nothing in memory."""
         world, name = self._world, self.name
-        self.lease = GivenLease()
+        self.lease = GivenLease(given=False)
         self.relay = Relay(
             ModelOutbox(world, self._redis, name),
             ModelStream(world, self._stream, name),

@@ -45,7 +45,7 @@ class OneLink:
         self.reconnected.append(watcher)
 
 
-async def test_what_came_before_a_reconnect_is_not_acknowledged_after_it() -> None:
+async def test_messages_from_before_a_reconnect_are_not_acknowledged_after_it() -> None:
     """A server that lost its tail gives the sequences to other messages, and takes the consumer
     back to them (seen with 2.15.1): the old acknowledgement would be taken for the new message.
     """

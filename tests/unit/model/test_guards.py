@@ -59,7 +59,7 @@ class InsertsAnything(Archive):
         """As if ``bids`` had no unique keys."""
 
 
-def test_an_archive_that_knows_events_by_item_and_seq_alone_passes_one_of_two_by() -> None:
+def test_an_archive_that_knows_events_by_item_and_seq_alone_skips_one_of_two() -> None:
     assert "passed" in found(10, Stores(archive=DropsConflicts))
 
 
@@ -71,7 +71,7 @@ def test_an_archive_without_unique_keys_holds_an_event_twice() -> None:
     assert "twice" in found(0, Stores(archive=InsertsAnything))
 
 
-def test_a_watermark_that_does_not_chain_passes_what_is_not_archived(
+def test_a_watermark_that_does_not_chain_passes_unarchived_events(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def furthest(
@@ -84,7 +84,7 @@ def test_a_watermark_that_does_not_chain_passes_what_is_not_archived(
     assert "passed" in found(10)
 
 
-def test_an_outbox_trimmed_of_what_jetstream_lacks_loses_it(
+def test_an_outbox_trimmed_of_events_that_jetstream_lacks_loses_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def by_age_alone(
@@ -97,7 +97,7 @@ def test_an_outbox_trimmed_of_what_jetstream_lacks_loses_it(
     assert "no store holds" in found(0)
 
 
-def test_without_publishing_again_some_events_are_never_archived(
+def test_without_resending_some_events_are_never_archived(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(processes, "RESEND_AFTER_S", float("inf"))
@@ -112,5 +112,5 @@ class TakesDeliveryForArchiving(JetStream):
         self.consumer.done.add(stored.sequence)
 
 
-def test_messages_acknowledged_before_the_commit_are_passed_by() -> None:
+def test_messages_acknowledged_before_the_commit_are_skipped() -> None:
     assert "passed" in found(80, Stores(stream=TakesDeliveryForArchiving))

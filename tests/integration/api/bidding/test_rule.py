@@ -57,12 +57,6 @@ async def both(stores: Stores, request: pytest.FixtureRequest) -> AsyncIterator[
         yield made
 
 
-@pytest.fixture
-async def redis(stores: Stores) -> AsyncIterator[Redis]:
-    async with Redis.from_url(stores.redis_url) as client:
-        yield client
-
-
 amounts = st.one_of(
     st.integers(1, 30),
     st.integers(1, MAX_CENTS),
@@ -86,7 +80,7 @@ sequences = st.lists(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(history=sequences)
-async def test_answers_state_and_events_are_those_of_the_model(
+async def test_answers_state_and_events_match_the_model(
     both: Ledgers,
     redis: Redis,
     only: Strategy | None,
@@ -151,7 +145,7 @@ async def test_an_equal_bid_is_refused_and_leaves_no_event(
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-async def test_bids_at_once_on_few_items_rise_without_gap(
+async def test_concurrent_bids_on_few_items_rise_without_gap(
     both: Ledgers, redis: Redis, *, mixed: bool
 ) -> None:
     bids = [bid(1 + (n * 7919) % 500, item=f"item-{n % 3}", user=f"u{n}") for n in range(600)]
@@ -178,7 +172,7 @@ async def test_bids_at_once_on_few_items_rise_without_gap(
         )
 
 
-async def test_interleaved_optimistic_rounds_of_two_gateways_stay_checked(
+async def test_optimistic_rounds_of_two_gateways_are_checked_against_each_other(
     stores: Stores, redis: Redis
 ) -> None:
     """Each gateway has one connection for rounds: a second round on it would go unchecked."""
@@ -236,7 +230,7 @@ async def test_a_bid_and_its_event_are_written_together_or_not_at_all(
     assert len((await decoded_outbox(redis))["vase"]) == 1
 
 
-async def test_after_scripts_were_flushed_a_bid_is_placed_once(both: Ledgers, redis: Redis) -> None:
+async def test_bids_are_placed_once_after_script_flush(both: Ledgers, redis: Redis) -> None:
     await both.lua.place(bid(100))
     await redis.script_flush()
 
@@ -246,7 +240,7 @@ async def test_after_scripts_were_flushed_a_bid_is_placed_once(both: Ledgers, re
     assert rises_without_gap((await decoded_outbox(redis))["vase"])
 
 
-async def test_state_and_event_lie_in_the_items_partition(both: Ledgers, redis: Redis) -> None:
+async def test_state_and_event_are_in_the_items_partition(both: Ledgers, redis: Redis) -> None:
     await both.lua.place(bid(100, item="lamp"))
     await both.optimistic.place(bid(100, item="vase"))
 
@@ -287,7 +281,7 @@ def _second(*parts: int) -> int:
     ),
     microseconds=st.integers(0, 999_999),
 )
-async def test_the_scripts_instant_is_pythons(
+async def test_the_script_formats_timestamps_as_python_does(
     redis: Redis, seconds: int, microseconds: int
 ) -> None:
     told = await redis.eval(_timestamp_script(), 0, str(seconds), str(microseconds))
@@ -296,7 +290,7 @@ async def test_the_scripts_instant_is_pythons(
 
 
 @pytest.mark.parametrize("strategy", Strategy)
-async def test_an_events_instant_is_that_of_redis_clock(
+async def test_an_events_timestamp_is_redis_time(
     both: Ledgers, redis: Redis, strategy: Strategy
 ) -> None:
     before = redis_timestamp(*await redis.time())

@@ -35,7 +35,9 @@ async def _witnessed(redis: Redis) -> list[Witnessed]:
     return sorted(bids, key=lambda each: each.seq)
 
 
-async def test_a_redis_that_forgot_is_told_of_every_bid_once_it_is_open(stores: Stores) -> None:
+async def test_every_remembered_bid_is_reported_once_a_redis_that_forgot_is_open(
+    stores: Stores,
+) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         witness = Witness(redis, partitions=PARTITIONS, most=100)
         await opened(stores.redis_url)
@@ -55,7 +57,7 @@ async def test_a_redis_that_forgot_is_told_of_every_bid_once_it_is_open(stores: 
         assert witness.forgotten == 3
 
 
-async def test_a_redis_that_forgets_twice_is_told_twice_and_counted_once(stores: Stores) -> None:
+async def test_bids_forgotten_twice_are_reported_twice_and_counted_once(stores: Stores) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         witness = Witness(redis, partitions=PARTITIONS, most=2)
         await opened(stores.redis_url)
@@ -71,7 +73,7 @@ async def test_a_redis_that_forgets_twice_is_told_twice_and_counted_once(stores:
         assert witness.forgotten == 2
 
 
-async def test_what_has_no_room_is_counted_and_not_written(
+async def test_bids_without_room_are_dropped_and_counted(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pkg.api.bidding.witness.WITNESSED_MAX", 2)
@@ -90,7 +92,7 @@ async def test_what_has_no_room_is_counted_and_not_written(
         assert witness.dropped == 1
 
 
-async def test_a_redis_that_never_forgot_is_told_nothing(stores: Stores) -> None:
+async def test_nothing_is_reported_to_a_redis_that_never_forgot(stores: Stores) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         witness = Witness(redis, partitions=PARTITIONS, most=100)
         await opened(stores.redis_url)

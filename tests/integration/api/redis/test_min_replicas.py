@@ -35,7 +35,7 @@ async def _seq_after_fail_over(pair: Pair) -> int:
     return int(await pair.new.hget(item_key(P, "vase"), "seq") or 0)
 
 
-async def test_bid_that_no_replica_has_is_answered_201_without_the_setting_and_lost(
+async def test_without_the_setting_a_bid_on_no_replica_is_answered_201_and_lost(
     services: Services, tmp_path: Path
 ) -> None:
     async with two_redis(tmp_path) as pair:
@@ -49,7 +49,7 @@ async def test_bid_that_no_replica_has_is_answered_201_without_the_setting_and_l
         assert await _seq_after_fail_over(pair) == 1
 
 
-async def test_bid_that_no_replica_has_is_not_answered_201_with_the_setting(
+async def test_with_the_setting_a_bid_on_no_replica_is_not_answered_201(
     services: Services, tmp_path: Path
 ) -> None:
     async with two_redis(tmp_path) as pair:
@@ -64,7 +64,7 @@ async def test_bid_that_no_replica_has_is_not_answered_201_with_the_setting(
             assert await _seq_after_fail_over(pair) == 1  # what was told 201, and nothing else
 
 
-async def test_replica_that_is_back_lets_bids_pass_again(
+async def test_bids_are_accepted_again_once_the_replica_is_back(
     services: Services, tmp_path: Path
 ) -> None:
     async with two_redis(tmp_path) as pair:

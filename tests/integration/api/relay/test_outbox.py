@@ -25,7 +25,7 @@ from tests.waiting import until
 PARTITION = partition_of("vase", PARTITIONS)
 
 
-async def test_entries_are_read_on_from_a_position_and_waited_for(stores: Stores) -> None:
+async def test_a_read_returns_entries_after_an_id_and_waits_for_new_ones(stores: Stores) -> None:
     settings = settings_for(stores)
     async with ledgers(settings) as made, relay_outbox(settings) as outbox:
         for cents in (100, 200):
@@ -43,7 +43,7 @@ async def test_entries_are_read_on_from_a_position_and_waited_for(stores: Stores
         assert await outbox.read({PARTITION: later[PARTITION][0].id}, block_ms=1) == {}
 
 
-async def test_the_standing_tells_the_first_that_the_archive_lacks(stores: Stores) -> None:
+async def test_the_state_names_the_first_unarchived_entry(stores: Stores) -> None:
     settings = settings_for(stores)
     async with (
         ledgers(settings) as made,
@@ -70,7 +70,7 @@ async def test_the_standing_tells_the_first_that_the_archive_lacks(stores: Store
     assert abs(full.now_ms - ids[0].ms) < 60_000
 
 
-async def test_a_redis_that_goes_away_in_the_middle_is_told_once_and_leaves_no_stray_error(
+async def test_a_redis_lost_in_mid_command_raises_once_and_leaves_no_stray_error(
     stores: Stores, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with proxy(stores.redis_url) as between:

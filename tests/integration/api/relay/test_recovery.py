@@ -27,7 +27,7 @@ from tests.integration.providers import Servers, Stores
 from tests.waiting import until
 
 
-async def test_new_redis_beside_a_new_stream_is_opened_once(house: House) -> None:
+async def test_a_new_redis_beside_a_new_stream_is_opened_once(house: House) -> None:
     recovery = house.recovery()
 
     assert await recovery.ensure_open(NOBODY)
@@ -37,7 +37,7 @@ async def test_new_redis_beside_a_new_stream_is_opened_once(house: House) -> Non
     assert house.counts == RecoveryCounts(recoveries=1)
 
 
-async def test_lost_tail_is_put_back_and_the_next_bid_goes_on_behind_it(
+async def test_a_lost_tail_is_put_back_and_the_next_bid_continues_after_it(
     stores: Stores, house: House
 ) -> None:
     keys = [item_key(P, "vase"), outbox_key(P)]
@@ -70,7 +70,7 @@ async def test_lost_tail_is_put_back_and_the_next_bid_goes_on_behind_it(
         assert [each.seq for each in (await decoded_outbox(house.redis))["vase"]] == [1, 2, 6]
 
 
-async def test_outbox_goes_on_above_every_id_of_the_stream_though_the_clock_was_ahead(
+async def test_new_outbox_ids_are_above_those_in_the_stream_even_if_the_clock_was_ahead(
     house: House,
 ) -> None:
     """Else the relay would take the next bids for events that the stream holds already."""
@@ -84,14 +84,14 @@ async def test_outbox_goes_on_above_every_id_of_the_stream_though_the_clock_was_
     assert await house.next_id() > barrier >= ahead
 
 
-async def test_archive_that_is_ahead_of_redis_and_stream_wants_restore(house: House) -> None:
+async def test_an_archive_ahead_of_redis_and_stream_requires_restore(house: House) -> None:
     await house.publish(BEGINNING, OutboxId(100, 0))
     await house.was_another_server()
 
     await refused(house, house.recovery(), {P: OutboxId(9_000_000_000_000, 0)})
 
 
-async def test_stream_that_begins_behind_the_outbox_wants_restore(house: House) -> None:
+async def test_a_stream_that_starts_after_the_outbox_ends_requires_restore(house: House) -> None:
     """What lay in between was archived and left the stream, or is lost."""
     await house.redis.xadd(outbox_key(P), {"e": ""}, id="50-0")
     await house.publish(OutboxId(100, 0), OutboxId(200, 0))
@@ -100,7 +100,9 @@ async def test_stream_that_begins_behind_the_outbox_wants_restore(house: House) 
     await refused(house, house.recovery(), NOBODY)
 
 
-async def test_empty_redis_beside_a_stream_that_held_something_wants_restore(house: House) -> None:
+async def test_an_empty_redis_beside_a_stream_that_ever_held_a_bid_requires_restore(
+    house: House,
+) -> None:
     """Also when every message has left the stream by now."""
     await house.publish(BEGINNING, OutboxId(100, 0))
     await house.nats.jetstream.purge_stream(STREAM)
@@ -108,11 +110,11 @@ async def test_empty_redis_beside_a_stream_that_held_something_wants_restore(hou
     await refused(house, house.recovery(), NOBODY)
 
 
-async def test_empty_redis_beside_an_archive_that_is_not_wants_restore(house: House) -> None:
+async def test_an_empty_redis_beside_a_filled_archive_requires_restore(house: House) -> None:
     await refused(house, house.recovery(hearing_s=60), {P: OutboxId(1, 0)})
 
 
-async def test_archive_is_listened_for_before_an_empty_redis_is_opened(house: House) -> None:
+async def test_an_empty_redis_is_opened_only_after_listening_for_the_archive(house: House) -> None:
     recovery = house.recovery(hearing_s=0.5, wait_s=1.0)
 
     with pytest.raises(RedisRecovering):
@@ -125,7 +127,7 @@ async def test_archive_is_listened_for_before_an_empty_redis_is_opened(house: Ho
     )
 
 
-async def test_nats_that_stays_away_is_waited_for_and_then_done_without(
+async def test_redis_is_opened_without_nats_once_the_wait_is_over(
     servers: Servers, house: House
 ) -> None:
     await house.was_another_server()
@@ -144,7 +146,7 @@ async def test_nats_that_stays_away_is_waited_for_and_then_done_without(
     assert house.counts == RecoveryCounts(recoveries=1, without_stream=1)
 
 
-async def test_publish_fenced_before_the_recovery_is_refused_after_it(house: House) -> None:
+async def test_a_publish_with_a_fence_from_before_the_recovery_is_refused(house: House) -> None:
     """A relay that was paused holds entries that Redis has lost: they must not come in late."""
     await house.publish(BEGINNING, OutboxId(100, 0))
     await house.was_another_server()
@@ -157,7 +159,7 @@ async def test_publish_fenced_before_the_recovery_is_refused_after_it(house: Hou
         await house.stream.publish(P, stale, expected=fence)
 
 
-async def test_connection_idle_while_redis_was_emptied_and_opened_again_uses_nothing_old(
+async def test_an_idle_connection_is_replaced_after_redis_was_emptied_and_reopened(
     stores: Stores, house: House
 ) -> None:
     async with ledgers(settings_for(stores)) as made:
@@ -178,7 +180,7 @@ async def test_connection_idle_while_redis_was_emptied_and_opened_again_uses_not
             assert await made.of(strategy).place(bid(100, item=f"item-{strategy}")) == Accepted(1)
 
 
-async def test_connection_that_only_refuses_from_its_cache_is_told_of_the_reopening(
+async def test_a_connection_that_only_refuses_from_its_cache_notices_the_reopening(
     stores: Stores, house: House
 ) -> None:
     """Nothing it sends would tell it: bids below the remembered price never reach Redis."""
@@ -201,7 +203,7 @@ async def _accepted(placing: Awaitable[Outcome]) -> Accepted | None:
     return outcome if isinstance(outcome, Accepted) else None
 
 
-async def test_barrier_takes_no_id_of_what_redis_kept_and_nobody_relayed_yet(
+async def test_the_barrier_does_not_claim_the_id_of_an_unrelayed_entry(
     stores: Stores, house: House
 ) -> None:
     """Ids of one millisecond follow one another; one that the stream claims is never relayed."""
@@ -218,7 +220,7 @@ async def test_barrier_takes_no_id_of_what_redis_kept_and_nobody_relayed_yet(
     assert end == first
 
 
-async def test_one_barrier_is_enough_for_as_long_as_redis_is_closed(house: House) -> None:
+async def test_one_barrier_is_published_while_redis_is_closed(house: House) -> None:
     await house.publish(BEGINNING, OutboxId(100, 0))
     await house.was_another_server()
     recovery = house.recovery()
@@ -229,7 +231,7 @@ async def test_one_barrier_is_enough_for_as_long_as_redis_is_closed(house: House
     assert (await house.nats.jetstream.stream_info(STREAM)).state.messages == 2
 
 
-async def test_empty_redis_is_not_opened_where_the_archive_was_heard_and_nats_is_away(
+async def test_an_empty_redis_stays_closed_if_the_archive_has_bids_and_nats_is_away(
     servers: Servers, house: House
 ) -> None:
     servers.stop("nats")
@@ -238,14 +240,16 @@ async def test_empty_redis_is_not_opened_where_the_archive_was_heard_and_nats_is
     await refused(house, house.recovery(wait_s=0.0), {P: OutboxId(1, 0)})
 
 
-async def test_archive_that_says_it_is_empty_is_not_waited_for(house: House) -> None:
+async def test_an_archive_that_announces_it_is_empty_ends_the_wait(house: House) -> None:
     recovery = house.recovery(hearing_s=60)
 
     assert await recovery.ensure_open({NO_PARTITION: BEGINNING})
     assert house.counts == RecoveryCounts(recoveries=1)
 
 
-async def test_empty_redis_that_heard_no_archive_is_opened_with_an_alarm(house: House) -> None:
+async def test_an_empty_redis_opened_without_hearing_the_archive_raises_the_alarm(
+    house: House,
+) -> None:
     recovery = house.recovery(hearing_s=0.1, wait_s=0.2)
 
     await until(lambda: recovery.ensure_open(NOBODY), within_s=5, forgiving=(RedisRecovering,))
@@ -253,7 +257,7 @@ async def test_empty_redis_that_heard_no_archive_is_opened_with_an_alarm(house: 
     assert house.counts == RecoveryCounts(recoveries=1, without_archive=1)
 
 
-async def test_stream_published_again_hides_nothing_that_only_the_archive_has(
+async def test_a_resent_stream_does_not_hide_a_gap_that_only_the_archive_fills(
     house: House,
 ) -> None:
     """Entries 151 to 200 were published again, as if nothing had been before; 51 to 150 are in the
@@ -266,7 +270,7 @@ async def test_stream_published_again_hides_nothing_that_only_the_archive_has(
     await refused(house, house.recovery(), {P: OutboxId(150, 0)})
 
 
-async def test_opened_without_the_stream_redis_gives_out_no_id_that_was_met_before(
+async def test_a_redis_opened_without_the_stream_reuses_no_id_seen_before(
     servers: Servers, house: House
 ) -> None:
     """An entry below the stream's end would never be relayed, and be removed as archived."""

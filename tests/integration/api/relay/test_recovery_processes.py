@@ -31,7 +31,7 @@ from tests.integration.providers import Servers, Stores
 from tests.waiting import until
 
 
-async def test_redis_that_crashed_takes_bids_again_as_another_server(
+async def test_a_redis_that_crashed_accepts_bids_again_under_a_new_run_id(
     servers: Servers, house: House, services: Services
 ) -> None:
     api = await services.api()
@@ -60,7 +60,7 @@ async def test_redis_that_crashed_takes_bids_again_as_another_server(
     assert await metric(api, "bid_recoveries_total") == 2  # the new one, and the restarted
 
 
-async def test_emptied_redis_beside_a_stream_that_is_not_answers_503_until_restore(
+async def test_an_emptied_redis_beside_a_filled_stream_answers_503_until_restore(
     house: House, services: Services
 ) -> None:
     api = await services.api()
@@ -89,7 +89,7 @@ async def test_emptied_redis_beside_a_stream_that_is_not_answers_503_until_resto
     assert await house.redis.exists(item_key(P, "vase"), outbox_key(P)) == 0
 
 
-async def test_outboxes_that_may_not_fit_into_redis_are_told_before_the_first_bid(
+async def test_outboxes_that_may_not_fit_into_redis_are_refused_before_the_first_bid(
     stores: Stores, house: House, services: Services
 ) -> None:
     await house.redis.config_set("maxmemory", "100mb")
@@ -135,7 +135,7 @@ async def test_bids_of_the_millisecond_in_which_redis_died_are_all_archived(
     assert code == 0, said
 
 
-async def test_full_redis_is_relayed_from_and_makes_room(
+async def test_a_full_redis_is_drained_by_the_relay(
     servers: Servers, house: House, services: Services
 ) -> None:
     api = await services.api()
@@ -157,7 +157,7 @@ async def test_full_redis_is_relayed_from_and_makes_room(
         await house.redis.config_set("maxmemory", 0)
 
 
-async def test_gateway_that_starts_beside_a_full_redis_serves_reads(
+async def test_a_gateway_started_beside_a_full_redis_serves_reads(
     house: House, services: Services
 ) -> None:
     first = await services.api()
@@ -174,7 +174,7 @@ async def test_gateway_that_starts_beside_a_full_redis_serves_reads(
         await house.redis.config_set("maxmemory", 0)
 
 
-async def test_lease_is_taken_and_room_made_though_memory_was_full_when_its_holder_died(
+async def test_the_lease_is_taken_over_if_memory_was_full_when_its_holder_died(
     servers: Servers, house: House, services: Services
 ) -> None:
     first = await services.api()
@@ -203,9 +203,7 @@ async def test_lease_is_taken_and_room_made_though_memory_was_full_when_its_hold
 
 
 @pytest.mark.timeout(90)
-async def test_stream_that_filled_up_gives_way_to_new_bids(
-    house: House, services: Services
-) -> None:
+async def test_a_full_stream_makes_room_for_new_bids(house: House, services: Services) -> None:
     """Archived messages leave it before their time; otherwise bids would wait for 24 hours."""
     env = {"STREAM_MAX_BYTES": str(1 << 20), "OUTBOX_MAX_ENTRIES": "1000"}
     api = await services.api(env=env)
@@ -226,7 +224,7 @@ async def test_stream_that_filled_up_gives_way_to_new_bids(
 
 
 @pytest.mark.timeout(90)
-async def test_fail_over_that_ends_no_connection_is_followed(
+async def test_a_fail_over_that_closes_no_connection_is_followed(
     services: Services, tmp_path: Path
 ) -> None:
     """The old primary goes on as a replica, and refuses every write; the address names the new."""

@@ -1,7 +1,7 @@
 """The relay on real Redis and NATS: order, chain, fence, outages, lease, trimming."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from pkg.api.relay.event_stream import EventStream, Room, StreamUnavailableError
 from pkg.api.relay.lease import Lease
 from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.outbox import Outbox
-from pkg.api.relay.recovery import Recovery, RecoveryCounts
+from pkg.api.relay.recovery import RecoveryCounts
 from pkg.api.relay.relay import Relay
 from pkg.auction.bid import Accepted, Strategy
 from pkg.auction.item import partition_names, partition_of
@@ -34,37 +34,8 @@ from tests.integration.api.parts import (
     stream_events,
 )
 from tests.integration.providers import Servers, Stores
+from tests.unit.api.relay.stand_ins import GivenLease, OpenRedis
 from tests.waiting import until
-
-
-class AlwaysHeld(Lease):
-    """What a process believes that was paused past its lease's end."""
-
-    def __init__(self) -> None: ...
-
-    @property
-    def held(self) -> bool:
-        return True
-
-    def come_back(self) -> None: ...
-
-    async def stand_aside(self) -> None: ...
-
-    async def wait_held(self) -> None: ...
-
-
-class OpenRedis(Recovery):
-    """The test opened it."""
-
-    def __init__(self) -> None: ...
-
-    def forget(self) -> None: ...
-
-    async def ensure_open(
-        self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
-    ) -> bool:
-        del archived, met
-        return False
 
 
 @dataclass
@@ -134,7 +105,7 @@ class House:
         relay = Relay(
             self.outbox,
             stream or self.stream,
-            lease or AlwaysHeld(),
+            lease or GivenLease(),
             linger_max_ms=10,
             retention_s=600,
             resend_after_s=600,
@@ -165,13 +136,12 @@ class House:
 
 
 @pytest.fixture
-async def house(stores: Stores) -> AsyncIterator[House]:
+async def house(stores: Stores, redis: Redis) -> AsyncIterator[House]:
     settings = settings_for(stores)
     async with (
         ledgers(settings) as made,
         relay_outbox(settings) as outbox,
         event_stream(settings) as (stream, nats),
-        Redis.from_url(stores.redis_url) as redis,
     ):
         yield House(made, outbox, stream, nats, redis)
 
@@ -195,7 +165,7 @@ async def test_both_strategies_events_are_relayed(house: House) -> None:
         await house.all_relayed()
 
 
-async def test_a_held_back_publish_of_an_old_relay_is_refused(house: House) -> None:
+async def test_a_delayed_publish_of_an_old_relay_is_refused(house: House) -> None:
     """Fails when the publish names no expected sequence: the batch would be in twice."""
     old = Interrupted(house.stream)
     await house.place(20)
@@ -213,7 +183,7 @@ async def test_a_held_back_publish_of_an_old_relay_is_refused(house: House) -> N
         await house.all_relayed()
 
 
-async def test_two_relays_without_a_lease_put_nothing_in_twice(house: House) -> None:
+async def test_two_relays_without_a_lease_publish_nothing_twice(house: House) -> None:
     async with house.relaying(), house.relaying():
         for number in range(12):
             await house.place(60, start=1 + number * 100)
@@ -231,7 +201,7 @@ async def test_a_publish_whose_acknowledgement_was_lost_is_not_stored_twice(hous
     assert lossy.acknowledgements_lost == 0
 
 
-async def test_a_restart_of_nats_leaves_no_hole(servers: Servers, house: House) -> None:
+async def test_a_restart_of_nats_leaves_no_gap(servers: Servers, house: House) -> None:
     async with house.relaying():
         await house.place(100)
         await house.all_relayed()
@@ -243,7 +213,7 @@ async def test_a_restart_of_nats_leaves_no_hole(servers: Servers, house: House) 
         await house.all_relayed()
 
 
-async def test_a_stream_that_was_deleted_is_made_again_and_filled_from_the_outbox(
+async def test_a_deleted_stream_is_recreated_and_refilled_from_the_outbox(
     house: House,
 ) -> None:
     async with house.relaying():
@@ -255,7 +225,7 @@ async def test_a_stream_that_was_deleted_is_made_again_and_filled_from_the_outbo
         await house.all_relayed()
 
 
-async def test_a_last_message_that_is_no_batch_does_not_stop_the_relay(house: House) -> None:
+async def test_a_foreign_last_message_does_not_stop_the_relay(house: House) -> None:
     await house.place(30, items=1)
     partition = partition_of("item-0", PARTITIONS)
     async with house.relaying():
@@ -289,5 +259,5 @@ async def test_a_relay_without_its_lease_publishes_nothing(house: House) -> None
     await ended(keeping)
 
 
-def test_partitions_of_these_tests_are_those_of_the_settings(stores: Stores) -> None:
+def test_these_tests_use_the_partitions_of_the_settings(stores: Stores) -> None:
     assert settings_for(stores).partitions == len(partition_names(PARTITIONS))

@@ -27,7 +27,9 @@ from tests.integration.providers import Servers, Stores
 from tests.waiting import until
 
 
-async def test_the_lease_is_held_by_one_at_a_time_and_let_go_at_the_end(stores: Stores) -> None:
+async def test_the_lease_has_one_holder_at_a_time_and_is_released_at_the_end(
+    stores: Stores,
+) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         first, second = Lease(redis), Lease(redis)
         keeping = asyncio.create_task(first.keep())
@@ -46,7 +48,7 @@ async def test_the_lease_is_held_by_one_at_a_time_and_let_go_at_the_end(stores: 
         assert await redis.get(RELAY_LEASE) is None
 
 
-async def test_a_lease_that_went_to_another_is_not_held_any_more(stores: Stores) -> None:
+async def test_a_lease_taken_by_another_process_is_no_longer_held(stores: Stores) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         lease = Lease(redis)
         keeping = asyncio.create_task(lease.keep())
@@ -66,7 +68,7 @@ async def post(client: aiohttp.ClientSession, cents: int, item: str = "vase") ->
         return answer.status
 
 
-async def test_bids_are_taken_while_nats_is_away_and_told_afterwards(
+async def test_bids_accepted_while_nats_is_away_are_relayed_afterwards(
     servers: Servers, stores: Stores, services: Services
 ) -> None:
     await asyncio.to_thread(servers.stop, "nats")
@@ -93,7 +95,7 @@ async def test_bids_are_taken_while_nats_is_away_and_told_afterwards(
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-async def test_another_process_goes_on_relaying(
+async def test_another_process_takes_over_relaying(
     stores: Stores, services: Services, how: signal.Signals
 ) -> None:
     api = await services.api(replicas=2, env={"DRAIN_S": "0"})
@@ -131,7 +133,9 @@ async def test_another_process_goes_on_relaying(
         await until(told, within_s=5, log=lambda: api.log)
 
 
-async def test_what_the_archive_has_leaves_the_outbox(stores: Stores, services: Services) -> None:
+async def test_the_outbox_is_trimmed_to_the_announced_watermark(
+    stores: Stores, services: Services
+) -> None:
     api = await services.api()
     async with (
         aiohttp.ClientSession(api.url) as client,
@@ -157,7 +161,7 @@ async def test_what_the_archive_has_leaves_the_outbox(stores: Stores, services: 
         assert await post(client, 500) == 201
 
 
-async def test_a_relay_alone_relays_for_gateways_that_do_not(
+async def test_a_standalone_relay_relays_for_gateways_that_do_not(
     stores: Stores, services: Services
 ) -> None:
     await services.relay()

@@ -22,7 +22,8 @@ from pkg.api.redis.connection import RedisConnection
 from pkg.api.redis.link import RedisLink
 from pkg.auction.bid import Accepted, Bid, TooLow
 from pkg.auction.ids import uuid7
-from tests.unit.api.redis.fake_redis import FakeRedis, fake_redis
+from pkg.runtime.background import ended
+from tests.unit.api.redis.fake_redis import FakeRedis
 from tests.waiting import until
 
 RUN_ID = b"this-server"
@@ -61,12 +62,6 @@ class OptimisticRedis:
         return b"+OK\r\n"
 
 
-@pytest.fixture
-async def redis() -> AsyncIterator[FakeRedis]:
-    async with fake_redis() as running:
-        yield running
-
-
 @asynccontextmanager
 async def ledger_on(
     redis: FakeRedis,
@@ -90,17 +85,11 @@ async def ledger_on(
                 prepare=prepare,
             )
             task = asyncio.create_task(link.run())
-            stack.push_async_callback(_ended, task)
+            stack.push_async_callback(ended, task)
             await until(partial(_is_up, link), within_s=5)
             links.append(RoundLink(link, queue_max=queue_max))
         redis.received.clear()
         yield OptimisticLedger(links, partitions=4, outbox_max_entries=10, tries=tries)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 def bid(cents: int = 20000, item: str = "vase") -> Bid:
@@ -125,7 +114,7 @@ async def test_a_round_watches_reads_and_writes_bid_and_event_in_one_transaction
     ]
 
 
-async def test_a_lost_round_is_run_again(redis: FakeRedis) -> None:
+async def test_a_lost_round_is_retried(redis: FakeRedis) -> None:
     redis.answer = OptimisticRedis(execs=(NIL, NIL, WRITTEN))
     async with ledger_on(redis) as ledger:
         outcome = await ledger.place(bid())
@@ -145,7 +134,7 @@ async def test_a_bid_that_loses_every_round_is_busy(redis: FakeRedis) -> None:
     assert (ledger.counts.retries, ledger.counts.exhausted) == (3, 1)
 
 
-async def test_a_bid_that_is_too_low_is_not_written_and_watches_no_more(redis: FakeRedis) -> None:
+async def test_a_bid_that_is_too_low_writes_nothing_and_unwatches(redis: FakeRedis) -> None:
     redis.answer = OptimisticRedis(price=20000)
     async with ledger_on(redis) as ledger:
         outcome = await ledger.place(bid(20000))
@@ -155,7 +144,7 @@ async def test_a_bid_that_is_too_low_is_not_written_and_watches_no_more(redis: F
     assert "MULTI" not in names(redis)
 
 
-async def test_a_price_that_was_seen_refuses_without_asking(redis: FakeRedis) -> None:
+async def test_a_cached_price_refuses_without_asking_redis(redis: FakeRedis) -> None:
     redis.answer = OptimisticRedis()
     async with ledger_on(redis) as ledger:
         await ledger.place(bid(20000))
@@ -166,7 +155,7 @@ async def test_a_price_that_was_seen_refuses_without_asking(redis: FakeRedis) ->
     assert names(redis) == []
 
 
-async def test_a_full_outbox_refuses_and_watches_no_more(redis: FakeRedis) -> None:
+async def test_a_full_outbox_refuses_and_unwatches(redis: FakeRedis) -> None:
     redis.answer = OptimisticRedis(depth=10)
     async with ledger_on(redis) as ledger:
         with pytest.raises(OutboxFull):
@@ -222,7 +211,7 @@ async def test_an_items_rounds_all_run_on_the_same_connection(redis: FakeRedis) 
     assert len(set.union(*used.values())) > 1
 
 
-async def test_more_rounds_than_may_wait_are_busy_at_once(redis: FakeRedis) -> None:
+async def test_rounds_beyond_the_queue_are_busy_at_once(redis: FakeRedis) -> None:
     script = OptimisticRedis()
     script.unanswered.add(b"EXEC")
     redis.answer = script
@@ -242,7 +231,7 @@ async def test_more_rounds_than_may_wait_are_busy_at_once(redis: FakeRedis) -> N
     ("unanswered", "error"),
     [(b"WATCH", RedisUnavailable), (b"XLEN", RedisUnavailable), (b"EXEC", OutcomeUnknown)],
 )
-async def test_a_lost_reply_leaves_the_outcome_unknown_only_where_something_may_be_written(
+async def test_a_lost_reply_leaves_the_outcome_unknown_only_if_something_may_be_written(
     redis: FakeRedis, unanswered: bytes, error: type[ApiError]
 ) -> None:
     script = OptimisticRedis()
@@ -265,7 +254,7 @@ async def test_a_write_refused_while_queueing_wrote_nothing(redis: FakeRedis) ->
             await ledger.place(bid())
 
 
-async def test_a_write_that_failed_inside_the_transaction_is_of_unknown_outcome(
+async def test_a_write_that_fails_inside_the_transaction_leaves_the_outcome_unknown(
     redis: FakeRedis,
 ) -> None:
     redis.answer = OptimisticRedis(execs=(b"*2\r\n:5\r\n-WRONGTYPE\r\n",))
@@ -274,7 +263,7 @@ async def test_a_write_that_failed_inside_the_transaction_is_of_unknown_outcome(
             await ledger.place(bid())
 
 
-async def test_a_round_on_a_redis_that_forgot_writes_nothing_and_leaves_the_connection(
+async def test_a_round_on_a_redis_that_forgot_writes_nothing_and_reconnects(
     redis: FakeRedis,
 ) -> None:
     script = OptimisticRedis()
@@ -289,7 +278,7 @@ async def test_a_round_on_a_redis_that_forgot_writes_nothing_and_leaves_the_conn
 
 
 @pytest.mark.parametrize("after", ["WATCH", "MULTI"])
-async def test_a_cancelled_round_takes_its_connection_with_it(redis: FakeRedis, after: str) -> None:
+async def test_a_cancelled_round_closes_its_connection(redis: FakeRedis, after: str) -> None:
     script = OptimisticRedis()
     script.unanswered.add(b"XLEN" if after == "WATCH" else b"EXEC")
     redis.answer = script

@@ -66,7 +66,7 @@ steps = st.lists(
 
 @settings(max_examples=500)
 @given(steps)
-def test_what_leaves_unarchived_is_old_relayed_and_safe_in_jetstream(
+def test_entries_retired_unarchived_are_old_relayed_and_safe_in_jetstream(
     history: list[tuple[str, int]],
 ) -> None:
     model = Model()
@@ -109,13 +109,13 @@ def state(**changes: object) -> OutboxState:
     return OutboxState(**(values | changes))  # type: ignore[arg-type]
 
 
-def test_old_relayed_entries_go_up_to_the_retention() -> None:
+def test_relayed_entries_older_than_the_retention_go() -> None:
     may_go = retirement(state(), relayed=OutboxId(900_000, 0), retention_s=600)
 
     assert may_go == Retirement(through=OutboxId(400_000, 0), unarchived_from=OutboxId(1_000, 0))
 
 
-def test_nothing_beyond_what_jetstream_holds_goes() -> None:
+def test_nothing_goes_that_jetstream_does_not_hold() -> None:
     may_go = retirement(state(), relayed=OutboxId(2_000, 5), retention_s=600)
 
     assert may_go is not None
@@ -130,13 +130,13 @@ def test_nothing_goes_that_is_younger_than_the_retention_or_not_relayed() -> Non
     assert retirement(state(first_unarchived=None), relayed=BEGINNING, retention_s=1) is None
 
 
-def test_nothing_goes_once_the_stream_may_soon_forget_the_oldest() -> None:
+def test_nothing_goes_once_the_oldest_may_soon_age_out_of_the_stream() -> None:
     late = state(now_ms=1_000 + HALF_AGE_MS + 1)
 
     assert retirement(late, relayed=OutboxId(2_000, 0), retention_s=600) is None
 
 
-def test_the_age_counts_from_the_oldest_the_archive_lacks_even_when_it_left_long_ago() -> None:
+def test_the_age_is_that_of_the_oldest_unarchived_event_even_if_it_was_retired_long_ago() -> None:
     now_ms = HALF_AGE_MS + 50_000
     retired_before = state(
         first_unarchived=OutboxId(now_ms - 700_000, 0),
