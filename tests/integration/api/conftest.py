@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.integration.api.parts import event_stream, settings_for
-from tests.integration.api.relay.recovering import House
+from tests.integration.api.relay.recovering import Rig
 from tests.integration.providers import Stores
 
 
@@ -17,6 +17,6 @@ async def redis(stores: Stores) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def house(stores: Stores, redis: Redis) -> AsyncIterator[House]:
+async def rig(stores: Stores, redis: Redis) -> AsyncIterator[Rig]:
     async with event_stream(settings_for(stores)) as (stream, nats):
-        yield House(redis, stream, nats)
+        yield Rig(redis, stream, nats)

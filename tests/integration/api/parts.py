@@ -1,7 +1,7 @@
-"""The gateway's parts in the test's own process, on real Redis and NATS."""
+"""The gateway's parts, run in the test's process on real Redis and NATS."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -38,7 +38,7 @@ PARTITIONS = 4
 
 
 def settings_for(stores: Stores, **environment: str) -> ApiSettings:
-    patient = {"REDIS_TIMEOUT_S": "10"}  # for two seconds a busy machine may stand still
+    patient = {"REDIS_TIMEOUT_S": "10"}  # a busy machine may stall for two seconds
     return load(ApiSettings, stores.environment | patient | environment)
 
 
@@ -68,7 +68,7 @@ async def ledgers(settings: ApiSettings, *, wait: bool = True) -> AsyncIterator[
 
 
 async def opened(redis_url: str) -> None:
-    """As the relay does where no store knows of a bid that this Redis lacks."""
+    """Opens Redis, as the relay does if no store has bids that this Redis lacks."""
     async with Redis.from_url(redis_url) as redis:
         try:
             await require_open(redis, PARTITIONS)
@@ -101,7 +101,7 @@ async def event_stream(settings: ApiSettings) -> AsyncIterator[tuple[EventStream
 
 
 async def outbox_events(redis: Redis) -> dict[str, list[bytes]]:
-    """Every event that stands in the outboxes, by partition, oldest first."""
+    """Every event in the outboxes, by partition, oldest first."""
     return {
         name: [event for _, event in await outbox_entries(redis, name)]
         for name in partition_names(PARTITIONS)
@@ -115,7 +115,7 @@ async def outbox_entries(redis: Redis, partition: str) -> list[tuple[bytes, byte
 
 
 async def decoded_outbox(redis: Redis) -> dict[str, list[BidEvent]]:
-    """Every event that stands in the outboxes, by item, in the order of its partition."""
+    """Every event in the outboxes, by item, in the order of its partition."""
     events: dict[str, list[BidEvent]] = {}
     for raw in (await outbox_events(redis)).values():
         for event in map(decode_event, raw):
@@ -124,7 +124,7 @@ async def decoded_outbox(redis: Redis) -> dict[str, list[BidEvent]]:
 
 
 async def stream_events(link: NatsLink) -> dict[str, list[bytes]]:
-    """Every event that JetStream holds, by partition, oldest first, its batches a chain."""
+    """Every event that JetStream holds, by partition, oldest first; asserts that batches chain."""
     events: dict[str, list[bytes]] = {}
     for name in partition_names(PARTITIONS):
         events[name] = []
@@ -137,12 +137,23 @@ async def stream_events(link: NatsLink) -> dict[str, list[bytes]]:
             except NotFoundError:
                 break
             batch = decode_batch(message.data or b"")
-            assert last is None or batch.prev == last, f"a hole in {name}"
+            assert last is None or batch.prev == last, f"a gap in {name}"
             assert 0 < len(batch.events) <= 500
             last = batch.last
             events[name] += [bytes(event) for event in batch.events]
             sequence = (message.seq or 0) + 1
     return events
+
+
+async def relayed(
+    link: NatsLink, count: int, *, within_s: float = 10, log: Callable[[], str] | None = None
+) -> None:
+    """Waits until JetStream holds as many events."""
+
+    async def holds() -> bool:
+        return sum(map(len, (await stream_events(link)).values())) == count
+
+    await until(holds, within_s=within_s, forgiving=(Exception,), log=log)
 
 
 def rises_without_gap(events: list[BidEvent]) -> bool:

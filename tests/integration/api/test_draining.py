@@ -23,8 +23,8 @@ def port_of(service: Service) -> int:
 
 
 class KeepAliveClients:
-    """Clients that ask one thing after the other; what a robust client does on a lost connection
-    counts here as failed.
+    """Clients that send one request after the other. A lost connection counts as failed, although
+    a robust client would retry.
     """
 
     def __init__(self, service: Service) -> None:
@@ -124,7 +124,7 @@ async def test_an_idle_connection_does_not_keep_the_process_alive(services: Serv
 
         assert await api.replicas[0].end() == 0
 
-        assert time.monotonic() - started > 0.4  # with it, it would have been killed after 20
+        assert time.monotonic() - started > 0.4  # else it would have been killed after 20 s
         assert await idle.ended()
 
 
@@ -141,7 +141,7 @@ async def test_a_request_in_flight_is_answered(servers: Servers, services: Servi
             api.replicas[0].send(signal.SIGTERM)
             await until(lambda: draining(api.replicas[0]), within_s=5)
             await until(lambda: _is_closed(other), within_s=5)
-            # Well past the time for idle connections, this one is still waited for.
+            # Well past DRAIN_S, the request in flight is still waited for.
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(client.reader.read(1), timeout=0.7)
         finally:
@@ -169,7 +169,7 @@ async def test_a_client_that_never_reads_does_not_delay_the_exit_past_the_time_o
         asking = asyncio.create_task(
             loop.sock_sendall(deaf, request(f"/api/v1/items/{'a' * 128}") * 30_000)
         )
-        await until(lambda: _stands_still(api.replicas[0]), within_s=20)
+        await until(lambda: _stalls(api.replicas[0]), within_s=20)
 
         assert await api.replicas[0].end() == 0  # killed after 20 seconds otherwise
 
@@ -188,8 +188,8 @@ async def _reads(replica: Replica) -> float:
     return 0.0
 
 
-async def _stands_still(replica: Replica) -> bool:
-    """The process has stopped to answer a client that does not read."""
+async def _stalls(replica: Replica) -> bool:
+    """The process has stopped answering a client that does not read."""
     before = await _reads(replica)
     await asyncio.sleep(0.3)
     return 0 < before == await _reads(replica)

@@ -19,7 +19,7 @@ LIMIT = 64 * 1024
 
 
 def padded(size: int) -> bytes:
-    """A good body of exactly this many bytes."""
+    """A valid body of exactly this many bytes."""
     return ANN_200[:-1] + b',"x":"' + b"x" * (size - len(ANN_200) - 7) + b'"}'
 
 

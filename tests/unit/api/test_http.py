@@ -153,7 +153,7 @@ async def test_garbage_is_400_in_json_and_closes_the_connection(
     assert reply.headers["connection"] == "close"
     assert await client.ended()
     assert gateway.metrics.errors == {"invalid_http": 1}
-    assert not caplog.records  # what strangers send fills no log
+    assert not caplog.records  # garbage does not fill the log
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -236,7 +236,7 @@ async def test_a_body_that_trickles_in_is_408_and_closes_the_connection(
 
     assert (reply.status, reply.code) == (408, "body_too_slow")
     assert reply.headers["connection"] == "close"
-    await client.send(b"}")  # comes too late, and spares the server its wait for the rest
+    await client.send(b"}")  # too late; saves the server from waiting for the rest
     assert await client.ended()
     assert not gateway.ledger.placed
 

@@ -85,7 +85,7 @@ class ForgetfulRedis:
         self._on_disk = copy.deepcopy(self.partitions)
 
     def forget(self) -> None:
-        """Killed and started again from what was on disk: closed until it is recovered."""
+        """Killed and restarted from what was on disk: closed until it is recovered."""
         self.partitions = copy.deepcopy(self._on_disk)
         self.open = False
 
@@ -109,7 +109,7 @@ class ForgetfulRedis:
 
 
 class ModelOutbox(Outbox):
-    """One process' connection to it. A read brings few entries, so that batches end anywhere."""
+    """One process' connection to it. A read returns few entries, so that batches end anywhere."""
 
     def __init__(self, world: World, redis: ForgetfulRedis, caller: str) -> None:
         self.partitions = list(redis.partitions)
@@ -179,7 +179,7 @@ class ModelOutbox(Outbox):
 
 
 class ModelRecovery(Recovery):
-    """Opens Redis in one step. With NATS away, without what the stream knows: conflicts follow."""
+    """Opens Redis in one step; with NATS away, without the stream, so that conflicts follow."""
 
     def __init__(self, world: World, redis: ForgetfulRedis, stream: JetStream, caller: str) -> None:
         self._world = world

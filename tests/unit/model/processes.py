@@ -51,7 +51,7 @@ class RelayProcess:
         self.start()
 
     def start(self) -> None:
-        """Begins anew, with nothing in memory."""
+        """Starts with nothing in memory."""
         world, name = self._world, self.name
         self.lease = GivenLease(given=False)
         self.relay = Relay(
@@ -70,14 +70,14 @@ class RelayProcess:
 
 @dataclass
 class Pull:
-    """A pull that is open: how many messages it still takes."""
+    """An open pull and how many messages it still takes."""
 
     inbox: str
     credit: int
 
 
 class ModelClient:
-    """What the worker does with its NATS client. Nothing here waits for an answer."""
+    """The part of a NATS client that the worker uses. Nothing here waits for an answer."""
 
     max_payload = 1024 * 1024
 
@@ -115,7 +115,7 @@ class ModelClient:
                 )
 
     def refuse(self, status: str) -> None:
-        """The open pull ends with a status; on a connection that lives nothing gets lost."""
+        """Ends the open pull with a status, which never gets lost on a live connection."""
         if self.pull is None or self.receive is None:
             return
         message = Msg(
@@ -173,7 +173,7 @@ class WorkerProcess:
         self.start()
 
     def start(self) -> None:
-        """Begins anew, with nothing in memory."""
+        """Starts with nothing in memory."""
         world = self._world
         self.client = ModelClient(self, world, self._stream)
         link = cast("NatsLink", ModelLink(world, self.client, self.name))
@@ -208,7 +208,7 @@ class WorkerProcess:
 
 
 def _run(received: Awaitable[None]) -> None:
-    """A callback that does not wait for anything, to its end."""
+    """Runs a callback that waits for nothing."""
     with suppress(StopIteration):
         received.__await__().__next__()
         raise AssertionError("the callback waits")

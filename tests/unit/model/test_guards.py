@@ -1,7 +1,7 @@
-"""Each guard is needed: where one is taken out, the search finds what breaks.
+"""Each guard is needed: without it, the search finds what breaks.
 
-``first`` is a seed that shows it. When the code changes, so do the histories that seeds tell, and
-the next one that does is looked for.
+``first`` is a seed that showed it. Changes of the code change the histories of seeds, so the search
+goes on from there.
 """
 
 from collections.abc import Iterable
@@ -48,14 +48,14 @@ class DropsConflicts(Archive):
 
 class TakesDuplicatesForConflicts(Archive):
     def left_out(self, tables: Tables, event: Row) -> Row | None:
-        rival = self.stands_in_the_way(tables, event)
-        assert rival
-        holder = rival["event_id"]
+        found = self.rival(tables, event)
+        assert found
+        holder = found["event_id"]
         return {"event_id": event["event_id"], "seq_holder": holder, "bid_holder": None}
 
 
 class InsertsAnything(Archive):
-    def stands_in_the_way(self, tables: Tables, event: Row) -> Row | None:
+    def rival(self, tables: Tables, event: Row) -> Row | None:
         """As if ``bids`` had no unique keys."""
 
 

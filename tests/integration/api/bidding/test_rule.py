@@ -1,4 +1,4 @@
-"""The rule itself, on real Redis, against a model of ten lines."""
+"""The bidding rule on real Redis, against a small model."""
 
 import asyncio
 import itertools
@@ -36,7 +36,7 @@ _examples = itertools.count(1)
 
 @dataclass
 class Model:
-    """What the rule says of one item."""
+    """The rule for one item."""
 
     accepted: list[Bid] = field(default_factory=list)
 
@@ -98,7 +98,7 @@ async def test_answers_state_and_events_match_the_model(
         outcome = await both.of(only or strategy).place(one)
 
         if isinstance(outcome, TooLow) and isinstance(expected, TooLow) and not only:
-            # Each connection knows the prices it saw: one may refuse by an older price.
+            # Prices are cached per connection: one may refuse by an older price.
             assert one.amount_cents <= outcome.price_cents <= expected.price_cents
         else:
             assert outcome == expected
@@ -120,7 +120,7 @@ async def test_answers_state_and_events_match_the_model(
         for seq, (event, placed) in enumerate(
             zip(events[item_id], model.accepted, strict=True), start=1
         ):
-            # One form for both strategies: byte by byte what Python's side would write.
+            # Both strategies write the very bytes that Python's functions return.
             assert raw >= {
                 event_head(placed, strategy_of[placed.event_id])
                 + event_tail(previous_cents=previous, timestamp=event.timestamp, seq=seq)
@@ -216,7 +216,7 @@ async def test_a_full_outbox_refuses_and_writes_nothing(
 async def test_a_bid_and_its_event_are_written_together_or_not_at_all(
     both: Ledgers, redis: Redis, strategy: Strategy
 ) -> None:
-    """Redis at its memory limit refuses the first write already."""
+    """Redis at its memory limit refuses the very first write."""
     await both.of(strategy).place(bid(100))
     limit = str((await redis.config_get("maxmemory"))["maxmemory"])
     await redis.config_set("maxmemory", 1)
@@ -250,7 +250,7 @@ async def test_state_and_event_are_in_the_items_partition(both: Ledgers, redis: 
 
 
 def _timestamp_script() -> str:
-    """The script's own function, asked for ARGV."""
+    """The script's own function, called with ARGV."""
     text = PLACE_BID.decode()
     start = text.index("local floor")
     end = text.index("\nend\n", text.index("local function timestamp")) + len("\nend\n")

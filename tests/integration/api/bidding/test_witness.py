@@ -1,4 +1,4 @@
-"""What a gateway accepted and Redis forgot is told to the Redis that came back."""
+"""A gateway reports the bids it accepted to a Redis that forgot them."""
 
 from typing import Any
 
@@ -18,15 +18,15 @@ KEY = witnessed_key(partition_of("vase", PARTITIONS))
 
 
 async def _accepted(stores: Stores, witness: Witness, *cents: int) -> list[Witnessed]:
-    told = []
+    accepted = []
     async with ledgers(settings_for(stores)) as each:
         for amount in cents:
             placed = bid(amount)
             outcome = await each.lua.place(placed)
             assert isinstance(outcome, Accepted)
             witness.saw(placed, outcome.seq)
-            told.append(Witnessed(placed.event_id, "vase", outcome.seq, "ann", amount))
-    return told
+            accepted.append(Witnessed(placed.event_id, "vase", outcome.seq, "ann", amount))
+    return accepted
 
 
 async def _witnessed(redis: Redis) -> list[Witnessed]:
@@ -42,7 +42,7 @@ async def test_every_remembered_bid_is_reported_once_a_redis_that_forgot_is_open
         witness = Witness(redis, partitions=PARTITIONS, most=100)
         await opened(stores.redis_url)
         await witness.report()
-        told = await _accepted(stores, witness, 100, 200, 300)
+        accepted = await _accepted(stores, witness, 100, 200, 300)
 
         await redis.flushall()
         with pytest.raises(NotOpenError):
@@ -52,7 +52,7 @@ async def test_every_remembered_bid_is_reported_once_a_redis_that_forgot_is_open
         await witness.report()
 
         assert while_closed == 0
-        assert await _witnessed(redis) == told
+        assert await _witnessed(redis) == accepted
         assert await redis.ttl(KEY) > 0
         assert witness.forgotten == 3
 
@@ -62,14 +62,14 @@ async def test_bids_forgotten_twice_are_reported_twice_and_counted_once(stores: 
         witness = Witness(redis, partitions=PARTITIONS, most=2)
         await opened(stores.redis_url)
         await witness.report()
-        told = await _accepted(stores, witness, 100, 200, 300)
+        accepted = await _accepted(stores, witness, 100, 200, 300)
 
         for _ in range(2):
             await redis.flushall()
             await opened(stores.redis_url)
             await witness.report()
 
-        assert await _witnessed(redis) == told[1:]
+        assert await _witnessed(redis) == accepted[1:]
         assert witness.forgotten == 2
 
 
@@ -82,13 +82,13 @@ async def test_bids_without_room_are_dropped_and_counted(
         witness = Witness(redis, partitions=PARTITIONS, most=100)
         await opened(stores.redis_url)
         await witness.report()
-        told = await _accepted(stores, witness, 100, 200, 300)
+        accepted = await _accepted(stores, witness, 100, 200, 300)
 
         await redis.flushall()
         await opened(stores.redis_url)
         await witness.report()
 
-        assert await _witnessed(redis) == told[1:]  # the newest are the likeliest to be lost
+        assert await _witnessed(redis) == accepted[1:]  # the newest are the likeliest to be lost
         assert witness.dropped == 1
 
 

@@ -1,4 +1,4 @@
-"""The gateway's connections to a real Redis: who may connect, what a reply's loss leaves behind."""
+"""The gateway's connections to a real Redis: accounts, TLS, lost replies, lost data."""
 
 import asyncio
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from tests.waiting import until
 
 @pytest.fixture
 def bidder_account(stores: Stores) -> Iterator[str]:
-    """`user:password@` of an account on the access list."""
+    """`user:password@` of an ACL user."""
     with BlockingRedis.from_url(stores.redis_url) as client:
         client.execute_command("ACL", "SETUSER", "bidder", "on", ">p@ss:w/rd%", "~*", "+@all")
         yield "bidder:p%40ss%3Aw%2Frd%25@"
@@ -120,7 +120,7 @@ async def test_a_bid_whose_reply_is_lost_is_unknown_and_never_resent(
     stores: Stores, redis: Redis, strategy: Strategy
 ) -> None:
     async with proxy(stores.redis_url) as between:
-        # Swallowed from the command on that writes: what an optimistic round reads is answered.
+        # Replies are dropped from the write on: an optimistic round's reads are answered.
         verb = b"EVALSHA" if strategy is Strategy.LUA else b"EXEC"
         between.swallows_from = verb
         settings = settings_for(
@@ -190,7 +190,7 @@ async def test_a_lost_reply_is_answered_503_over_http(stores: Stores, services: 
 
 
 async def test_prices_cached_before_a_reconnect_are_forgotten(stores: Stores, redis: Redis) -> None:
-    """Redis came back without its data: the old price is no reason to refuse any more."""
+    """Redis came back empty, so an old price must not refuse bids."""
     async with ledgers(settings_for(stores)) as made:
         for strategy in Strategy:
             item = f"item-{strategy}"

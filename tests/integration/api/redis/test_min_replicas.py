@@ -1,4 +1,4 @@
-"""What REDIS_MIN_REPLICAS is for: a fail-over that finds a bid on the primary alone."""
+"""REDIS_MIN_REPLICAS protects bids that only the primary has from a fail-over."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(90)
 
 
 async def _gateway(services: Services, pair: Pair, *, min_replicas: int) -> Service:
-    """Without NATS, which would know what the primary alone knew."""
+    """Without NATS, from which the primary's bids could be put back."""
     (nobody,) = free_ports(1)
     return await services.api(
         env={
@@ -61,7 +61,7 @@ async def test_with_the_setting_a_bid_on_no_replica_is_not_answered_201(
             status, body = await ask(client, 200)
             assert (status, body["code"]) == (503, "outcome_unknown")
 
-            assert await _seq_after_fail_over(pair) == 1  # what was told 201, and nothing else
+            assert await _seq_after_fail_over(pair) == 1  # only what was answered 201
 
 
 async def test_bids_are_accepted_again_once_the_replica_is_back(
@@ -82,7 +82,7 @@ async def test_bids_are_accepted_again_once_the_replica_is_back(
 async def _accepted(client: aiohttp.ClientSession, cents: int, api: Service) -> object:
     async def placed() -> Any:  # noqa: ANN401
         status, body = await ask(client, cents)
-        # One that was told as of unknown outcome may stand, and is too low for itself.
+        # A bid of unknown outcome may have been accepted; its retry is too low then.
         return status == 201 or (status == 200 and body["current_bid"] == cents / 100)
 
     return await until(placed, within_s=30, log=lambda: api.log)

@@ -1,4 +1,4 @@
-"""From a body's bytes to a bid: every kind of bad input is a BadRequest with a sentence."""
+"""Parsing bids: every kind of bad input is a BadRequest that says what is wrong."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Optimistic rounds, command by command, against a Redis that answers what the test says."""
+"""Optimistic rounds, command by command, against a scripted Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ WRITTEN = b"*2\r\n:5\r\n$3\r\n1-0\r\n"
 
 
 class OptimisticRedis:
-    """Answers the commands of rounds; ``execs`` are the answers to EXEC, the last one for ever."""
+    """Answers the commands of rounds; ``execs`` are the answers to EXEC, the last one repeats."""
 
     def __init__(self, *, price: int = 0, depth: int = 0, execs: tuple[bytes, ...] = ()) -> None:
         self._price = b"$-1\r\n" if not price else b"$%d\r\n%d\r\n" % (len(str(price)), price)
@@ -220,7 +220,7 @@ async def test_rounds_beyond_the_queue_are_busy_at_once(redis: FakeRedis) -> Non
             *(ledger.place(bid(20000 + n)) for n in range(10)), return_exceptions=True
         )
 
-    # One has the connection, three wait; when it is lost, they find none.
+    # One has the connection and three wait; once it is lost, they find none.
     kinds = [type(result) for result in results]
     assert kinds.count(Busy) == 6
     assert kinds.count(OutcomeUnknown) == 1

@@ -13,7 +13,7 @@ from tests.waiting import until
 
 
 async def _echo(connection: RedisConnection, word: str, lifetime_s: float | None) -> str | None:
-    """The echo, or None where the caller lost its patience before it came."""
+    """The echo, or None if the caller timed out first."""
     try:
         async with asyncio.timeout(lifetime_s):
             reply: bytes = await connection.submit(pack("ECHO", word))
@@ -69,7 +69,7 @@ async def test_commands_of_one_tick_are_one_write(redis: FakeRedis) -> None:
 
 
 class _Recording:
-    """A transport that keeps what is written on its way to the real one."""
+    """A transport that records writes and passes them on."""
 
     def __init__(self, transport: asyncio.Transport, writes: list[bytes]) -> None:
         self._transport = transport

@@ -1,4 +1,4 @@
-"""The link keeps a connection up for ever, and lets nothing use one that is not prepared."""
+"""The link keeps a connection open and hands it out only once it is prepared."""
 
 import asyncio
 import gc
@@ -156,9 +156,9 @@ async def test_retries_slow_down_and_are_fast_again_after_a_success(redis: FakeR
     pauses = [later - earlier for earlier, later in pairwise(slow[:6])]
     caps = [min(FIRST_BACKOFF_S * 2**number, BACKOFF_CAP_S) for number in range(len(pauses))]
     assert all(cap / 2 <= pause for pause, cap in zip(pauses, caps, strict=True))
-    # The machine may stand still once.
+    # The machine may stall once.
     assert sum(pause >= cap + 1 for pause, cap in zip(pauses, caps, strict=True)) <= 1
-    assert min(back_s) < BACKOFF_CAP_S / 2  # the least it would be if it had stayed slow
+    assert min(back_s) < BACKOFF_CAP_S / 2  # the minimum if it had stayed slow
 
 
 def _has_connected(link: RedisLink[RedisConnection], times: int) -> bool:

@@ -1,4 +1,4 @@
-"""Replies wait until enough replicas have what was written before them."""
+"""Replies wait until enough replicas have the writes before them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -135,7 +135,7 @@ async def test_an_error_reply_is_raised_as_such(redis: FakeRedis) -> None:
 
 
 async def test_replies_held_back_when_the_connection_ends_are_unknown(redis: FakeRedis) -> None:
-    """It was written here; whether any replica has it, nobody will say."""
+    """They were written here, but no replica has confirmed them."""
     assert isinstance(redis.answer, Replicated)
     redis.answer.replicas = None
     connection = await connect(redis)

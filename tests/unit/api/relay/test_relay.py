@@ -69,7 +69,7 @@ class MemoryOutbox(Outbox):
 
 @dataclass
 class MemoryStream:
-    """JetStream with the fence. ``spoil`` is called with each publish and may raise."""
+    """JetStream with its fence. ``failures``: how each next publish fails, before or after it."""
 
     messages: dict[str, list[tuple[int, bytes]]] = field(
         default_factory=lambda: {name: [] for name in PARTITIONS}

@@ -28,7 +28,7 @@ class Model:
 
     @property
     def lacking(self) -> list[OutboxId]:
-        """What the archive does not have, wherever it lies."""
+        """Unarchived entries, wherever they are."""
         return [each for each in self.made if each > self.archived]
 
     def state(self) -> OutboxState:
