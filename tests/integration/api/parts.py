@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Any
 
 from nats.js.errors import NotFoundError
@@ -47,12 +46,7 @@ def bid(cents: int, *, item: str = "vase", user: str = "ann") -> Bid:
 
 
 async def up(made: Ledgers) -> None:
-    for link in made.links:
-        await until(partial(_is_up, link), within_s=10)
-
-
-def _is_up(link: RedisLink[Any]) -> bool:
-    return link.probe() is None
+    await until(lambda: all(link.probe() is None for link in made.links), within_s=10)
 
 
 @asynccontextmanager

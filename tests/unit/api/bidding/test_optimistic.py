@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
 
 import pytest
 
@@ -86,10 +85,11 @@ async def ledger_on(
             )
             task = asyncio.create_task(link.run())
             stack.push_async_callback(ended, task)
-            await until(partial(_is_up, link), within_s=5)
             links.append(RoundLink(link, queue_max=queue_max))
+        ledger = OptimisticLedger(links, partitions=4, outbox_max_entries=10, tries=tries)
+        await until(lambda: _up(ledger), within_s=5)
         redis.received.clear()
-        yield OptimisticLedger(links, partitions=4, outbox_max_entries=10, tries=tries)
+        yield ledger
 
 
 def bid(cents: int = 20000, item: str = "vase") -> Bid:
@@ -297,9 +297,5 @@ async def test_a_cancelled_round_closes_its_connection(redis: FakeRedis, after: 
         assert redis.connections == 2
 
 
-def _is_up(link: RedisLink[BidSession]) -> bool:
-    return link.probe() is None
-
-
 def _up(ledger: OptimisticLedger) -> bool:
-    return all(_is_up(each.link) for each in ledger._links)
+    return all(each.link.probe() is None for each in ledger._links)
