@@ -2,11 +2,11 @@
 
 usage: python load-tests/cpu_per_request.py --url http://127.0.0.1:8080 --pid PID [--requests 20000]
 
-PID is that of the api-gateway (``bidkit get``). The floor is a request for a path that is not
-there: HTTP read and answered, nothing else done. Each kind of load runs in turn, interleaved over
-several rounds, so that a machine whose speed drifts drifts for all alike; the median of the rounds
-is printed. Every bid beats the one sent before it on its item; with many in flight some arrive out
-of order and are refused, so the share accepted is printed too. Load goes to loopback only.
+PID is that of the api-gateway (``bidkit get``). The floor is a request for an unknown path: HTTP
+is parsed and answered, nothing else. The kinds of load are interleaved over several rounds, so that
+changes in the machine's speed affect all alike; the median of the rounds is printed. Every bid is
+above the one sent before it on its item; with many in flight some arrive out of order and are
+refused, so the answers are counted by status. Use it on loopback only.
 """
 
 import argparse
@@ -131,9 +131,7 @@ async def main() -> int:
         for load in loads:
             before = process.cpu_times()
             counts = await run(load, first, given.requests, at=at, connections=given.connections)
-            await asyncio.sleep(
-                1.0
-            )  # the relay's and the archive's share belongs to these requests
+            await asyncio.sleep(1.0)  # the relay's work for these requests counts too
             after = process.cpu_times()
             cpu_s = after.user + after.system - before.user - before.system
             spent[load.name].append(cpu_s * 1e6 / given.requests)

@@ -1,23 +1,26 @@
-"""Puts the gateway and the relay together, and takes them apart again."""
+"""Assembles the gateway and the relay, starts them and stops them."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
+from pkg.api.bidding.bid_link import BidSession, bid_link
 from pkg.api.bidding.gateway import Gateway
-from pkg.api.bidding.ledger import Items, LuaLedger
+from pkg.api.bidding.ledger import Items, Ledger, LuaLedger
 from pkg.api.bidding.optimistic import OptimisticLedger, RoundLink
 from pkg.api.bidding.prices import PriceCounts
 from pkg.api.bidding.witness import Witness
 from pkg.api.metrics import GatewayMetrics
-from pkg.api.redis.links import bid_link, relay_link
+from pkg.api.redis.connection import RedisConnection
+from pkg.api.redis.link import RedisLink
 from pkg.api.relay.event_stream import JetStreamEvents
 from pkg.api.relay.lease import Lease
 from pkg.api.relay.metrics import RelayMetrics
-from pkg.api.relay.outbox import Outbox
+from pkg.api.relay.outbox import Outbox, relay_link
 from pkg.api.relay.recovery import Recovery, RecoveryCounts
 from pkg.api.relay.relay import BLOCK_MS, Relay
 from pkg.api.settings import ApiSettings, RelaySettings
@@ -41,13 +44,84 @@ RELAY = "relay"
 log = logs.get("app")
 
 
+@dataclass(frozen=True)
+class Ledgers:
+    """Both strategies, and the links they run on."""
+
+    lua: LuaLedger
+    optimistic: OptimisticLedger
+    items: Items
+    bids: RedisLink[BidSession]
+    rounds: list[RedisLink[BidSession]]
+    prices: PriceCounts
+
+    @property
+    def links(self) -> list[RedisLink[BidSession]]:
+        return [self.bids, *self.rounds]
+
+    def of(self, strategy: Strategy) -> Ledger:
+        return self.lua if strategy is Strategy.LUA else self.optimistic
+
+
+def ledgers(settings: ApiSettings) -> Ledgers:
+    """Made but not connected: whoever calls this runs the links."""
+    prices = PriceCounts()
+
+    def link(name: str, *, quiet: bool = False) -> RedisLink[BidSession]:
+        return bid_link(
+            settings.redis_target,
+            name=name,
+            timeout_s=settings.redis_timeout_s,
+            queue_max=settings.redis_queue_max,
+            partitions=settings.partitions,
+            outbox_max_entries=settings.outbox_max_entries,
+            price_cache_items=settings.price_cache_items,
+            price_counts=prices,
+            min_replicas=settings.redis_min_replicas,
+            quiet=quiet,
+        )
+
+    bids = link("bids")
+    rounds = [
+        link(f"rounds-{number}", quiet=True) for number in range(settings.optimistic_connections)
+    ]
+    return Ledgers(
+        lua=LuaLedger(
+            bids, partitions=settings.partitions, outbox_max_entries=settings.outbox_max_entries
+        ),
+        optimistic=OptimisticLedger(
+            [RoundLink(each, queue_max=settings.optimistic_queue_max) for each in rounds],
+            partitions=settings.partitions,
+            outbox_max_entries=settings.outbox_max_entries,
+            tries=settings.optimistic_tries,
+        ),
+        items=Items(bids, partitions=settings.partitions),
+        bids=bids,
+        rounds=rounds,
+        prices=prices,
+    )
+
+
+def relay_links(
+    settings: RelaySettings,
+) -> tuple[RedisLink[RedisConnection], RedisLink[RedisConnection]]:
+    """One for blocking reads, one for everything else."""
+
+    def link(name: str, timeout_s: float) -> RedisLink[RedisConnection]:
+        return relay_link(
+            settings.redis_target, name=name, timeout_s=timeout_s, partitions=settings.partitions
+        )
+
+    timeout_s = settings.redis_timeout_s
+    return link("relay-read", timeout_s + BLOCK_MS / 1000), link("relay", timeout_s)
+
+
 @asynccontextmanager
 async def relaying(
     settings: RelaySettings, background: Background, nats: NatsLink, readiness: Readiness
 ) -> AsyncIterator[RelayMetrics]:
-    """Relays while inside, when this process has the lease."""
-    reading = relay_link(settings, "relay-read", patience_s=BLOCK_MS / 1000)
-    asking = relay_link(settings, "relay")
+    """Runs the relay inside the context. It works only while this process holds the lease."""
+    reading, asking = relay_links(settings)
     outbox = Outbox(reading, asking, partitions=settings.partitions)
     if readiness.service == RELAY:
         readiness.watch("redis", asking.probe)
@@ -81,7 +155,7 @@ async def relaying(
             ),
             metrics=metrics,
         )
-        nats.on_connect(relay.lose_step)
+        nats.on_connect(relay.resync)
         async with Background(background.stop) as own:
             own.start(reading.run(), name="relay-read-link")
             own.start(asking.run(), name="relay-link")
@@ -94,11 +168,10 @@ async def relaying(
 
 
 async def _hear_archive(nats: NatsLink, relay: Relay) -> None:
-    """Passes the archive's announcements on. The client resubscribes by itself after an outage."""
+    """Passes announced watermarks to the relay. nats-py resubscribes by itself after an outage."""
 
     async def announced(message: Msg) -> None:
-        # What is no announcement moves no watermark.
-        with suppress(UndecodableError):
+        with suppress(UndecodableError):  # anything else on the subject moves no watermark
             relay.archive_has(*decode_watermark(message.data))
 
     while True:
@@ -109,37 +182,23 @@ async def _hear_archive(nats: NatsLink, relay: Relay) -> None:
 
 
 async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
-    """The gateway, with the relay in it unless that is switched off."""
+    """Runs the gateway, and the relay unless RELAY_ENABLED is false."""
     readiness = Readiness(GATEWAY)
-    prices = PriceCounts()
-    hot = bid_link(settings, "bids", prices)
-    rounds = [
-        RoundLink(
-            bid_link(settings, f"rounds-{number}", prices, one_of_many=True),
-            queue_max=settings.optimistic_queue_max,
-        )
-        for number in range(settings.optimistic_connections)
-    ]
-    optimistic = OptimisticLedger(
-        rounds,
-        partitions=settings.partitions,
-        outbox_max_entries=settings.outbox_max_entries,
-        tries=settings.optimistic_tries,
-    )
+    made = ledgers(settings)
     metrics = GatewayMetrics(
-        prices=prices,
-        rounds=optimistic.counts,
-        in_flight=lambda: hot.waiting + optimistic.waiting,
-        connects=lambda: hot.connects,
+        prices=made.prices,
+        rounds=made.optimistic.counts,
+        in_flight=lambda: made.bids.waiting + made.optimistic.waiting,
+        connects=lambda: made.bids.connects,
     )
     listening = bind(settings.server_addr)
     async with AsyncExitStack() as stack:
         background = await stack.enter_async_context(Background(stop))
-        background.start(hot.run(), name="bids-link")
-        for each in rounds:
-            background.start(each.link.run(), name="rounds-link")
-        links = [hot, *(each.link for each in rounds)]
-        readiness.watch("redis", lambda: next(filter(None, (link.probe() for link in links)), None))
+        for link in made.links:
+            background.start(link.run(), name="bids-link" if link is made.bids else "rounds-link")
+        readiness.watch(
+            "redis", lambda: next(filter(None, (link.probe() for link in made.links)), None)
+        )
         readiness.watch("background", background.probe)
         witness = Witness(
             await stack.enter_async_context(
@@ -150,7 +209,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
             partitions=settings.partitions,
             most=settings.witnessed_bids,
         )
-        metrics.witness = lambda: (witness.forgotten, witness.untold)
+        metrics.witness = lambda: (witness.forgotten, witness.dropped)
         telling = await stack.enter_async_context(Background(stop))
         telling.start(witness.run(), name="witness")
         background.adopt(telling)
@@ -163,17 +222,10 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
             )
             registry = registry_of(metrics, relay_metrics)
         gateway = Gateway(
-            ledgers={
-                Strategy.LUA: LuaLedger(
-                    hot,
-                    partitions=settings.partitions,
-                    outbox_max_entries=settings.outbox_max_entries,
-                ),
-                Strategy.OPTIMISTIC: optimistic,
-            },
+            ledgers={strategy: made.of(strategy) for strategy in Strategy},
             strategy=Strategy(settings.bid_strategy),
             strategy_override=settings.bid_strategy_override,
-            items=Items(hot, partitions=settings.partitions),
+            items=made.items,
             metrics=metrics,
             readiness=readiness,
             registry=registry,
@@ -187,7 +239,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
 
 
 async def relay_alone(settings: RelaySettings, stop: asyncio.Event) -> int:
-    """``python -m pkg.api relay``: only the relay, with an admin listener where ADMIN_ADDR says."""
+    """``python -m pkg.api relay``: the relay alone, with an admin listener on ADMIN_ADDR."""
     readiness = Readiness(RELAY)
     async with AsyncExitStack() as stack:
         background = await stack.enter_async_context(Background(stop))

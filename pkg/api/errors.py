@@ -17,7 +17,7 @@ ApiError
 
 
 class ApiError(Exception):
-    """An answer that is no success. ``code`` is for programs, ``sentence`` for people."""
+    """An error answer. ``code`` is for programs, ``sentence`` for people."""
 
     status: int
     code: str
@@ -32,8 +32,8 @@ class ApiError(Exception):
         super().__init__(self.sentence)
 
 
-class BadRequest(ApiError):  # noqa: N818 - HTTP's own word for it
-    """The request says nothing that could be done. Nothing was written."""
+class BadRequest(ApiError):  # noqa: N818 - HTTP's own term
+    """The request is malformed or asks for something impossible. Nothing was written."""
 
     status = 400
     code = "invalid_body"
@@ -41,7 +41,7 @@ class BadRequest(ApiError):  # noqa: N818 - HTTP's own word for it
 
 
 class NotHttp(ApiError):  # noqa: N818
-    """What came cannot be read as HTTP. Nothing was written, the connection ends."""
+    """The bytes received are not HTTP. Nothing was written; the connection is closed."""
 
     status = 400
     code = "invalid_http"
@@ -49,7 +49,7 @@ class NotHttp(ApiError):  # noqa: N818
 
 
 class BodyTooLarge(ApiError):  # noqa: N818
-    """The body is over the limit and was not read to its end. Nothing was written."""
+    """The body is over the limit and was not read to the end. Nothing was written."""
 
     status = 413
     code = "body_too_large"
@@ -57,7 +57,7 @@ class BodyTooLarge(ApiError):  # noqa: N818
 
 
 class BodyTooSlow(ApiError):  # noqa: N818
-    """The body did not come within 10 s. Nothing was written, the connection ends."""
+    """The body did not arrive within 10 s. Nothing was written; the connection is closed."""
 
     status = 408
     code = "body_too_slow"
@@ -85,7 +85,7 @@ class MethodNotAllowed(ApiError):  # noqa: N818
 
 
 class Unavailable(ApiError):  # noqa: N818
-    """The request could not be served now; it may be sent again."""
+    """The request cannot be served now and may be sent again."""
 
     status = 503
 
@@ -119,7 +119,7 @@ class OutboxFull(Unavailable):
 
 
 class OutcomeUnknown(Unavailable):
-    """The command was sent and its reply lost. The bid may have been accepted; never sent again."""
+    """The command was sent and its reply lost, so it is not sent again: the bid may be accepted."""
 
     code = "outcome_unknown"
     sentence = "The bid may have been accepted; read the item"

@@ -1,4 +1,4 @@
-"""aiohttp's low-level server, less its own page and traceback for what cannot be read as HTTP."""
+"""aiohttp's low-level server, without its error page and traceback for unreadable requests."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,9 +11,9 @@ Refuse = Callable[[], web.StreamResponse]
 
 
 class GatewayServer(web.Server):
-    """A protocol factory; ``refuse`` makes the answer to a request that cannot be read.
+    """A protocol factory; ``refuse`` makes the answer to an unreadable request.
 
-    Connections beyond ``connections_max`` are cut when they come, and counted in ``refused``.
+    Connections beyond ``connections_max`` are cut at once and counted in ``refused``.
     """
 
     def __init__(
@@ -61,11 +61,12 @@ class _Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Without a log line: what strangers send to a port is counted, not told.
+        """Logs nothing: anybody can send garbage to a port, and ``refuse`` counts it.
 
-        The gateway's handler answers its own errors, so only two kinds come here.
+        The gateway's handler answers its own errors, so only disconnects and unreadable requests
+        get here.
         """
         del request, status, message
         if isinstance(exc, ConnectionError):
-            raise exc  # the client is gone; its connection ends without an answer
+            raise exc  # the client is gone
         return self._refuse()

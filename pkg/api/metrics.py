@@ -12,7 +12,7 @@ from pkg.runtime.metrics import Buckets, counter, gauge, labelled_counter
 
 @dataclass
 class GatewayMetrics:
-    """Counts of one gateway process. ``in_flight`` tells the commands without a reply."""
+    """Counts of one gateway process. ``in_flight`` returns the commands awaiting a reply."""
 
     prices: PriceCounts
     rounds: RoundCounts
@@ -21,7 +21,7 @@ class GatewayMetrics:
     connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
     """HTTP connections now, and those cut at MAX_CONNECTIONS so far."""
     witness: Callable[[], tuple[int, int]] = lambda: (0, 0)
-    """Bids that Redis forgot, and bids that its list of witnessed ones had no room for."""
+    """Bids that Redis forgot, and bids dropped because a partition's list in Redis was full."""
 
     accepted: int = 0
     refused: int = 0
@@ -79,7 +79,7 @@ class GatewayMetrics:
         yield counter(
             "bid_connections_refused_total", "HTTP connections cut at MAX_CONNECTIONS", refused
         )
-        forgotten, untold = self.witness()
+        forgotten, dropped = self.witness()
         yield counter(
             "bid_forgotten_bids_total",
             "Accepted bids that Redis lacked when it came back, at least (alarm: run audit)",
@@ -88,7 +88,7 @@ class GatewayMetrics:
         yield counter(
             "bid_witnessed_dropped_total",
             "Remembered bids for which a partition's list in Redis had no room",
-            untold,
+            dropped,
         )
         yield counter(
             "bid_redis_connects_total", "Connections to Redis made for bids", self.connects()

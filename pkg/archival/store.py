@@ -1,13 +1,13 @@
 """The connection to PostgreSQL: one, kept or made anew, and what is done with it retried."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
 from pkg.runtime import logs
+from pkg.runtime.backoff import Backoff
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[Any]"  # generic for type checkers only
@@ -71,7 +71,7 @@ class Store:
             Stopped: told to stop before it could be done.
             asyncpg.ClientConfigurationError: the URL's options make no sense; no try will help.
         """
-        wait_s = FIRST_RETRY_S
+        backoff = Backoff(FIRST_RETRY_S, MAX_RETRY_S, jitter=True)
         while True:
             try:
                 done = await work(await self._connected())
@@ -83,9 +83,8 @@ class Store:
             else:
                 self._succeeded()
                 return done
-            if await self._stops_within(wait_s * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter
+            if await self._stops_within(backoff.next_s()):
                 raise Stopped
-            wait_s = min(wait_s * 2, MAX_RETRY_S)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
+from pkg.api.bidding.bid_link import ENTRY_BYTES
 from pkg.api.bidding.gateway import KEEPALIVE_S
-from pkg.api.redis.links import ENTRY_BYTES
 from pkg.api.settings import ApiSettings
 from pkg.runtime.settings import ServingSettings
 from tests.terraform.conftest import ENVIRONMENTS, SECRETS, SOURCES, TOKEN, Planned, Terraform

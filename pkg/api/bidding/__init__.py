@@ -1,1 +1,1 @@
-"""From an HTTP request to a decision in Redis, and its answer."""
+"""From an HTTP request to Redis' decision and the answer."""

@@ -1,4 +1,4 @@
-"""Answers as bytes. The one place where results and errors become HTTP."""
+"""Renders answers as bytes: the only place where results and errors become HTTP."""
 
 import time
 
@@ -26,7 +26,7 @@ _REASONS = {
 
 
 class _Clock:
-    """The Date header, made once a second."""
+    """The Date header, rendered once a second."""
 
     def __init__(self) -> None:
         self._second = 0
@@ -49,7 +49,7 @@ _JSON = b"Content-Type: application/json\r\nContent-Length: "
 def render(
     status: int, body: bytes, *, keep_alive: bool, extra: bytes = b"", content_type: str = ""
 ) -> bytes:
-    """A whole HTTP/1.1 answer, head and body. ``extra`` holds more header lines, each ended."""
+    """A whole HTTP/1.1 answer. ``extra`` holds more header lines, each ending in CR LF."""
     kind = _JSON
     if content_type:
         kind = f"Content-Type: {content_type}\r\nContent-Length: ".encode()
@@ -78,7 +78,7 @@ def outcome_page(bid: Bid, outcome: Outcome) -> Page:
 
 
 def item_page(item_id: str, state: ItemState) -> Page:
-    """An item that its first bid made is named by its id and has no end."""
+    """The first bid creates an item, so its name is its id and it has no end time."""
     bidder = f'"highest_bidder_id":"{state.bidder}",' if state.bidder else ""
     opened = f'"{state.opened_at}"' if state.opened_at else "null"
     text = (

@@ -1,4 +1,4 @@
-"""A bid's way from bytes to a value: what design calls bad input ends here, with a sentence."""
+"""Parses a bid; bad input becomes a 400 that says what is wrong."""
 
 import msgspec
 
@@ -14,7 +14,7 @@ _ID_RULE = "1 to 128 of A-Z a-z 0-9 . _ : -"
 
 
 class _Body(msgspec.Struct):
-    """Raw, so that each field is judged by itself and money is never a float."""
+    """Raw fields: each has errors of its own, and money never becomes a float."""
 
     user_id: msgspec.Raw = msgspec.Raw()
     amount: msgspec.Raw = msgspec.Raw()
@@ -25,20 +25,20 @@ _decode_text = msgspec.json.Decoder(str).decode
 
 
 def checked_item_id(item_id: str) -> str:
-    """Raises BadRequest for an id that is none."""
+    """Raises BadRequest if the id is invalid."""
     if not is_identifier(item_id):
         raise BadRequest(f"Item ID must be {_ID_RULE}", code="item_id_invalid")
     return item_id
 
 
 def bid_from_body(item_id: str, body: bytes) -> Bid:
-    """Reads ``{"user_id": str, "amount": number}``; makes the bid's ids.
+    """Reads ``{"user_id": str, "amount": number}`` and generates the bid's ids.
 
     Raises:
-        BadRequest: the first thing that is wrong, the user before the amount.
+        BadRequest: names the first error; the user is checked before the amount.
     """
     try:
-        # msgspec passes over what it does not decode without a look at its encoding.
+        # msgspec does not check the encoding of fields that it skips.
         body.decode()
         fields = _decode_body(body)
         user_id = _user_id(bytes(fields.user_id))

@@ -1,7 +1,7 @@
-"""The gateway's routes on aiohttp's low-level server, each answer written as one piece.
+"""The gateway's routes on aiohttp's low-level server; each answer is one write.
 
 aiohttp's Application costs 15-25 µs a request in routing, middlewares and header objects; five
-routes need none of that. aiohttp still reads HTTP: nothing here parses a request line or a chunk.
+routes need none of that. aiohttp still parses HTTP.
 """
 
 import asyncio
@@ -40,13 +40,13 @@ _ITEMS = "/api/v1/items/"
 _STRATEGY_HEADER = "X-Bid-Strategy"
 _WRITE_BUFFER_MAX_BYTES = 64 * 1024
 BODY_TIMEOUT_S = 10.0
-KEEPALIVE_S = 75.0  # above a load balancer's idle time-out (65 s on AWS), so that it closes first
+KEEPALIVE_S = 75.0  # above the load balancer's idle time-out (65 s on AWS), so that it closes first
 
 log = logs.get("gateway")
 
 
 class Answer:
-    """What aiohttp's server asks of a response, for one whose bytes are made already."""
+    """The part of a response that aiohttp's server uses, for bytes already rendered."""
 
     __slots__ = ("_data", "keep_alive")
 
@@ -63,7 +63,7 @@ class Answer:
             await request.writer.drain()
 
     async def write_eof(self) -> None:
-        """Everything was written by ``prepare``."""
+        """``prepare`` has written everything."""
 
 
 class Gateway:
@@ -140,11 +140,11 @@ class Gateway:
             keep_alive = keep_alive and not isinstance(error, BodyTooLarge | BodyTooSlow)
         except (ConnectionError, asyncio.CancelledError):
             raise
-        except Exception:  # the last resort: an answer for the client, a traceback for us
+        except Exception:  # an answer for the client, a traceback for us
             log.exception("unexpected error", method=request.method, path=request.raw_path)
             self._metrics.count_error("internal_error")
             page = answers.INTERNAL_ERROR
-        # Asked when the answer is made: a drain that began meanwhile must be told.
+        # Checked last: a drain may have started while we were answering.
         keep_alive = keep_alive and not self._readiness.draining
         if keep_alive and request.version.minor == 0:
             extra += b"Connection: keep-alive\r\n"
@@ -214,7 +214,7 @@ def _allow(request: web.BaseRequest, method: str) -> None:
 
 
 def _segment(raw: str) -> str:
-    """One path segment, percent-decoded; what is no id is refused where it is read."""
+    """Decodes one path segment; ``checked_item_id`` refuses invalid ids later."""
     if "/" in raw:
         raise NotFound
     return unquote(raw, errors="replace") if "%" in raw else raw
@@ -226,7 +226,7 @@ async def _body(request: web.BaseRequest) -> bytes:
     if hdrs.EXPECT in request.headers and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
-        if request.content.is_eof():  # it came with its head, as nearly every one does
+        if request.content.is_eof():  # nearly every body arrives with its head
             return await request.read()
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await request.read()
@@ -235,5 +235,5 @@ async def _body(request: web.BaseRequest) -> bytes:
     except web.HTTPRequestEntityTooLarge:
         raise BodyTooLarge from None
     except (web.RequestPayloadError, ValueError):
-        # A broken chunk or a content encoding that does not decode.
+        # A broken chunk, or a body that does not match its content encoding.
         raise BadRequest from None

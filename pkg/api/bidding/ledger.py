@@ -1,11 +1,11 @@
-"""Where bids are placed and items read. The bid's fate is decided here, in one atomic step."""
+"""Places bids and reads items. Redis accepts or refuses each bid in one atomic step."""
 
 import hashlib
-from pathlib import Path
 from typing import Protocol
 
 import hiredis
 
+from pkg.api.bidding.bid_link import PLACE_BID, BidSession
 from pkg.api.errors import OutboxFull, OutcomeUnknown, RedisRecovering, RedisUnavailable
 from pkg.api.redis.connection import RedisConnection, pack
 from pkg.api.redis.link import RedisLink
@@ -15,17 +15,16 @@ from pkg.auction.item import FIELDS, ItemState, partition_of
 from pkg.auction.keys import item_key, meta_key, outbox_key
 from pkg.stores.redis_meta import RUN_ID
 
-PLACE_BID = (Path(__file__).parent / "place_bid.lua").read_bytes()
 _PLACE_BID_SHA = hashlib.sha1(PLACE_BID).hexdigest()  # noqa: S324 - Redis names scripts by SHA-1
 
 _ACCEPTED, _TOO_LOW, _FULL = 1, 0, -1
 
 
 class Ledger(Protocol):
-    """Places bids by one of the strategies."""
+    """A strategy for placing bids."""
 
     async def place(self, bid: Bid) -> Outcome:
-        """Writes the bid with its event, or nothing.
+        """Writes the bid and its event, or nothing.
 
         Raises:
             Unavailable: see ``pkg.api.errors``; each says whether something was written.
@@ -34,17 +33,19 @@ class Ledger(Protocol):
 
 
 class LuaLedger:
-    """One script a bid, pipelined with all others on one connection."""
+    """One script call per bid, all pipelined on one connection."""
 
-    def __init__(self, link: RedisLink, *, partitions: int, outbox_max_entries: int) -> None:
+    def __init__(
+        self, link: RedisLink[BidSession], *, partitions: int, outbox_max_entries: int
+    ) -> None:
         self._link = link
         self._partitions = partitions
         self._outbox_max_entries = str(outbox_max_entries)
 
     async def place(self, bid: Bid) -> Outcome:
         """See ``Ledger.place``."""
-        connection = self._link.current()
-        price = connection.prices.refuses(bid.item_id, bid.amount_cents)
+        session = self._link.current()
+        price = session.prices.refuses(bid.item_id, bid.amount_cents)
         if price is not None:
             return TooLow(price)
         partition = partition_of(bid.item_id, self._partitions)
@@ -58,23 +59,23 @@ class LuaLedger:
             bid.event_id,
             event_head(bid, Strategy.LUA),
             self._outbox_max_entries,
-            connection.run_id,
+            session.run_id,
         )
         try:
-            verdict, number = await _evaluate(connection, arguments)
+            verdict, number = await _evaluate(session.connection, arguments)
         except hiredis.ReplyError as error:
             # Out of memory, read-only, loading: Redis says so before the script writes.
             raise RedisUnavailable from error
         if verdict == _ACCEPTED:
-            connection.prices.saw(bid.item_id, bid.amount_cents)
+            session.prices.saw(bid.item_id, bid.amount_cents)
             return Accepted(seq=number)
         if verdict == _TOO_LOW:
-            connection.prices.saw(bid.item_id, number)
+            session.prices.saw(bid.item_id, number)
             return TooLow(number)
         if verdict == _FULL:
             raise OutboxFull
-        # Emptied under this connection: the next one is not opened before Redis was recovered.
-        connection.close()
+        # Redis was emptied under this connection. The next one opens only once it is recovered.
+        session.connection.close()
         raise RedisRecovering
 
 
@@ -86,7 +87,7 @@ async def _evaluate(
     except hiredis.ReplyError as error:
         if not str(error).startswith("NOSCRIPT"):
             raise
-        # Somebody flushed the scripts. Nothing ran, so sending it whole is no second bid.
+        # The script cache was flushed. Nothing ran, so sending the whole script is safe.
         verdict, number = await connection.submit(pack("EVAL", PLACE_BID, *arguments))
     return verdict, number
 
@@ -94,7 +95,7 @@ async def _evaluate(
 class Items:
     """Reads items, always from Redis."""
 
-    def __init__(self, link: RedisLink, *, partitions: int) -> None:
+    def __init__(self, link: RedisLink[BidSession], *, partitions: int) -> None:
         self._link = link
         self._partitions = partitions
 
@@ -102,13 +103,13 @@ class Items:
         """The item's state; seq 0 for one that nobody bid on.
 
         Raises:
-            RedisUnavailable: nothing could be read. Busy: too many commands wait.
-            RedisRecovering: what could be read may be too little.
+            RedisUnavailable: nothing was read. Busy: too many commands are waiting.
+            RedisRecovering: Redis may have forgotten bids.
         """
         partition = partition_of(item_id, self._partitions)
-        connection = self._link.current()
+        session = self._link.current()
         try:
-            values, run_id = await connection.submit_all(
+            values, run_id = await session.connection.submit_all(
                 pack("HMGET", item_key(partition, item_id), *FIELDS),
                 pack("HGET", meta_key(partition), RUN_ID),
             )
@@ -116,14 +117,9 @@ class Items:
             raise RedisUnavailable from error
         if isinstance(values, hiredis.ReplyError) or isinstance(run_id, hiredis.ReplyError):
             raise RedisUnavailable
-        if run_id != connection.run_id.encode():
-            connection.close()
+        if run_id != session.run_id.encode():
+            session.connection.close()
             raise RedisRecovering
         state = ItemState.from_redis(values)
-        connection.prices.saw(item_id, state.price_cents)
+        session.prices.saw(item_id, state.price_cents)
         return state
-
-
-async def load_script(connection: RedisConnection) -> None:
-    """Makes a new connection's Redis know the script, before a bid needs it."""
-    await connection.submit(pack("SCRIPT", "LOAD", PLACE_BID))

@@ -1,7 +1,7 @@
-"""The optimistic strategy: WATCH, read, decide, MULTI / EXEC, and again when somebody was faster.
+"""The optimistic strategy: WATCH, read, decide, MULTI / EXEC; retried when another bid was faster.
 
-From WATCH to EXEC a connection belongs to one round for one item: the first EXEC on a connection
-clears every WATCH of it, so a second round in between would be accepted unchecked.
+A connection runs one round at a time: EXEC clears every WATCH of its connection, so a second round
+in between would be committed unchecked.
 """
 
 import asyncio
@@ -12,8 +12,9 @@ from zlib import crc32
 
 import hiredis
 
+from pkg.api.bidding.bid_link import BidSession
 from pkg.api.errors import Busy, OutboxFull, OutcomeUnknown, RedisRecovering, RedisUnavailable
-from pkg.api.redis.connection import RedisConnection, Reply, pack
+from pkg.api.redis.connection import Reply, pack
 from pkg.api.redis.link import RedisLink
 from pkg.auction.bid import Accepted, Bid, Outcome, Strategy, TooLow
 from pkg.auction.events import event_head, event_tail, redis_timestamp
@@ -31,9 +32,9 @@ _EXEC = pack("EXEC")
 
 
 class RoundLink:
-    """A link for rounds, one at a time, with the bounded queue of those that wait."""
+    """A link that runs one round at a time, with a bounded queue."""
 
-    def __init__(self, link: RedisLink, *, queue_max: int) -> None:
+    def __init__(self, link: RedisLink[BidSession], *, queue_max: int) -> None:
         self.link = link
         self.waiting = 0
         self._queue_max = queue_max
@@ -54,14 +55,14 @@ class RoundLink:
 
 @dataclass
 class RoundCounts:
-    """What the rounds came to since the process began."""
+    """Counts since the process started."""
 
     retries: int = 0
     exhausted: int = 0
 
 
 class OptimisticLedger:
-    """Rounds on several connections; an item's are always on the same one."""
+    """Spreads items over several connections; an item always uses the same one."""
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class OptimisticLedger:
         return sum(each.waiting for each in self._links)
 
     async def place(self, bid: Bid) -> Outcome:
-        """See ``Ledger.place``. Busy also when every round was lost to another bid."""
+        """See ``Ledger.place``. Also Busy when other bids won every round."""
         link = self._links[crc32(bid.item_id.encode()) % len(self._links)]
         for lost in range(self._tries):
             if lost:
@@ -90,21 +91,22 @@ class OptimisticLedger:
                 pause_s = min(FIRST_PAUSE_S * 2**lost, PAUSE_CAP_S)
                 await asyncio.sleep(pause_s * random.random())  # noqa: S311 - jitter
             async with link:
-                connection = link.link.current()
+                session = link.link.current()
                 try:
-                    outcome = await self._round(connection, bid)
+                    outcome = await self._round(session, bid)
                 except asyncio.CancelledError:
-                    # Its replies are still to come: the next round must not meet this one's WATCH.
-                    connection.close()
+                    # Replies are outstanding, and the next round must not inherit this one's WATCH.
+                    session.connection.close()
                     raise
             if outcome is not None:
                 return outcome
         self.counts.exhausted += 1
         raise Busy
 
-    async def _round(self, connection: RedisConnection, bid: Bid) -> Outcome | None:
-        """One round; ``None`` when the item changed in between and nothing was written."""
-        price = connection.prices.refuses(bid.item_id, bid.amount_cents)
+    async def _round(self, session: BidSession, bid: Bid) -> Outcome | None:
+        """One round; ``None`` if the item changed meanwhile, so that nothing was written."""
+        connection, prices = session.connection, session.prices
+        price = prices.refuses(bid.item_id, bid.amount_cents)
         if price is not None:
             return TooLow(price)
         partition = partition_of(bid.item_id, self._partitions)
@@ -122,13 +124,13 @@ class OptimisticLedger:
         if _refused(replies):
             raise RedisUnavailable
         _, values, now, depth, run_id = replies
-        if run_id != connection.run_id.encode():
+        if run_id != session.run_id.encode():
             connection.close()  # see LuaLedger
             raise RedisRecovering
         state = ItemState.from_redis(values)
-        connection.prices.saw(bid.item_id, state.price_cents)
+        prices.saw(bid.item_id, state.price_cents)
         if bid.amount_cents <= state.price_cents or depth >= self._outbox_max_entries:
-            # Its reply is nobody's concern; it is sent in order, before the next round's WATCH.
+            # Nobody needs its reply. It is sent before the next round's WATCH.
             connection.submit(_UNWATCH).add_done_callback(_retrieve)
             if bid.amount_cents <= state.price_cents:
                 return TooLow(state.price_cents)
@@ -150,10 +152,10 @@ class OptimisticLedger:
         if written is None:
             return None
         if _refused(replies):
-            raise RedisUnavailable  # while queueing, so EXEC was refused too
+            raise RedisUnavailable  # refused while queueing, so EXEC was refused too
         if _refused(written):
-            raise OutcomeUnknown  # EXEC goes on past a command that fails
-        connection.prices.saw(bid.item_id, bid.amount_cents)
+            raise OutcomeUnknown  # EXEC goes on after a command that fails
+        prices.saw(bid.item_id, bid.amount_cents)
         return Accepted(seq=seq)
 
 
@@ -163,6 +165,6 @@ def _refused(replies: list[Reply]) -> bool:
 
 
 def _retrieve(future: asyncio.Future[Reply]) -> None:
-    """Marks a failure as seen: the connection's end is told elsewhere."""
+    """Marks the exception as retrieved; the link reports a lost connection."""
     if not future.cancelled():
         future.exception()

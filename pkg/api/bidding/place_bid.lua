@@ -2,19 +2,19 @@
 --
 -- KEYS[1]  hash of the item: price (cents), bidder, seq, count, event_id, opened_at
 -- KEYS[2]  stream of the partition's outbox
--- KEYS[3]  hash of what is recorded of the partition, run_id among it
+-- KEYS[3]  hash of the partition's meta; run_id is read
 -- ARGV[1]  amount in cents, decimal digits, at most 999999999999 (exact in a double)
 -- ARGV[2]  bidder
 -- ARGV[3]  event_id
 -- ARGV[4]  head of the event's JSON (pkg.auction.events.event_head)
--- ARGV[5]  most entries that the outbox may hold
--- ARGV[6]  run id of the server that the system is open on
+-- ARGV[5]  maximum number of entries in the outbox
+-- ARGV[6]  run_id that meta must hold
 -- Reply    {1, seq}     accepted: the item is changed and the event is in the outbox
---          {0, price}   not above the standing price (cents): nothing was written
+--          {0, price}   not above the current price (cents): nothing was written
 --          {-1, 0}      the outbox is full: nothing was written
---          {-2, 0}      not open here: Redis forgot, prices may be too low: nothing was written
+--          {-2, 0}      run_id differs, Redis may have forgotten bids: nothing was written
 --
--- Redis 6.2 to 7. The tail of the JSON is the same as pkg.auction.events.event_tail writes.
+-- Redis 6.2 to 7. Writes the same end of the JSON as pkg.auction.events.event_tail.
 
 local floor = math.floor
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 @dataclass
 class PriceCounts:
-    """What the caches of all connections did since the process began."""
+    """Counts over all connections since the process started."""
 
     hits: int = 0
     evictions: int = 0
 
 
 class SeenPrices:
-    """A bounded cache, as long-lived as its connection: on one connection a price only rises."""
+    """A bounded cache that lives as long as its connection, on which prices only rise."""
 
     def __init__(self, limit: int, counts: PriceCounts) -> None:
         self._limit = limit
@@ -34,7 +34,7 @@ class SeenPrices:
             if not self._limit:
                 return
             if len(cents) >= self._limit:
-                del cents[next(iter(cents))]  # the one known longest
+                del cents[next(iter(cents))]  # the oldest
                 self._counts.evictions += 1
             cents[item_id] = price_cents
         elif price_cents > known:

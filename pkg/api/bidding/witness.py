@@ -1,7 +1,7 @@
-"""What this process answered with 201, kept for the day on which Redis forgets it.
+"""Remembers the bids that this process accepted, in case Redis forgets them.
 
-A bid that Redis forgot before it reached the stream is in no store. The gateway that answered it
-still knows: it writes what it remembers to the Redis that came back, where the audit reads it.
+A bid that Redis forgets before it reaches the stream is in no store. The gateway that accepted it
+still knows it, and writes what it remembers to the recovered Redis, where the audit reads it.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ log = logs.get("witness")
 
 
 class Witness:
-    """The last bids that this process accepted. One per process; only ``saw`` is on the hot path.
+    """The last ``most`` accepted bids. One per process; only ``saw`` is on the hot path.
 
-    They are never taken out when they were told: the Redis they were told to may forget as well.
+    Bids stay here after they are written: the Redis they were written to may forget them too.
     """
 
     def __init__(self, redis: Redis, *, partitions: int, most: int) -> None:
@@ -38,43 +38,43 @@ class Witness:
         self._opening: str | None = None
         self._gone: set[str] = set()
         self.forgotten = 0
-        """Bids that Redis certainly lacked when it came back: at least so many are lost."""
-        self.untold = 0
-        """Bids not written because a partition's list was full."""
+        """Accepted bids that Redis lacked when it came back: at least this many are lost."""
+        self.dropped = 0
+        """Bids not written because a partition's list in Redis was full."""
 
     def saw(self, bid: Bid, seq: int) -> None:
         self._seen.append((bid, seq))
 
     async def run(self) -> None:
-        """Until cancelled: tells each Redis that is opened anew. What fails is tried again."""
+        """Reports to Redis after each opening, until cancelled; retries what fails."""
         while True:
             try:
-                await self.look()
+                await self.report()
             except NotOpenError:
-                pass  # it is being recovered or restored: nothing may be written yet
+                pass  # it is being recovered or restored and must not be written yet
             except RedisError as error:
-                log.debug("cannot tell what was accepted; trying on", why=str(error))
+                log.debug("cannot report accepted bids; retrying", why=str(error))
             await asyncio.sleep(LOOK_EVERY_S)
 
-    async def look(self) -> None:
-        """Tells Redis what is remembered, once for every opening but the one before any bid.
+    async def report(self) -> None:
+        """Writes the remembered bids to Redis, once per opening; the first only if bids precede it.
 
         Raises:
-            NotOpenError, redis.exceptions.RedisError: not all was told; it will be by another look.
+            NotOpenError, redis.exceptions.RedisError: incomplete; the next call starts over.
         """
         opening = await require_open(self._redis, self._partitions)
         if opening != self._opening and (self._opening is not None or self._seen):
             remembered = [_witnessed(bid, seq) for bid, seq in reversed(self._seen)]
             await self._count_forgotten(remembered)
-            untold = await self._tell(remembered)
+            dropped = await self._write(remembered)
             if await require_open(self._redis, self._partitions) != opening:
-                raise NotOpenError("it was opened again meanwhile")
-            self.untold += untold
-            log.info("told Redis what was accepted before", bids=len(remembered), untold=untold)
+                raise NotOpenError("Redis was opened again meanwhile")
+            self.dropped += dropped
+            log.info("reported accepted bids to Redis", bids=len(remembered), dropped=dropped)
         self._opening = opening
 
     async def _count_forgotten(self, remembered: Sequence[Witnessed]) -> None:
-        standing: dict[str, tuple[int, str]] = {}
+        states: dict[str, tuple[int, str]] = {}
         for items in _pages(sorted({each.item_id for each in remembered})):
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for item in items:
@@ -82,31 +82,31 @@ class Witness:
                     pipeline.hmget(key, ["seq", "event_id"])
                 replies = await pipeline.execute()
             for item, (seq, event_id) in zip(items, replies, strict=True):
-                standing[item] = (int(seq or 0), (event_id or b"").decode())
-        gone = {each.event_id for each in remembered if _is_gone(each, *standing[each.item_id])}
+                states[item] = (int(seq or 0), (event_id or b"").decode())
+        gone = {each.event_id for each in remembered if _is_gone(each, *states[each.item_id])}
         if new := gone - self._gone:
             self.forgotten += len(new)
             log.error("Redis came back without bids that were accepted", bids=len(new))
         self._gone = {each.event_id for each in remembered if each.event_id in self._gone | gone}
 
-    async def _tell(self, remembered: Sequence[Witnessed]) -> int:
-        """The newest first, which are the likeliest to be lost; returns how many had no room."""
+    async def _write(self, remembered: Sequence[Witnessed]) -> int:
+        """Newest first, as those are the likeliest to be lost; returns how many had no room."""
         by_partition: dict[str, list[Witnessed]] = {}
         for each in remembered:
             by_partition.setdefault(partition_of(each.item_id, self._partitions), []).append(each)
-        untold = 0
+        dropped = 0
         for partition, bids in by_partition.items():
             key = witnessed_key(partition)
             for page in _pages(bids):
-                # Several gateways may overstep the limit, by a page each.
+                # Concurrent gateways may exceed the limit by one page each.
                 if await self._redis.hlen(key) >= WITNESSED_MAX:
-                    untold += len(page)
+                    dropped += len(page)
                     continue
                 async with self._redis.pipeline(transaction=True) as pipeline:
                     pipeline.hset(key, mapping={each.event_id: each.text for each in page})
                     pipeline.expire(key, WITNESSED_TTL_S)
                     await pipeline.execute()
-        return untold
+        return dropped
 
 
 def _witnessed(bid: Bid, seq: int) -> Witnessed:

@@ -1,1 +1,1 @@
-"""Connections to Redis that send commands once a tick."""
+"""Connections to Redis that send all commands of a tick in one write."""

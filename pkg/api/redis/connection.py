@@ -1,8 +1,8 @@
-"""One Redis connection whose commands are sent together once a tick of the event loop.
+"""A Redis connection that sends all commands of an event loop tick in one write.
 
-A client library spends 50-90 µs a command on locks, pools and a write each; here a command costs
-its packing, its share of one write, and a future. Replies come in the order of the commands: there
-is one write queue, and nothing else writes to the socket.
+A client library spends 50-90 µs per command on locks, pools and a write; here a command costs its
+packing, its share of one write, and a future. Replies arrive in the order of the commands, because
+nothing but the one write queue writes to the socket.
 """
 
 import asyncio
@@ -12,21 +12,20 @@ from typing import Any, Protocol, cast
 
 import hiredis
 
-from pkg.api.bidding.prices import SeenPrices
 from pkg.api.errors import Busy, OutcomeUnknown, RedisUnavailable
 
 Reply = Any
-"""What hiredis makes of a reply: bytes, int, None, list, or hiredis.ReplyError inside a list."""
+"""A reply as hiredis parses it: bytes, int, None, list, or hiredis.ReplyError inside a list."""
 
 
 def pack(*parts: str | bytes) -> bytes:
-    """A command as Redis reads it."""
+    """A command in Redis' wire format."""
     packed: bytes = hiredis.pack_command(parts)  # type: ignore[arg-type]  # typed as a 1-tuple
     return packed
 
 
 class Waiter(Protocol):
-    """What stands in the queue for a command: a future, or something that behaves like one."""
+    """Queued for each command: a future, or something that behaves like one."""
 
     def done(self) -> bool: ...
     def set_result(self, result: Reply, /) -> None: ...
@@ -34,7 +33,7 @@ class Waiter(Protocol):
 
 
 class Replies:
-    """Stands in the queue once for each of several commands, in the place of a future."""
+    """Queued once per command of a group; collects their replies for one future."""
 
     __slots__ = ("_replies", "_wanted", "future")
 
@@ -59,26 +58,15 @@ class Replies:
 
 
 class RedisConnection(asyncio.Protocol):
-    """Sends commands in the order of ``submit`` and hands each its reply.
+    """Sends commands in the order of ``submit`` and resolves each with its reply.
 
     Args:
-        timeout_s: a command this long without its reply closes the connection.
-        queue_max: commands that may be without their replies at once.
-        prices: what this connection's replies said of prices; it ends with the connection.
-        on_lost: called once when the connection ends, whoever ended it.
+        timeout_s: the connection closes when a command has waited this long for its reply.
+        queue_max: commands that may await replies at once.
+        on_lost: called once when the connection ends, also after ``close``.
     """
 
-    def __init__(
-        self,
-        *,
-        timeout_s: float,
-        queue_max: int,
-        prices: SeenPrices,
-        on_lost: Callable[[], None],
-    ) -> None:
-        self.prices = prices
-        self.run_id = ""
-        """The server's, once it was compared; bids carry it (see place_bid.lua)."""
+    def __init__(self, *, timeout_s: float, queue_max: int, on_lost: Callable[[], None]) -> None:
         self._timeout_s = timeout_s
         self._queue_max = queue_max
         self._on_lost = on_lost
@@ -86,7 +74,7 @@ class RedisConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader()
         self._unsent: list[bytes] = []
-        # Every command without a reply, the sent ones first, and when each was submitted.
+        # Every command awaiting its reply, the sent ones first, and when each was submitted.
         self._waiting: deque[Waiter] = deque()
         self._since: deque[float] = deque()
         self._flush_planned = False
@@ -101,8 +89,8 @@ class RedisConnection(asyncio.Protocol):
         """Queues one packed command; the future gets its reply.
 
         The future raises ``hiredis.ReplyError`` for an error reply, ``OutcomeUnknown`` when the
-        connection ended after the command was sent, ``RedisUnavailable`` when before. A cancelled
-        future's command is still carried out, its reply dropped.
+        connection ended after the command was sent, ``RedisUnavailable`` when before. Cancelling it
+        does not stop the command; the reply is dropped.
 
         Raises:
             Busy: the queue is full. RedisUnavailable: there is no connection.
@@ -119,10 +107,10 @@ class RedisConnection(asyncio.Protocol):
         return future
 
     def submit_all(self, *commands: bytes) -> asyncio.Future[list[Reply]]:
-        """Queues commands back to back; one future gets all their replies, error replies as such.
+        """Queues commands back to back; one future gets all replies, error replies included.
 
-        A future and a wake-up each would cost more than the commands. Failures are those of
-        ``submit``: the future raises when any of the commands has lost its reply.
+        One future and one wake-up, because one per command would cost more than the commands. It
+        raises what ``submit``'s does when any reply is lost.
         """
         if self._transport is None:
             raise RedisUnavailable
@@ -137,8 +125,12 @@ class RedisConnection(asyncio.Protocol):
         self._plan_flush()
         return replies.future
 
+    async def execute_command(self, *parts: str) -> Reply:
+        """Named as in redis-py, so that ``pkg.stores`` can use either."""
+        return await self.submit(pack(*parts))
+
     def close(self) -> None:
-        """Ends the connection now; commands without their replies fail as ``submit`` says."""
+        """Closes at once; commands awaiting replies fail as ``submit`` says."""
         if self._transport is not None:
             self._transport.abort()
             self._lose()
@@ -158,10 +150,10 @@ class RedisConnection(asyncio.Protocol):
         self._transport.write(data)
 
     def _before_write(self, commands: list[bytes]) -> None:
-        """For a connection that adds something to each flush, and to the queue."""
+        """Lets a subclass add commands to a flush."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not checked by isinstance: uvloop's transport only behaves like asyncio's.
+        # No isinstance check: uvloop's transport is not a subclass of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._watch = self._loop.call_later(self._timeout_s / 4, self._check_timeout)
 
@@ -169,7 +161,7 @@ class RedisConnection(asyncio.Protocol):
         reader = self._reader
         try:
             reader.feed(data)
-            # hiredis says "no whole reply yet" by False, which is no reply of RESP2.
+            # False means "incomplete": RESP2 has no booleans.
             while (reply := reader.gets()) is not False:
                 self._since.popleft()
                 future = self._waiting.popleft()
@@ -180,7 +172,7 @@ class RedisConnection(asyncio.Protocol):
                 else:
                     future.set_result(reply)
         except (hiredis.ProtocolError, IndexError):
-            # Not Redis' language, or a reply nobody asked for: no reply can be trusted any more.
+            # Not RESP, or a reply too many: from here on replies cannot be matched to commands.
             self.close()
 
     def pause_writing(self) -> None:

@@ -1,44 +1,43 @@
-"""A Redis connection kept up for ever: connected, prepared, watched, connected again."""
+"""A Redis connection that is kept open: connected, prepared, checked, and replaced when lost."""
 
 import asyncio
-import random
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import hiredis
 from redis.asyncio.connection import SSLConnection, parse_url
 
-from pkg.api.bidding.prices import SeenPrices
 from pkg.api.errors import ApiError, Busy, RedisRecovering, RedisUnavailable
 from pkg.api.redis.connection import RedisConnection, pack
 from pkg.api.redis.replicated import ReplicatedConnection
 from pkg.runtime import logs
+from pkg.runtime.backoff import Backoff
 from pkg.stores.redis_meta import NotOpenError, UnfitRedisError
 
 FIRST_BACKOFF_S = 0.05
 BACKOFF_CAP_S = 1.0
-RECOVERING_CAP_S = 0.5  # recovery usually ends soon, and every bid waits for it
+RECOVERING_CAP_S = 0.5  # recovery is usually short, and every bid waits for it
 CHECK_EVERY_S = 1.0
 
 RECOVERING = "recovering"
 
+T = TypeVar("T")
+
 log = logs.get("redis")
 
-Prepare = Callable[[RedisConnection], Awaitable[None]]
 
-
-class RedisLink:
-    """Hands out the connection that stands now; no command is kept for the next one.
+class RedisLink(Generic[T]):
+    """Hands out what ``prepare`` made of the open connection. A lost connection's commands are
+    never sent on the next one.
 
     Args:
-        prepare: runs on every new connection before others may use it; what it raises means that
-            this Redis may not be used (now), and the link tries again later.
-        check: runs every CHECK_EVERY_S on the standing connection; what it raises ends it likewise.
-        new_prices: makes the cache of prices that belongs to one connection.
+        prepare: runs on each new connection and returns what ``current`` hands out. If it raises,
+            this Redis may not be used (yet) and the link tries again later.
+        check: runs every CHECK_EVERY_S; if it raises, the connection is closed and replaced.
         min_replicas: replicas that must have a command before its reply counts (WAIT).
-        one_of_many: its changes of state are told at debug level, another link's speak for all.
+        quiet: logs changes of state at debug level, because another link to this Redis logs them.
     """
 
     def __init__(
@@ -48,11 +47,10 @@ class RedisLink:
         name: str,
         timeout_s: float,
         queue_max: int,
-        prepare: Prepare,
-        new_prices: Callable[[], SeenPrices],
-        check: Prepare | None = None,
-        one_of_many: bool = False,
+        prepare: Callable[[RedisConnection], Awaitable[T]],
+        check: Callable[[T], Awaitable[None]] | None = None,
         min_replicas: int = 0,
+        quiet: bool = False,
     ) -> None:
         self._target = target
         self._name = name
@@ -60,10 +58,10 @@ class RedisLink:
         self._queue_max = queue_max
         self._prepare = prepare
         self._check = check
-        self._new_prices = new_prices
-        self._one_of_many = one_of_many
         self._min_replicas = min_replicas
+        self._quiet = quiet
         self._connection: RedisConnection | None = None
+        self._current: T | None = None
         self._lost = asyncio.Event()
         self._state: str | None = "connecting"
         self.connects = 0
@@ -74,54 +72,55 @@ class RedisLink:
 
     @property
     def waiting(self) -> int:
-        return self._connection.waiting if self._connection is not None else 0
+        """Commands without their replies."""
+        return self._connection.waiting if self._connection and self._current else 0
 
-    def current(self) -> RedisConnection:
-        """The connection that stands now. Commands that belong together go on the same one.
+    def current(self) -> T:
+        """The open connection, as prepared. Commands that belong together go to the same one.
 
         Raises:
-            RedisUnavailable: there is none. RedisRecovering: there could be one, but what Redis
-                holds may be too little.
+            RedisUnavailable: there is none. RedisRecovering: Redis answers, but may have forgotten
+                bids.
         """
-        if self._connection is None:
+        if self._current is None:
             raise RedisRecovering if self._state == RECOVERING else RedisUnavailable
-        return self._connection
+        return self._current
 
     async def run(self) -> None:
-        """Keeps the connection up until cancelled."""
-        backoff_s = FIRST_BACKOFF_S
-        connection: RedisConnection | None = None
+        """Keeps the connection open until cancelled."""
+        backoff = Backoff(FIRST_BACKOFF_S, BACKOFF_CAP_S, jitter=True)
         try:
             while True:
+                at_most_s = None
                 try:
-                    connection = await self._connect()
-                    await self._prepare(connection)
-                    self._tell(None)
-                    self._connection = connection
+                    self._connection = await self._connect()
+                    current = await self._prepare(self._connection)
+                    self._move(None)
+                    self._current = current
                     self.connects += 1
-                    backoff_s = FIRST_BACKOFF_S
-                    await self._stay(connection)
-                    self._tell("down", "connection lost")
+                    backoff.reset()
+                    await self._stay(current)
+                    self._move("down", "connection lost")
                 except (OSError, TimeoutError, ApiError, hiredis.ReplyError) as error:
-                    self._tell("down", error)
+                    self._move("down", error)
                 except NotOpenError as error:
-                    self._tell(RECOVERING, error)
-                    backoff_s = min(backoff_s, RECOVERING_CAP_S)
+                    self._move(RECOVERING, error)
+                    at_most_s = RECOVERING_CAP_S
                 except UnfitRedisError as error:
-                    self._tell("refused", error)
-                self._connection = None
-                if connection is not None:
-                    connection.close()
-                await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                backoff_s = min(backoff_s * 2, BACKOFF_CAP_S)
+                    self._move("refused", error)
+                self._close()
+                await asyncio.sleep(backoff.next_s(at_most_s=at_most_s))
         finally:
-            self._connection = None
             self._state = "closed"
-            if connection is not None:
-                connection.close()
+            self._close()
 
-    async def _stay(self, connection: RedisConnection) -> None:
-        """Until the connection ends, or raises what ``check`` finds."""
+    def _close(self) -> None:
+        self._current = None
+        if self._connection is not None:
+            self._connection.close()
+
+    async def _stay(self, current: T) -> None:
+        """Returns when the connection is lost; raises what ``check`` does."""
         lost = self._lost
         while not lost.is_set():
             try:
@@ -129,26 +128,25 @@ class RedisLink:
                     await lost.wait()
             except TimeoutError:
                 if self._check is not None:
-                    with suppress(Busy):  # a full queue proves that it is in use
-                        await self._check(connection)
+                    with suppress(Busy):  # a full queue proves that the connection is in use
+                        await self._check(current)
 
-    def _tell(self, state: str | None, why: object = None) -> None:
-        """Logs a change of state once, not each try."""
+    def _move(self, state: str | None, why: object = None) -> None:
+        """Logs a change of state once, not every attempt."""
         if state == self._state:
             return
         self._state = state
-        if self._one_of_many:
+        if self._quiet:
             log.debug("changed", connection=self._name, state=state or "connected", why=str(why))
         elif state is None:
             log.info("connected", connection=self._name)
         else:
-            log.warning("cannot be used; trying on", connection=self._name, why=str(why or state))
+            log.warning("cannot be used; retrying", connection=self._name, why=str(why or state))
 
     def _new_connection(self) -> RedisConnection:
         options: dict[str, Any] = {
             "timeout_s": self._timeout_s,
             "queue_max": self._queue_max,
-            "prices": self._new_prices(),
             "on_lost": self._lost.set,
         }
         if not self._min_replicas:
@@ -176,7 +174,7 @@ class RedisLink:
         first.append(pack("CLIENT", "SETNAME", self._name))
         try:
             await asyncio.gather(*[connection.submit(command) for command in first])
-        except BaseException:  # a wrong password, or cancelled: nobody else knows of it
+        except BaseException:  # cancelled too: nobody else would close it
             connection.close()
             raise
         return connection

@@ -1,6 +1,6 @@
-"""A connection whose replies wait until enough replicas of Redis have what was written.
+"""A connection that holds replies back until enough replicas have the writes.
 
-One WAIT a flush, not one a bid: it answers for everything written before it on the connection.
+It sends one WAIT per flush, not per bid: WAIT covers everything its connection wrote before.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from pkg.api.redis.connection import RedisConnection, Replies, Reply, Waiter, pa
 
 
 class _Gate:
-    """Stands in the queue for WAIT; lets the flush's replies out, or says they are not safe."""
+    """Queued for WAIT; releases the flush's replies, or fails them as ``OutcomeUnknown``."""
 
     def __init__(self, min_replicas: int) -> None:
         self._min_replicas = min_replicas
@@ -26,7 +26,7 @@ class _Gate:
 
     def set_result(self, replicas: int) -> None:
         if replicas < self._min_replicas:
-            self.set_exception()  # written here, but a fail-over now would forget it
+            self.set_exception()  # written here, but a fail-over would lose it
             return
         for waiter, reply in self._held:
             if not waiter.done():
@@ -39,7 +39,7 @@ class _Gate:
 
 
 class _Held:
-    """Stands in the queue for a command whose reply goes to the gate first."""
+    """Queued for a command; passes its reply to the gate."""
 
     def __init__(self, waiter: Waiter, gate: _Gate) -> None:
         self._waiter = waiter
@@ -53,7 +53,7 @@ class _Held:
 
     def set_exception(self, error: Exception) -> None:
         if isinstance(error, hiredis.ReplyError) and isinstance(self._waiter, Replies):
-            self._gate.hold(self._waiter, error)  # it keeps its place among the replies
+            self._gate.hold(self._waiter, error)  # keeps its place among the replies
         elif not self._waiter.done():
             self._waiter.set_exception(error)
 
@@ -62,9 +62,9 @@ class ReplicatedConnection(RedisConnection):
     """A RedisConnection that ends each flush with WAIT.
 
     Args:
-        min_replicas: how many replicas must have acknowledged what a flush wrote. With fewer, its
-            commands end as ``OutcomeUnknown``, reads too.
-        wait_ms: how long Redis waits for them; below the connection's time-out.
+        min_replicas: replicas that must acknowledge a flush. With fewer, all its commands fail as
+            ``OutcomeUnknown``, reads too.
+        wait_ms: how long Redis waits for them; must be below the connection's time-out.
     """
 
     def __init__(self, *, min_replicas: int, wait_ms: int, **options: Any) -> None:  # noqa: ANN401

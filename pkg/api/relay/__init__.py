@@ -1,1 +1,1 @@
-"""From the outbox in Redis to JetStream, and Redis opened again after it forgot."""
+"""Publishes the outbox to JetStream, trims it, and recovers a Redis that forgot bids."""

@@ -1,4 +1,4 @@
-"""The relay's side of JetStream: what it holds last of a partition, and the fenced publish."""
+"""The relay's side of JetStream: a partition's last message, and fenced publishing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ from pkg.stores.stream import ensure_stream
 
 PUBLISH_TIMEOUT_S = 5.0
 ROOM_MARK = 0.75
-"""Share of STREAM_MAX_BYTES past which archived messages are removed before their time."""
+"""Share of STREAM_MAX_BYTES above which archived messages are purged early."""
 NATS_ERRORS = (NatsError, OSError, TimeoutError)
 
 log = logs.get("relay")
 
 
 class StreamUnavailableError(Exception):
-    """NATS is away or refused. Whether a publish was stored is not known: read what stands."""
+    """NATS is away or refused. A publish may have been stored: read the last message to know."""
 
 
 class FencedError(StreamUnavailableError):
-    """Somebody else published since. Nothing was stored."""
+    """Another relay published first. Nothing was stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How full the stream is, and how many messages were removed to make room."""
+    """How full the stream is, and how many messages were purged to make room."""
 
     used_bytes: int
     purged: int = 0
@@ -43,32 +43,32 @@ class EventStream(Protocol):
     """What the relay needs of JetStream."""
 
     async def prepare(self) -> None:
-        """Makes the stream when it is missing, updates it when it differs."""
+        """Creates the stream if it is missing; updates it if its settings differ."""
         ...
 
     async def last(self, partition: str) -> tuple[int, OutboxId]:
         """Stream sequence of the subject's last message and the outbox id it ends with; 0 and
-        ``BEGINNING`` when there is none.
+        ``BEGINNING`` if there is none.
         """
         ...
 
     async def all_taken(self) -> bool:
-        """Whether the archive's consumer has nothing to come and nothing unacknowledged."""
+        """Whether the archive's consumer has nothing pending and nothing unacknowledged."""
         ...
 
     async def make_room(self, partitions: Sequence[str]) -> Room:
-        """Removes the older half of what the archive has, once the stream is filled to
-        ``ROOM_MARK``; never the last message of a partition, which says where to go on.
+        """Purges the older half of the archived messages once the stream is ``ROOM_MARK`` full,
+        but never a partition's last message: the relay resumes after it.
         """
         ...
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
-        """Stores the batch if the subject's last message is still ``expected``; its sequence."""
+        """Stores the batch if the subject's last sequence is ``expected``; returns its own."""
         ...
 
 
 class JetStreamEvents:
-    """EventStream over a NATS connection. Everything raises StreamUnavailableError."""
+    """EventStream over a NATS connection. Every method raises StreamUnavailableError."""
 
     def __init__(self, link: NatsLink, config: StreamConfig) -> None:
         self._link = link
@@ -77,8 +77,8 @@ class JetStreamEvents:
 
     async def prepare(self) -> None:
         try:
-            # One that differs is updated once a process: two that were set differently, as while
-            # replicas are replaced, would change it to and fro.
+            # Updated once per process: during a rolling restart, replicas with old and new settings
+            # would keep undoing each other's update.
             await ensure_stream(self._link.jetstream, self._config, update=not self._prepared)
             self._prepared = True
         except NATS_ERRORS as error:
@@ -97,16 +97,15 @@ class JetStreamEvents:
         try:
             return sequence, OutboxId.parse(decode_batch(message.data or b"").last)
         except UndecodableError as error:
-            # Somebody else wrote into the stream. All is published again: the archive and the
-            # viewers know what they have.
-            log.warning("last message is no batch", partition=partition, why=str(error))
+            # Not ours. Everything is published again; archive and viewers drop duplicates.
+            log.warning("the last message is not a batch", partition=partition, why=str(error))
             return sequence, BEGINNING
 
     async def all_taken(self) -> bool:
         try:
             info = await self._link.jetstream.consumer_info(STREAM, ARCHIVE_CONSUMER)
         except NotFoundError:
-            return False  # no archive ever ran here: it will begin with the oldest message
+            return False  # no archive has run yet; it will start with the oldest message
         except NATS_ERRORS as error:
             raise StreamUnavailableError(str(error)) from error
         return not info.num_pending and not info.num_ack_pending
@@ -118,7 +117,7 @@ class JetStreamEvents:
             limit = before.config.max_bytes or 0
             if limit <= 0 or before.state.bytes < limit * ROOM_MARK:
                 return Room(before.state.bytes)
-            # Acknowledged means committed, so below this sequence PostgreSQL has everything.
+            # Acknowledged means committed: PostgreSQL has everything up to this sequence.
             consumer = await jetstream.consumer_info(STREAM, ARCHIVE_CONSUMER)
             archived_to = consumer.ack_floor.stream_seq if consumer.ack_floor else 0
             first = before.state.first_seq
@@ -136,7 +135,7 @@ class JetStreamEvents:
         except (APIError, *NATS_ERRORS) as error:
             raise StreamUnavailableError(str(error)) from error
         purged = max(0, before.state.messages - after.state.messages)
-        log.info("archived messages left the stream", messages=purged, bytes=after.state.bytes)
+        log.info("purged archived messages", messages=purged, bytes=after.state.bytes)
         return Room(after.state.bytes, purged)
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:

@@ -24,13 +24,13 @@ log = logs.get("relay")
 
 
 class Lease:
-    """Held or not, by this process' clock: the time of asking counts, not that of the answer."""
+    """Expires by this process' clock, counted from the request, not from the reply."""
 
     holder = ""
-    """What this process is called in Redis."""
+    """This process' name in Redis."""
 
     refused = False
-    """Whether Redis answered the last try with an error, as it does when memory is full."""
+    """Whether Redis rejected the last attempt, as it does when its memory is full."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -52,21 +52,21 @@ class Lease:
             await self._changed.wait()
 
     async def stand_aside(self) -> None:
-        """Lets another process try: this one holds the lease and cannot relay."""
+        """Gives the lease up for ASIDE_S, so that another process can try to relay."""
         self._aside_until = time.monotonic() + ASIDE_S
         self._until = 0.0
-        await self._let_go()
+        await self._give_up()
 
     def come_back(self) -> None:
-        """What kept this process from relaying is over."""
+        """Ends ``stand_aside`` early: this process can relay again."""
         self._aside_until = 0.0
         self._wake.set()
 
     async def keep(self) -> None:
-        """Takes the lease when it is free and renews it, until cancelled; then lets it go."""
+        """Takes the lease when it is free and renews it, until cancelled; then releases it."""
         try:
             while True:
-                # Redis away: the lease runs out, and the hot connection tells of the outage.
+                # Redis away: the lease expires; the links log the outage.
                 with suppress(RedisError, OSError):
                     if time.monotonic() >= self._aside_until:
                         try:
@@ -82,7 +82,7 @@ class Lease:
         finally:
             if self.held:
                 self._until = 0.0
-                await self._let_go()
+                await self._give_up()
 
     async def _try(self) -> None:
         was_held = self.held
@@ -97,8 +97,8 @@ class Lease:
             self._until = 0.0
             log.warning("the lease went to another process", holder=self.holder)
 
-    async def _let_go(self) -> None:
+    async def _give_up(self) -> None:
         try:
             await self._release(keys=[RELAY_LEASE], args=[self.holder])
         except (RedisError, OSError) as error:
-            log.warning("lease not released; it ends by itself", ttl_s=TTL_S, why=str(error))
+            log.warning("lease not released; it will expire", ttl_s=TTL_S, why=str(error))

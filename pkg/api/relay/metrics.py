@@ -17,7 +17,7 @@ LOOK_EVERY_S = 1.0
 
 @dataclass
 class RelayMetrics:
-    """Counts of one process; those of relaying stand still in a process without the lease."""
+    """Counts of one process. Without the lease only the gauges of the outbox change."""
 
     holds_lease: Callable[[], bool]
     recovery: RecoveryCounts = field(default_factory=RecoveryCounts)
@@ -39,18 +39,16 @@ class RelayMetrics:
         self.lag_seconds.observe(max(0.0, time.time() - oldest_ms / 1000))
 
     async def watch(self, outbox: Outbox) -> None:
-        """Looks at the outboxes each second until cancelled; while Redis is away, at nothing."""
+        """Measures the outboxes every second until cancelled; skips while Redis is away."""
         while True:
             for partition in outbox.partitions:
                 try:
-                    standing = await outbox.standing(partition)
+                    state = await outbox.state(partition)
                 except ApiError:
                     break
-                self.depth[partition] = standing.depth
-                first = standing.first_unarchived
-                self.age_s[partition] = (
-                    max(0.0, (standing.now_ms - first.ms) / 1000) if first else 0.0
-                )
+                self.depth[partition] = state.depth
+                first = state.first_unarchived
+                self.age_s[partition] = max(0.0, (state.now_ms - first.ms) / 1000) if first else 0.0
             await asyncio.sleep(LOOK_EVERY_S)
 
     def collect(self) -> Iterable[Metric]:

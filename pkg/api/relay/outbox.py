@@ -1,4 +1,4 @@
-"""The relay's side of the outbox in Redis: read on, look at its depth, trim."""
+"""The relay's side of the outbox in Redis: reading, measuring and trimming it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,13 +7,15 @@ import hiredis
 import msgspec
 
 from pkg.api.errors import OutcomeUnknown, RedisUnavailable
-from pkg.api.redis.connection import Reply, pack
+from pkg.api.redis.connection import RedisConnection, Reply, pack
 from pkg.api.redis.link import RedisLink
 from pkg.auction.events import MAX_BATCH_EVENTS
 from pkg.auction.item import partition_names
 from pkg.auction.keys import meta_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
-from pkg.stores.redis_meta import ARCHIVED_TO
+from pkg.stores.redis_meta import ARCHIVED_TO, record_partitions, require_primary
+
+QUEUE_MAX = 1_000
 
 TRIMMED_TO = "trimmed_to"
 """Field of ``meta``: highest id removed before the archive had it (JetStream held it)."""
@@ -21,19 +23,38 @@ UNARCHIVED_FROM = "unarchived_from"
 """Field of ``meta``: lowest id so removed since the archive last caught up."""
 
 
+def relay_link(
+    target: str, *, name: str, timeout_s: float, partitions: int
+) -> RedisLink[RedisConnection]:
+    """A link to the primary of a Redis with these partitions, open for bids or not."""
+
+    async def prepare(connection: RedisConnection) -> RedisConnection:
+        await require_primary(connection)
+        await record_partitions(connection, partitions)
+        return connection
+
+    return RedisLink(
+        target,
+        name=name,
+        timeout_s=timeout_s,
+        queue_max=QUEUE_MAX,
+        prepare=prepare,
+        check=require_primary,
+    )
+
+
 class Entry(msgspec.Struct, frozen=True):
-    """One accepted event: its place and its JSON."""
+    """An accepted event as JSON, with its outbox id."""
 
     id: OutboxId
     event: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxStanding:
-    """How full a partition's outbox is. ``first`` is its oldest entry; ``now_ms`` Redis' clock."""
+class OutboxState:
+    """How full a partition's outbox is. ``now_ms`` is Redis' clock."""
 
     depth: int
-    first: OutboxId | None
     first_unarchived: OutboxId | None
     archived_to: OutboxId
     trimmed_to: OutboxId
@@ -42,18 +63,24 @@ class OutboxStanding:
 
 
 class Outbox:
-    """All partitions' outboxes, over a connection of its own: a blocking read holds it."""
+    """All partitions' outboxes. ``read`` blocks the link ``reading``; the rest uses ``asking``."""
 
-    def __init__(self, reading: RedisLink, asking: RedisLink, *, partitions: int) -> None:
+    def __init__(
+        self,
+        reading: RedisLink[RedisConnection],
+        asking: RedisLink[RedisConnection],
+        *,
+        partitions: int,
+    ) -> None:
         self._reading = reading
         self._asking = asking
         self.partitions = partition_names(partitions)
         self._partition_of_key = {outbox_key(name).encode(): name for name in self.partitions}
 
     async def read(self, after: Mapping[str, OutboxId], *, block_ms: int) -> dict[str, list[Entry]]:
-        """The entries behind each partition's position, oldest first, at most a batch of each.
+        """Entries after each partition's id, oldest first, at most MAX_BATCH_EVENTS of each.
 
-        Waits up to ``block_ms`` for the first one; empty when none came.
+        Waits up to ``block_ms`` for the first; empty if none comes.
 
         Raises:
             RedisUnavailable: nothing was read.
@@ -71,8 +98,8 @@ class Outbox:
             self._partition_of_key[key]: [_entry(row) for row in rows] for key, rows in reply or ()
         }
 
-    async def standing(self, partition: str) -> OutboxStanding:
-        """Raises RedisUnavailable when Redis is away."""
+    async def state(self, partition: str) -> OutboxState:
+        """Raises RedisUnavailable."""
         outbox = outbox_key(partition)
         fields = (ARCHIVED_TO, TRIMMED_TO, UNARCHIVED_FROM)
         now, depth, first, marks = await _ask_all(
@@ -85,25 +112,23 @@ class Outbox:
         archived, trimmed, unarchived = (
             OutboxId.parse(mark) if mark else BEGINNING for mark in marks
         )
-        unarchived_first = first
         if first and OutboxId.parse(first[0][0]) <= archived:
-            unarchived_first = await _ask(
+            first = await _ask(
                 self._asking, pack("XRANGE", outbox, str(archived.next()), "+", "COUNT", "1")
             )
-        return OutboxStanding(
+        return OutboxState(
             depth=depth,
-            first=OutboxId.parse(first[0][0]) if first else None,
-            first_unarchived=OutboxId.parse(unarchived_first[0][0]) if unarchived_first else None,
+            first_unarchived=OutboxId.parse(first[0][0]) if first else None,
             archived_to=archived,
             trimmed_to=trimmed,
             unarchived_from=unarchived,
             now_ms=int(now[0]) * 1000 + int(now[1]) // 1000,
         )
 
-    async def archived(self, partition: str, through: OutboxId) -> None:
-        """Removes the entries up to ``through``, which the archive has, and records that.
+    async def trim_to(self, partition: str, through: OutboxId) -> None:
+        """Removes the entries up to ``through``, all of them archived, and records ``through``.
 
-        A Redis whose memory is full refuses to record; the next watermark will be.
+        A Redis whose memory is full trims, but refuses the record; the next watermark's will do.
         """
         replies = await _submit(
             self._asking,
@@ -115,7 +140,7 @@ class Outbox:
                 raise RedisUnavailable from reply
 
     async def retire(self, partition: str, through: OutboxId, *, unarchived_from: OutboxId) -> None:
-        """Removes entries that JetStream holds and the archive does not, and records which."""
+        """Removes entries that JetStream holds and the archive does not yet, and records which."""
         await _ask_all(
             self._asking,
             pack(
@@ -131,22 +156,22 @@ def _entry(row: Reply) -> Entry:
     return Entry(OutboxId.parse(entry_id), fields[1])
 
 
-async def _ask(link: RedisLink, command: bytes) -> Reply:
+async def _ask(link: RedisLink[RedisConnection], command: bytes) -> Reply:
     try:
         return await link.current().submit(command)
     except (hiredis.ReplyError, OutcomeUnknown) as error:
         raise RedisUnavailable from error
 
 
-async def _submit(link: RedisLink, *commands: bytes) -> list[Reply]:
-    """All on one connection, in order; what Redis refused is among the replies."""
+async def _submit(link: RedisLink[RedisConnection], *commands: bytes) -> list[Reply]:
+    """All on one connection, in order; error replies are among the replies."""
     try:
         return await link.current().submit_all(*commands)
     except OutcomeUnknown as error:
         raise RedisUnavailable from error
 
 
-async def _ask_all(link: RedisLink, *commands: bytes) -> list[Reply]:
+async def _ask_all(link: RedisLink[RedisConnection], *commands: bytes) -> list[Reply]:
     replies = await _submit(link, *commands)
     for reply in replies:
         if isinstance(reply, hiredis.ReplyError):

@@ -1,8 +1,8 @@
-"""Opens Redis for bids: at once when it is the one we knew, else after putting back what it lost.
+"""Opens Redis for bids: at once if it is the server we knew, else after putting back what it lost.
 
-``meta`` of every partition records the server that the system was last open on. A server that
-restarted or failed over is another one, an emptied one has no record; either way every bid is
-answered 503 until the relaying process has made them match again, here.
+Each partition's ``meta`` records the run id of the server that the system was last open on. A
+restart or a fail-over changes the server's, FLUSHALL removes the record; bids are then answered 503
+until the relaying process has recovered Redis and recorded the new run id.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ log = logs.get("recovery")
 
 @dataclass
 class RecoveryCounts:
-    """What recoveries came to since the process began."""
+    """Counts since the process started."""
 
     recoveries: int = 0
     put_back: int = 0
@@ -60,7 +60,13 @@ class _Closed:
 
 
 class Recovery:
-    """Run by the relay, which holds the lease: one process recovers."""
+    """Run by the relay under its lease: one process at a time recovers.
+
+    Args:
+        wait_s: how long to wait for NATS, and for the archive's watermarks if Redis is empty.
+        hearing_s: how long to wait for the watermarks otherwise; they are announced every second.
+            0: never wait for them.
+    """
 
     def __init__(
         self,
@@ -73,10 +79,6 @@ class Recovery:
         hearing_s: float,
         counts: RecoveryCounts,
     ) -> None:
-        """``wait_s`` is how long NATS is waited for, and for the archive where Redis is empty;
-        ``hearing_s`` how long is listened otherwise for the archive's watermarks, which are told
-        each second. 0: the archive is not waited for at all.
-        """
         self._redis = redis
         self._link = link
         self._stream = stream
@@ -88,10 +90,10 @@ class Recovery:
         self._closed: _Closed | None = None
         self._unheard = False
         self._barriers: dict[str, int] = {}
-        """Stream sequences of the barriers since Redis was found closed: one is enough."""
+        """Stream sequences of the barriers published since Redis was found closed."""
 
     def forget(self) -> None:
-        """Another process has the lease: what was seen here says nothing any more."""
+        """Drops what was observed: it is outdated, or another process has the lease."""
         self._closed = None
         self._unheard = False
         self._barriers.clear()
@@ -100,13 +102,13 @@ class Recovery:
     async def ensure_open(
         self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
     ) -> bool:
-        """Opens Redis when it is not; whether something was put right.
+        """Opens Redis for bids if it is closed. Returns True if it had to.
 
-        ``archived`` is what the archive announced so far, by partition; ``met`` the highest ids
-        that this process knows were given out.
+        ``archived`` holds the announced watermarks, ``met`` the highest outbox ids that this
+        process has seen, both by partition.
 
         Raises:
-            RedisRecovering: not now; ask again. RedisUnavailable: Redis is away.
+            RedisRecovering: not yet; call again. RedisUnavailable: Redis is away.
         """
         try:
             await require_primary(self._redis)
@@ -117,20 +119,20 @@ class Recovery:
                 return False
             if self._closed is None or self._closed.run_id != run_id:
                 self._closed = _Closed(run_id, asyncio.get_running_loop().time())
-                self._barriers.clear()  # this server may have heard of bids behind them
-                log.warning("Redis is not the one we were open on", run_id=run_id)
+                self._barriers.clear()  # a relay may have read this server's outbox since
+                log.warning("Redis is not the server we were open on", run_id=run_id)
             if not all(recorded) and any(mark > BEGINNING for mark in archived.values()):
-                self._want_restore("Redis is empty and the archive is not")
+                self._require_restore("Redis is empty and the archive is not")
             try:
                 self._hear(archived, emptied=not all(recorded))
                 if all(recorded):
                     await self._put_back_tails(archived)
                 else:
-                    await self._refuse_forgotten()
+                    await self._require_new_system()
             except _NATS_ERRORS as error:
                 self._without_stream(error)
             for name, behind in (met or {}).items():
-                # Opened without the stream, ids could fall behind those it has: never relayed.
+                # Without the stream, new ids could be below its last one and never be relayed.
                 await PuttingBack(self._redis).move_outbox(name, behind)
             await open_partitions(self._redis, self._partitions, run_id)
         except (RedisError, OSError, NotOpenError) as error:
@@ -141,9 +143,9 @@ class Recovery:
         return True
 
     def _hear(self, archived: Mapping[str, OutboxId], *, emptied: bool) -> None:
-        """Raises RedisRecovering until the archive was heard, or had the time to be.
+        """Raises RedisRecovering until the archive has announced itself or the wait is over.
 
-        It gets more time where Redis is empty: the archive may be the only store that is not.
+        The wait is longer if Redis is empty: the archive may be the only store that is not.
         """
         if not self._link.connected:
             raise nats.errors.ConnectionClosedError
@@ -156,21 +158,23 @@ class Recovery:
         if emptied and not self._unheard:
             self._unheard = True
             self._counts.without_archive += 1
-            log.error("an empty Redis is opened, and whether the archive is empty is not known")
+            log.error("opening an empty Redis without knowing whether the archive is empty")
 
     async def _put_back_tails(self, archived: Mapping[str, OutboxId]) -> None:
         putting_back = PuttingBack(self._redis)
         await self._stream.prepare()
-        await self._stream.make_room(self._names)  # for the barriers
+        await self._stream.make_room(self._names)  # a full stream would refuse the barriers
         for name in self._names:
             end = await self._outbox_end(name)
             heard = archived.get(name, BEGINNING)
-            stream_end = await self._bar_the_way(name)
+            stream_end = await self._fence_out_stale_relays(name)
             if heard > max(end, stream_end) or await begins_behind(
                 self._link.jetstream, name, end, archived_to=heard
             ):
-                # What lies between is in the archive alone, or nowhere.
-                self._want_restore("Redis is older than what the stream holds", partition=name)
+                # The bids in between are in the archive only, or lost.
+                self._require_restore(
+                    "Redis lost bids that the stream no longer holds", partition=name
+                )
             tally = await putting_back.stream_tail(self._link.jetstream, name, end)
             await putting_back.move_outbox(name, max(heard, stream_end))
             self._counts.put_back += tally.put_back
@@ -183,33 +187,32 @@ class Recovery:
                     refused=tally.refused,
                 )
 
-    async def _bar_the_way(self, partition: str) -> OutboxId:
-        """An empty batch, so that no relay that read the outbox before Redis lost its tail can
-        still publish: its fence names another message now. Returns the outbox id that the stream
-        ends with. The batch ends there too: the next id may be that of an entry that Redis kept
-        and that is still to be relayed.
+    async def _fence_out_stale_relays(self, partition: str) -> OutboxId:
+        """Publish an empty batch so that a relay with a stale read fails its fence. Returns the
+        stream's last outbox id.
         """
         sequence, last = await self._stream.last(partition)
         if last == BEGINNING or self._barriers.get(partition) == sequence:
             return last
+        # Ends at ``last`` too: the next id may be an entry that is still to be relayed.
         barrier = encode_batch(partition, prev=last, last=last, events=[])
         self._barriers[partition] = await self._stream.publish(
             partition, barrier, expected=sequence
         )
         return last
 
-    async def _refuse_forgotten(self) -> None:
-        """An empty Redis is new where no other store ever knew of a bid; else it wants restore."""
+    async def _require_new_system(self) -> None:
+        """Raises RedisRecovering for an empty Redis unless the stream never held a bid."""
         try:
             state = (await self._link.jetstream.stream_info(STREAM)).state
         except nats.js.errors.NotFoundError:
             return
         if state.last_seq:
-            self._want_restore("Redis is empty and the stream was not")
+            self._require_restore("Redis is empty and the stream was not")
 
-    def _want_restore(self, why: str, **about: str) -> None:
+    def _require_restore(self, why: str, **about: str) -> None:
         if not self._counts.waiting_for_restore:
-            log.error("bids are refused until restore was run", why=why, **about)
+            log.error("bids are refused until restore has run", why=why, **about)
         self._counts.waiting_for_restore = True
         raise RedisRecovering
 
@@ -224,7 +227,7 @@ class Recovery:
         return OutboxId.parse(info["last-generated-id"])
 
     def _without_stream(self, error: Exception) -> None:
-        """Raises until the wait is over, then lets Redis open without what the stream holds."""
+        """Raises RedisRecovering until ``wait_s`` is over; then Redis opens without the stream."""
         if asyncio.get_running_loop().time() - self._since < self._wait_s:
             raise RedisRecovering from error
         self._counts.without_stream += 1

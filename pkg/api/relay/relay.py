@@ -1,8 +1,8 @@
 """The relay: from the outbox to JetStream, in order, in batches, fenced.
 
-It keeps no position of its own: where it goes on is what each subject's last message says. Every
-publish names the sequence it expects that message to have. So a second relay, a slow one or one
-that was paused cannot put an event in twice or out of order: its publish is refused.
+It stores no position: it resumes after the last message of each subject. Every publish names the
+sequence that it expects that message to have. So a second, slow or paused relay cannot publish an
+event twice or out of order: JetStream refuses it.
 """
 
 import asyncio
@@ -14,15 +14,16 @@ from pkg.api.errors import ApiError
 from pkg.api.relay.event_stream import EventStream, FencedError, StreamUnavailableError
 from pkg.api.relay.lease import TTL_S, Lease
 from pkg.api.relay.metrics import RelayMetrics
-from pkg.api.relay.outbox import Entry, Outbox, OutboxStanding
+from pkg.api.relay.outbox import Entry, Outbox, OutboxState
 from pkg.api.relay.recovery import Recovery
 from pkg.api.relay.trimming import retirement
 from pkg.auction.events import MAX_BATCH_BYTES, encode_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import NO_PARTITION
 from pkg.runtime import logs
+from pkg.runtime.backoff import Backoff
 
-BLOCK_MS = 1000  # well below REDIS_TIMEOUT_S, which the read's connection adds it to
+BLOCK_MS = 1000  # added to REDIS_TIMEOUT_S on the link for reads
 LINGER_EVENTS = 64
 CHECK_EVERY_S = 30.0
 RETIRE_EVERY_S = 10.0
@@ -35,7 +36,7 @@ log = logs.get("relay")
 
 @dataclass
 class Lane:
-    """A partition's way: the last outbox id that JetStream holds, and that message's sequence."""
+    """A partition: the last outbox id that JetStream holds, and that message's sequence."""
 
     position: OutboxId = BEGINNING
     sequence: int = 0
@@ -68,20 +69,20 @@ class Relay:
         self._recovery = recovery
         self._metrics = metrics
         self._lanes = {partition: Lane() for partition in outbox.partitions}
-        self._in_step = False
-        self._in_step_since = 0.0
+        self._synced = False
+        self._synced_since = 0.0
         self._checked_at = 0.0
         self._retired_at = 0.0
         self._open_at = 0.0
         self._heard: dict[str, OutboxId] = {}
 
-    def lose_step(self) -> None:
-        """What JetStream holds may have changed: it is read again before the next publish."""
-        self._in_step = False
+    def resync(self) -> None:
+        """Reads JetStream's last messages again before the next publish: they may have changed."""
+        self._synced = False
         self._lease.come_back()
 
     def archive_has(self, partition: str, through: OutboxId) -> None:
-        """The archive announced its watermark; entries up to it are removed at the next turn."""
+        """Takes an announced watermark; the next turn removes the entries up to it."""
         lane = self._lanes.get(partition)
         if lane is None:
             if partition == NO_PARTITION:
@@ -93,22 +94,22 @@ class Relay:
             lane.archived_since = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
-        """Relays until cancelled, through every outage."""
-        backoff_s = FIRST_BACKOFF_S
+        """Relays until cancelled; retries through every outage."""
+        backoff = Backoff(FIRST_BACKOFF_S, BACKOFF_CAP_S)
         failing = False
         failing_since = 0.0
         relaying = False
         while True:
             try:
                 if not self._lease.held:
-                    self._in_step = relaying = False
+                    self._synced = relaying = False
                     self._recovery.forget()
                     await self._wait_for_lease()
                 relayed = await self._turn()
             except (StreamUnavailableError, ApiError) as error:
-                self._in_step = False
+                self._synced = False
                 with suppress(ApiError):
-                    # A full stream takes nothing; what the archive has may go all the same.
+                    # Archived entries may go even while the stream is full.
                     await self._remove_archived()
                 self._metrics.failures += 1
                 self._metrics.fenced += isinstance(error, FencedError)
@@ -116,21 +117,20 @@ class Relay:
                 if isinstance(error, StreamUnavailableError):
                     await self._let_others_try(failing_since)
                 if not failing:
-                    log.warning("cannot relay; trying on", why=str(error) or type(error).__name__)
+                    log.warning("cannot relay; retrying", why=str(error) or type(error).__name__)
                 failing = True
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(backoff_s * 2, BACKOFF_CAP_S)
+                await asyncio.sleep(backoff.next_s())
                 continue
             if not relaying or failing:
                 log.info("relaying again" if failing else "relaying", holder=self._lease.holder)
             relaying, failing = True, False
             failing_since = 0.0
-            backoff_s = FIRST_BACKOFF_S
+            backoff.reset()
             await self._linger(relayed)
 
     async def _wait_for_lease(self) -> None:
-        """A Redis whose memory is full gives no lease: whoever waits for one makes room. What the
-        archive has may be removed by anybody, at any time.
+        """A Redis whose memory is full grants no lease, so whoever waits for one makes room: any
+        process may remove archived entries at any time.
         """
         while not self._lease.held:
             with suppress(TimeoutError):
@@ -141,25 +141,25 @@ class Relay:
                     await self._remove_archived()
 
     async def _let_others_try(self, failing_since: float) -> None:
-        """A process that cannot reach NATS keeps no other from relaying."""
+        """Gives the lease up when NATS is out of reach for TTL_S: another process may reach it."""
         if self._lease.held and asyncio.get_running_loop().time() - failing_since > TTL_S:
             await self._lease.stand_aside()
 
     async def _turn(self) -> int:
         now = asyncio.get_running_loop().time()
-        if not self._in_step or now - self._open_at > OPEN_EVERY_S:
+        if not self._synced or now - self._open_at > OPEN_EVERY_S:
             if await self._recovery.ensure_open(self._heard, met=self._met()):
-                self._in_step = False
+                self._synced = False
             self._open_at = now
-        if not self._in_step or now - self._checked_at > CHECK_EVERY_S:
-            await self._get_in_step()
+        if not self._synced or now - self._checked_at > CHECK_EVERY_S:
+            await self._sync()
         entries = await self._outbox.read(
             {partition: lane.position for partition, lane in self._lanes.items()},
             block_ms=BLOCK_MS,
         )
-        # The read may have waited: somebody else may hold the lease by now, or NATS may have come
-        # back with less, and have given the sequence that our fence names to another message.
-        if entries and self._lease.held and self._in_step:
+        # The read may have blocked. Meanwhile the lease may have gone to another process, or NATS
+        # may have come back with less and reused the sequence that our fence names.
+        if entries and self._lease.held and self._synced:
             await self._publish_all(entries)
         await self._remove_archived()
         if now - self._retired_at > RETIRE_EVERY_S:
@@ -169,22 +169,22 @@ class Relay:
         return sum(len(rows) for rows in entries.values())
 
     def _met(self) -> dict[str, OutboxId]:
-        """The highest outbox id of each partition that this process knows was given out."""
+        """The highest outbox id that this process has seen, by partition."""
         return {
             partition: max(lane.position, self._heard.get(partition, BEGINNING))
             for partition, lane in self._lanes.items()
         }
 
-    async def _get_in_step(self) -> None:
+    async def _sync(self) -> None:
         await self._stream.prepare()
         await self._make_room()
         for partition, lane in self._lanes.items():
             lane.sequence, lane.position = await self._stream.last(partition)
-            lane.trimmed = BEGINNING  # what was removed may be back: Redis may have forgotten
-        self._in_step = True
+            lane.trimmed = BEGINNING  # a Redis that forgot may hold removed entries again
+        self._synced = True
         self._checked_at = asyncio.get_running_loop().time()
-        if not self._in_step_since:
-            self._in_step_since = self._checked_at
+        if not self._synced_since:
+            self._synced_since = self._checked_at
 
     async def _publish_all(self, entries: dict[str, list[Entry]]) -> None:
         results = await asyncio.gather(
@@ -196,7 +196,7 @@ class Relay:
                 raise result
 
     async def _publish(self, partition: str, entries: Sequence[Entry]) -> None:
-        """One message after the other: the next one's fence is this one's sequence."""
+        """One message at a time: its sequence is the next one's fence."""
         lane = self._lanes[partition]
         for batch in _batches(entries):
             last = batch[-1].id
@@ -216,27 +216,27 @@ class Relay:
         for partition, lane in self._lanes.items():
             if lane.archived > lane.trimmed:
                 through = lane.archived
-                await self._outbox.archived(partition, through)
+                await self._outbox.trim_to(partition, through)
                 lane.trimmed = through
 
     async def _retire(self) -> None:
         for partition, lane in self._lanes.items():
-            standing = await self._outbox.standing(partition)
-            if standing.first_unarchived is None:
+            state = await self._outbox.state(partition)
+            if state.first_unarchived is None:
                 continue
             _, relayed = await self._stream.last(partition)
-            if await self._stuck(lane, standing, relayed):
+            if await self._stuck(lane, state, relayed):
                 lane.position = BEGINNING
-                # Else the next turn might look where the stream ends, and go on from there.
+                # Otherwise the next turn would resume at the stream's end and skip the resend.
                 self._checked_at = lane.archived_since = asyncio.get_running_loop().time()
                 self._metrics.resends += 1
-                log.warning("the archive stands still; publishing again", partition=partition)
+                log.warning("the archive is stuck; publishing again", partition=partition)
                 continue
-            may_go = retirement(standing, relayed=relayed, retention_s=self._retention_s)
+            may_go = retirement(state, relayed=relayed, retention_s=self._retention_s)
             if may_go is None or await self._stream.all_taken():
-                continue  # JetStream has nothing more for the archive, and the archive lacks it
-            # Out of step, NATS came back since it was asked, and may hold less than it said.
-            if self._in_step:
+                continue  # JetStream will not deliver what the archive lacks
+            # Unless synced, NATS reconnected since it was asked and may hold less than it said.
+            if self._synced:
                 await self._outbox.retire(
                     partition, may_go.through, unarchived_from=may_go.unarchived_from
                 )
@@ -246,14 +246,14 @@ class Relay:
                     through=str(may_go.through),
                 )
 
-    async def _stuck(self, lane: Lane, standing: OutboxStanding, relayed: OutboxId) -> bool:
-        """Whether JetStream took events that the archive will not get: it has none to come.
+    async def _stuck(self, lane: Lane, state: OutboxState, relayed: OutboxId) -> bool:
+        """Whether JetStream took events that it will never deliver to the archive.
 
-        So it is after NATS was restored from an older copy, or a message was removed by hand.
+        That happens after NATS is restored from an older copy or a message is removed by hand.
         """
-        if standing.first_unarchived is None or standing.first_unarchived > relayed:
+        if state.first_unarchived is None or state.first_unarchived > relayed:
             return False
-        still_s = asyncio.get_running_loop().time() - max(lane.archived_since, self._in_step_since)
+        still_s = asyncio.get_running_loop().time() - max(lane.archived_since, self._synced_since)
         return still_s > self._resend_after_s and await self._stream.all_taken()
 
     async def _linger(self, relayed: int) -> None:
@@ -263,7 +263,7 @@ class Relay:
 
 
 def _batches(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
-    """Cut at MAX_BATCH_BYTES; a read brings at most MAX_BATCH_EVENTS of a partition."""
+    """Splits at MAX_BATCH_BYTES; a read returns at most MAX_BATCH_EVENTS of a partition."""
     batches: list[Sequence[Entry]] = []
     start = size = 0
     for index, entry in enumerate(entries):

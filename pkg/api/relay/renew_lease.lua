@@ -1,13 +1,13 @@
--- Takes the lease when it is free, renews it when it is ours.
+-- Takes the lease if it is free, renews it if the caller holds it.
 --
 -- KEYS[1]  string of the lease
--- ARGV[1]  who asks
+-- ARGV[1]  name of the caller
 -- ARGV[2]  time to live, milliseconds
--- Reply    1 held by the asker now, 0 held by another
+-- Reply    1 now held by the caller, 0 held by another
 
 local holder = redis.call('GET', KEYS[1])
 if holder == ARGV[1] then
-  -- Not SET: that is refused while memory is full, and only who holds the lease makes room.
+  -- Not SET: Redis refuses it while memory is full, and the holder is who makes room.
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return 1
 end

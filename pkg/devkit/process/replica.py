@@ -7,13 +7,17 @@ from pathlib import Path
 
 from pkg.devkit.backend import Say
 from pkg.devkit.errors import NotReady
-from pkg.devkit.process.backoff import Backoff
 from pkg.devkit.process.child import Child, Hurry, Usage
 from pkg.devkit.process.records import Records
 from pkg.devkit.process.workloads import Workload
 from pkg.devkit.system import ReplicaStatus
+from pkg.runtime.backoff import Backoff
 
 _LOOK_EVERY_S = 0.02
+FIRST_RESTART_S = 0.5
+RESTART_CAP_S = 30.0
+HEALTHY_AFTER_S = 60.0
+"""A process that ran this long is started again as quickly as the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class Replica:
         )
 
     async def run(self) -> None:
-        backoff = Backoff()
+        backoff = Backoff(FIRST_RESTART_S, RESTART_CAP_S)
         try:
             while not self._stopping:
                 began = asyncio.get_running_loop().time()
@@ -98,8 +102,9 @@ class Replica:
                 if self._stopping or self._bouncing:
                     continue
                 self._restarts += 1
-                ran_s = asyncio.get_running_loop().time() - began
-                delay_s = backoff.delay_s(ran_s=ran_s)
+                if asyncio.get_running_loop().time() - began >= HEALTHY_AFTER_S:
+                    backoff.reset()
+                delay_s = backoff.next_s()
                 self._move("waiting", f"{end}; starts again in {delay_s:g} s")
                 self._event(f"{self.name} {self._why}")
                 with contextlib.suppress(TimeoutError):

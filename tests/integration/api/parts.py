@@ -1,25 +1,20 @@
-"""The gateway's parts in the test's own process, on real Redis and NATS."""
+"""The gateway's parts, run in the test's process on real Redis and NATS."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from nats.js.errors import NotFoundError
 from redis.asyncio import Redis
 
-from pkg.api.bidding.ledger import Items, Ledger, LuaLedger
-from pkg.api.bidding.optimistic import OptimisticLedger, RoundLink
-from pkg.api.bidding.prices import PriceCounts
+from pkg.api.app import Ledgers, relay_links
+from pkg.api.app import ledgers as ledgers_of
 from pkg.api.redis.link import RedisLink
-from pkg.api.redis.links import bid_link, relay_link
 from pkg.api.relay.event_stream import EventStream, JetStreamEvents
 from pkg.api.relay.outbox import Outbox
-from pkg.api.relay.relay import BLOCK_MS
 from pkg.api.settings import ApiSettings
-from pkg.auction.bid import Bid, Strategy
+from pkg.auction.bid import Bid
 from pkg.auction.events import BidEvent, decode_batch, decode_event
 from pkg.auction.ids import uuid7
 from pkg.auction.item import partition_names
@@ -42,7 +37,7 @@ PARTITIONS = 4
 
 
 def settings_for(stores: Stores, **environment: str) -> ApiSettings:
-    patient = {"REDIS_TIMEOUT_S": "10"}  # for two seconds a busy machine may stand still
+    patient = {"REDIS_TIMEOUT_S": "10"}  # a busy machine may stall for two seconds
     return load(ApiSettings, stores.environment | patient | environment)
 
 
@@ -50,60 +45,24 @@ def bid(cents: int, *, item: str = "vase", user: str = "ann") -> Bid:
     return Bid(item, user, cents, event_id=uuid7(), bid_id=uuid7())
 
 
-@dataclass
-class Ledgers:
-    """Both strategies as one gateway process has them."""
-
-    lua: LuaLedger
-    optimistic: OptimisticLedger
-    items: Items
-    hot: RedisLink
-    rounds: list[RoundLink]
-
-    def of(self, strategy: Strategy) -> Ledger:
-        return self.lua if strategy is Strategy.LUA else self.optimistic
-
-    async def up(self) -> None:
-        for link in [self.hot, *(each.link for each in self.rounds)]:
-            await until(partial(_is_up, link), within_s=10)
-
-
-def _is_up(link: RedisLink) -> bool:
-    return link.probe() is None
+async def up(made: Ledgers) -> None:
+    await until(lambda: all(link.probe() is None for link in made.links), within_s=10)
 
 
 @asynccontextmanager
 async def ledgers(settings: ApiSettings, *, wait: bool = True) -> AsyncIterator[Ledgers]:
-    counts = PriceCounts()
-    limit = settings.outbox_max_entries
+    made = ledgers_of(settings)
     async with AsyncExitStack() as stack:
-        hot = bid_link(settings, "bids", counts)
-        await stack.enter_async_context(running(hot))
-        rounds = []
-        for number in range(settings.optimistic_connections):
-            link = bid_link(settings, f"rounds-{number}", counts, one_of_many=True)
+        for link in made.links:
             await stack.enter_async_context(running(link))
-            rounds.append(RoundLink(link, queue_max=settings.optimistic_queue_max))
-        made = Ledgers(
-            lua=LuaLedger(hot, partitions=PARTITIONS, outbox_max_entries=limit),
-            optimistic=OptimisticLedger(
-                rounds,
-                partitions=PARTITIONS,
-                outbox_max_entries=limit,
-                tries=settings.optimistic_tries,
-            ),
-            items=Items(hot, partitions=PARTITIONS),
-            hot=hot,
-            rounds=rounds,
-        )
         if wait:
             await opened(settings.redis_target)
-            await made.up()
+            await up(made)
         yield made
 
 
 async def opened(redis_url: str) -> None:
-    """As the relay does where no store knows of a bid that this Redis lacks."""
+    """Opens Redis, as the relay does if no store has bids that this Redis lacks."""
     async with Redis.from_url(redis_url) as redis:
         try:
             await require_open(redis, PARTITIONS)
@@ -112,7 +71,7 @@ async def opened(redis_url: str) -> None:
 
 
 @asynccontextmanager
-async def running(link: RedisLink) -> AsyncIterator[None]:
+async def running(link: RedisLink[Any]) -> AsyncIterator[None]:
     task = asyncio.create_task(link.run())
     try:
         yield
@@ -122,8 +81,7 @@ async def running(link: RedisLink) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def relay_outbox(settings: ApiSettings) -> AsyncIterator[Outbox]:
-    reading = relay_link(settings, "relay-read", patience_s=BLOCK_MS / 1000)
-    asking = relay_link(settings, "relay")
+    reading, asking = relay_links(settings)
     async with running(reading), running(asking):
         await until(lambda: reading.probe() is None and asking.probe() is None, within_s=10)
         yield Outbox(reading, asking, partitions=PARTITIONS)
@@ -137,7 +95,7 @@ async def event_stream(settings: ApiSettings) -> AsyncIterator[tuple[EventStream
 
 
 async def outbox_events(redis: Redis) -> dict[str, list[bytes]]:
-    """Every event that stands in the outboxes, by partition, oldest first."""
+    """Every event in the outboxes, by partition, oldest first."""
     return {
         name: [event for _, event in await outbox_entries(redis, name)]
         for name in partition_names(PARTITIONS)
@@ -151,7 +109,7 @@ async def outbox_entries(redis: Redis, partition: str) -> list[tuple[bytes, byte
 
 
 async def decoded_outbox(redis: Redis) -> dict[str, list[BidEvent]]:
-    """Every event that stands in the outboxes, by item, in the order of its partition."""
+    """Every event in the outboxes, by item, in the order of its partition."""
     events: dict[str, list[BidEvent]] = {}
     for raw in (await outbox_events(redis)).values():
         for event in map(decode_event, raw):
@@ -160,7 +118,7 @@ async def decoded_outbox(redis: Redis) -> dict[str, list[BidEvent]]:
 
 
 async def stream_events(link: NatsLink) -> dict[str, list[bytes]]:
-    """Every event that JetStream holds, by partition, oldest first, its batches a chain."""
+    """Every event that JetStream holds, by partition, oldest first; asserts that batches chain."""
     events: dict[str, list[bytes]] = {}
     for name in partition_names(PARTITIONS):
         events[name] = []
@@ -173,12 +131,23 @@ async def stream_events(link: NatsLink) -> dict[str, list[bytes]]:
             except NotFoundError:
                 break
             batch = decode_batch(message.data or b"")
-            assert last is None or batch.prev == last, f"a hole in {name}"
+            assert last is None or batch.prev == last, f"a gap in {name}"
             assert 0 < len(batch.events) <= 500
             last = batch.last
             events[name] += [bytes(event) for event in batch.events]
             sequence = (message.seq or 0) + 1
     return events
+
+
+async def relayed(
+    link: NatsLink, count: int, *, within_s: float = 10, log: Callable[[], str] | None = None
+) -> None:
+    """Waits until JetStream holds as many events."""
+
+    async def holds() -> bool:
+        return sum(map(len, (await stream_events(link)).values())) == count
+
+    await until(holds, within_s=within_s, forgiving=(Exception,), log=log)
 
 
 def rises_without_gap(events: list[BidEvent]) -> bool:

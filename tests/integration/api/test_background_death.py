@@ -1,4 +1,4 @@
-"""What a gateway does when a part of it ends that should never end."""
+"""A gateway whose background work ends stops."""
 
 import asyncio
 
@@ -36,7 +36,7 @@ async def test_a_part_that_dies_turns_readiness_red_and_ends_the_process_with_1(
 
 
 async def _watched(part: str, public: int, admin: int) -> None:
-    # An open connection keeps the drain going, so that readiness can be looked at.
+    # An open connection prolongs the drain, so that readiness can be read.
     async with aiohttp.ClientSession() as client:
 
         async def ready(port: int) -> bool:

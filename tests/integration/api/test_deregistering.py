@@ -1,4 +1,4 @@
-"""Behind a load balancer, a gateway that ends answers until the balancer has taken notice."""
+"""A stopping gateway keeps answering until the load balancer has noticed."""
 
 import asyncio
 import signal
@@ -10,11 +10,11 @@ import pytest
 from tests.integration.processes import Services
 from tests.waiting import until
 
-DEREGISTER_S = 12.0  # a busy machine asks three times in that
+DEREGISTER_S = 12.0  # enough for three looks on a busy machine
 
 
 @pytest.mark.timeout(60)
-async def test_connections_are_accepted_while_ready_says_no(services: Services) -> None:
+async def test_connections_are_accepted_after_readiness_turned_red(services: Services) -> None:
     env = {"DEREGISTER_S": str(DEREGISTER_S), "DRAIN_S": "0"}
     api = await services.api(env=env)
     [gateway] = api.replicas
@@ -29,7 +29,7 @@ async def test_connections_are_accepted_while_ready_says_no(services: Services) 
 
     await until(unready, within_s=2)
     for amount in range(1, 4):
-        # Each on a connection of its own, as one that the balancer makes.
+        # One connection per bid, as a load balancer may make them.
         async with (
             aiohttp.ClientSession(api.url) as client,
             client.post("/api/v1/items/vase/bid", data=body % amount) as answer,

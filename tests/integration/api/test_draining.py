@@ -23,8 +23,8 @@ def port_of(service: Service) -> int:
 
 
 class KeepAliveClients:
-    """Clients that ask one thing after the other; what a robust client does on a lost connection
-    counts here as failed.
+    """Clients that send one request after the other. A lost connection counts as failed, although
+    a robust client would retry.
     """
 
     def __init__(self, service: Service) -> None:
@@ -98,7 +98,7 @@ async def test_no_request_fails_while_a_replica_is_replaced(services: Services) 
     assert newer.replicas[0].process.returncode is None
 
 
-async def test_idle_connections_are_served_for_a_while_and_told_to_close(
+async def test_idle_connections_are_served_for_a_while_then_closed(
     services: Services,
 ) -> None:
     api = await services.api(env={"DRAIN_S": "15", "SHUTDOWN_TIMEOUT_S": "30"})
@@ -116,7 +116,7 @@ async def test_idle_connections_are_served_for_a_while_and_told_to_close(
     )  # it was the last
 
 
-async def test_an_idle_connection_does_not_keep_the_process(services: Services) -> None:
+async def test_an_idle_connection_does_not_keep_the_process_alive(services: Services) -> None:
     api = await services.api(env={"DRAIN_S": "0.5", "SHUTDOWN_TIMEOUT_S": "60"})
     async with raw_client(port_of(api)) as idle:
         await idle.ask(request("/health"))
@@ -124,7 +124,7 @@ async def test_an_idle_connection_does_not_keep_the_process(services: Services) 
 
         assert await api.replicas[0].end() == 0
 
-        assert time.monotonic() - started > 0.4  # with it, it would have been killed after 20
+        assert time.monotonic() - started > 0.4  # else it would have been killed after 20 s
         assert await idle.ended()
 
 
@@ -141,7 +141,7 @@ async def test_a_request_in_flight_is_answered(servers: Servers, services: Servi
             api.replicas[0].send(signal.SIGTERM)
             await until(lambda: draining(api.replicas[0]), within_s=5)
             await until(lambda: _is_closed(other), within_s=5)
-            # Well past the time for idle connections, this one is still waited for.
+            # Well past DRAIN_S, the request in flight is still waited for.
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(client.reader.read(1), timeout=0.7)
         finally:
@@ -157,7 +157,7 @@ async def _is_closed(client: RawClient) -> bool:
     return client.reader.at_eof()
 
 
-async def test_a_client_that_never_reads_does_not_keep_the_process_past_its_time_out(
+async def test_a_client_that_never_reads_does_not_delay_the_exit_past_the_time_out(
     services: Services,
 ) -> None:
     api = await services.api(env={"DRAIN_S": "0.2", "SHUTDOWN_TIMEOUT_S": "4"})
@@ -169,7 +169,7 @@ async def test_a_client_that_never_reads_does_not_keep_the_process_past_its_time
         asking = asyncio.create_task(
             loop.sock_sendall(deaf, request(f"/api/v1/items/{'a' * 128}") * 30_000)
         )
-        await until(lambda: _stands_still(api.replicas[0]), within_s=20)
+        await until(lambda: _stalls(api.replicas[0]), within_s=20)
 
         assert await api.replicas[0].end() == 0  # killed after 20 seconds otherwise
 
@@ -188,8 +188,8 @@ async def _reads(replica: Replica) -> float:
     return 0.0
 
 
-async def _stands_still(replica: Replica) -> bool:
-    """The process has stopped to answer a client that does not read."""
+async def _stalls(replica: Replica) -> bool:
+    """The process has stopped answering a client that does not read."""
     before = await _reads(replica)
     await asyncio.sleep(0.3)
     return 0 < before == await _reads(replica)
@@ -201,7 +201,7 @@ async def test_sigint_ends_a_service_like_sigterm(services: Services) -> None:
     assert await api.replicas[0].end(signal.SIGINT) == 0
 
 
-async def test_an_unready_replica_accepts_nothing_until_it_is_ready(
+async def test_an_unready_replica_accepts_no_connection_until_it_is_ready(
     servers: Servers, services: Services
 ) -> None:
     servers.stop("redis")
@@ -240,7 +240,7 @@ async def test_an_unready_replica_accepts_after_its_grace_and_answers_503(
     servers.start("redis")
 
 
-async def test_a_process_told_to_end_while_it_waits_for_its_stores_ends_at_once(
+async def test_a_process_stopped_while_it_waits_for_its_stores_exits_at_once(
     servers: Servers, services: Services
 ) -> None:
     servers.stop("redis")

@@ -4,6 +4,7 @@ import pytest
 
 from tests.unit.api.gateways import RunningGateway, running_gateway
 from tests.unit.api.http_client import RawClient, raw_client
+from tests.unit.api.redis.fake_redis import FakeRedis, fake_redis
 
 
 @pytest.fixture
@@ -16,3 +17,9 @@ async def gateway() -> AsyncIterator[RunningGateway]:
 async def client(gateway: RunningGateway) -> AsyncIterator[RawClient]:
     async with raw_client(gateway.port) as one:
         yield one
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[FakeRedis]:
+    async with fake_redis() as running:
+        yield running

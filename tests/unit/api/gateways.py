@@ -19,7 +19,7 @@ from pkg.runtime.readiness import Readiness
 
 @dataclass
 class MemoryLedger:
-    """The rule in ten lines. ``fails`` is raised instead; ``gate`` holds every bid back."""
+    """The bidding rule. ``fails``, if set, is raised instead; ``gate``, if cleared, delays bids."""
 
     items: dict[str, ItemState] = field(default_factory=dict)
     placed: list[Bid] = field(default_factory=list)

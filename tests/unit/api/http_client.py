@@ -1,4 +1,4 @@
-"""HTTP by hand: what a client sends is exactly what the test wrote, byte by byte."""
+"""HTTP by hand: clients send exactly the bytes that the test wrote."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ class RawClient:
         await self.writer.drain()
 
     async def reply(self, *, head_only: bool = False) -> Reply:
-        """The next answer; what HEAD asked for has no body."""
+        """The next answer; one to HEAD has no body."""
         async with asyncio.timeout(10):
             lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             version, status, *_ = lines[0].split(" ", 2)
@@ -63,7 +63,7 @@ class RawClient:
         return await self.reply()
 
     async def ended(self) -> bool:
-        """Waits for the server to close the connection; False when it says more instead."""
+        """Waits for the server to close the connection; False if it sends more instead."""
         async with asyncio.timeout(15):
             try:
                 return not await self.reader.read(1)
@@ -91,7 +91,7 @@ async def raw_client(port: int) -> AsyncIterator[RawClient]:
 def request(
     target: str | bytes, *, method: str = "GET", headers: str = "", version: str = "HTTP/1.1"
 ) -> bytes:
-    """A request without a body; ``headers`` are whole lines, each ended by CR LF."""
+    """A request without a body; ``headers`` are whole lines, each ending in CR LF."""
     raw = target.encode() if isinstance(target, str) else target
     return b"%b %b %b\r\nHost: a\r\n%b\r\n" % (
         *(method.encode(), raw, version.encode(), headers.encode()),
@@ -112,7 +112,7 @@ def bid_request(
 
 
 def chunked_bid_request(chunks: bytes, *, headers: str = "") -> bytes:
-    """``chunks`` is the body as it stands on the wire."""
+    """``chunks`` is the body as sent on the wire."""
     return (
         "POST /api/v1/items/vase/bid HTTP/1.1\r\nHost: a\r\n"
         f"Transfer-Encoding: chunked\r\n{headers}\r\n"

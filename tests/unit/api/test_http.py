@@ -58,7 +58,7 @@ async def test_an_unread_body_is_not_taken_for_the_next_request(client: RawClien
     assert (await client.reply()).json["status"] == "healthy"
 
 
-async def test_a_length_and_chunks_at_once_are_refused(
+async def test_content_length_together_with_chunks_is_refused(
     client: RawClient, gateway: RunningGateway
 ) -> None:
     await client.send(
@@ -73,7 +73,7 @@ async def test_a_length_and_chunks_at_once_are_refused(
     assert not gateway.ledger.placed
 
 
-async def test_connection_close_is_answered_and_kept(client: RawClient) -> None:
+async def test_connection_close_is_honoured(client: RawClient) -> None:
     reply = await client.ask(bid_request(ANN_200, headers="Connection: close\r\n"))
 
     assert (reply.status, reply.headers["connection"]) == (201, "close")
@@ -87,7 +87,7 @@ async def test_http_1_0_is_answered_and_closed(client: RawClient) -> None:
     assert await client.ended()
 
 
-async def test_http_1_0_is_kept_alive_where_it_asks_for_it(client: RawClient) -> None:
+async def test_http_1_0_is_kept_alive_on_request(client: RawClient) -> None:
     keep = "Connection: keep-alive\r\n"
     first = await client.ask(bid_request(ANN_200, version="HTTP/1.0", headers=keep))
     second = await client.ask(request("/health", version="HTTP/1.0", headers=keep))
@@ -105,7 +105,7 @@ async def test_a_client_that_waits_for_100_continue_gets_it(client: RawClient) -
     assert (await client.ask(body)).status == 201
 
 
-async def test_a_client_that_waits_for_100_continue_is_told_at_once_of_a_bad_item(
+async def test_a_client_that_waits_for_100_continue_learns_of_a_bad_item_at_once(
     client: RawClient,
 ) -> None:
     head, _, _ = bid_request(ANN_200, item="%20", headers="Expect: 100-continue\r\n").partition(
@@ -142,7 +142,7 @@ async def test_a_request_in_small_pieces_is_read(client: RawClient) -> None:
         b"\x00" * 100 + b"\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_is_400_in_json_and_ends_the_connection(
+async def test_garbage_is_400_in_json_and_closes_the_connection(
     client: RawClient, gateway: RunningGateway, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     await client.send(data)
@@ -153,7 +153,7 @@ async def test_what_is_no_http_is_400_in_json_and_ends_the_connection(
     assert reply.headers["connection"] == "close"
     assert await client.ended()
     assert gateway.metrics.errors == {"invalid_http": 1}
-    assert not caplog.records  # what strangers send fills no log
+    assert not caplog.records  # garbage does not fill the log
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -177,7 +177,7 @@ async def test_random_bytes_are_never_a_500(gateway: RunningGateway, seed: int) 
         assert (await other.ask(request("/health"))).status == 200
 
 
-async def test_a_client_that_leaves_in_the_middle_of_its_body_places_no_bid_and_no_log_line(
+async def test_a_client_that_leaves_in_mid_body_places_no_bid_and_logs_nothing(
     client: RawClient, gateway: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     await client.send(bid_request(ANN_200)[:-5])
@@ -226,7 +226,7 @@ async def test_a_client_that_never_reads_delays_nobody_and_is_bounded(
     client.writer.transport.abort()
 
 
-async def test_body_that_trickles_is_408_and_ends_the_connection(
+async def test_a_body_that_trickles_in_is_408_and_closes_the_connection(
     client: RawClient, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pkg.api.bidding.gateway.BODY_TIMEOUT_S", 0.2)
@@ -236,7 +236,7 @@ async def test_body_that_trickles_is_408_and_ends_the_connection(
 
     assert (reply.status, reply.code) == (408, "body_too_slow")
     assert reply.headers["connection"] == "close"
-    await client.send(b"}")  # comes too late, and spares the server its wait for the rest
+    await client.send(b"}")  # too late; saves the server from waiting for the rest
     assert await client.ended()
     assert not gateway.ledger.placed
 

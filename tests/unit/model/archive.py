@@ -28,7 +28,7 @@ class Away(asyncpg.InterfaceError):
 
 @dataclass
 class Tables:
-    """Rows of ``bids`` are a list: that none is there twice is a rule to be checked."""
+    """``bids`` is a list: that no event is in it twice is a promise to be checked."""
 
     bids: list[Row] = field(default_factory=list)
     letters: dict[bytes, Row] = field(default_factory=dict)
@@ -45,8 +45,8 @@ class Archive:
         letters = {row["event_id"] for row in self.tables.letters.values()}
         return {row["event_id"] for row in self.tables.bids} | letters
 
-    def stands_in_the_way(self, tables: Tables, event: Row) -> Row | None:
-        """A bid that has one of the unique keys of this one."""
+    def rival(self, tables: Tables, event: Row) -> Row | None:
+        """A bid that shares a unique key with this one."""
         for row in tables.bids:
             same_place = (row["item_id"], row["seq"]) == (event["item_id"], event["seq"])
             if same_place or row["event_id"] == event["event_id"]:
@@ -57,8 +57,8 @@ class Archive:
         """``find_left_out.sql``: not a duplicate by event_id, so in conflict with another."""
         if any(row["event_id"] == event["event_id"] for row in tables.bids):
             return None
-        rival = self.stands_in_the_way(tables, event)
-        holder = rival["event_id"] if rival else None
+        found = self.rival(tables, event)
+        holder = found["event_id"] if found else None
         return {"event_id": event["event_id"], "seq_holder": holder, "bid_holder": None}
 
     def roll_back(self) -> None:
@@ -100,7 +100,7 @@ class ModelStore:
 
 
 class ModelConnection:
-    """Transactions one after the other: what PostgreSQL's locks do to those that collide."""
+    """Runs one transaction at a time, as PostgreSQL's locks do with colliding ones."""
 
     def __init__(self, world: World, archive: Archive, caller: str) -> None:
         self._world = world
@@ -145,7 +145,7 @@ class ModelConnection:
         tables, events = self._open(sql, "insert_bids"), json.loads(array)
         before = len(tables.bids)
         for event in events:
-            if self._archive.stands_in_the_way(tables, event) is None:
+            if self._archive.rival(tables, event) is None:
                 tables.bids.append({name: event[name] for name in ("event_id", "item_id", "seq")})
         return len(tables.bids) - before
 

@@ -6,6 +6,6 @@ import structlog
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """A history tells of more outages than anybody wants to read."""
+    """A history logs more outages than anybody wants to read."""
     with structlog.testing.capture_logs():
         yield

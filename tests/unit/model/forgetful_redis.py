@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pkg.api.errors import RedisRecovering, RedisUnavailable
-from pkg.api.relay.outbox import Entry, Outbox, OutboxStanding
+from pkg.api.relay.outbox import Entry, Outbox, OutboxState
 from pkg.api.relay.recovery import Recovery
 from pkg.auction.bid import Bid, Strategy
 from pkg.auction.events import decode_batch, decode_event, event_head, event_tail, redis_timestamp
@@ -85,7 +85,7 @@ class ForgetfulRedis:
         self._on_disk = copy.deepcopy(self.partitions)
 
     def forget(self) -> None:
-        """Killed and started again from what was on disk: closed until it is recovered."""
+        """Killed and restarted from what was on disk: closed until it is recovered."""
         self.partitions = copy.deepcopy(self._on_disk)
         self.open = False
 
@@ -109,7 +109,7 @@ class ForgetfulRedis:
 
 
 class ModelOutbox(Outbox):
-    """One process' connection to it. A read brings few entries, so that batches end anywhere."""
+    """One process' connection to it. A read returns few entries, so that batches end anywhere."""
 
     def __init__(self, world: World, redis: ForgetfulRedis, caller: str) -> None:
         self.partitions = list(redis.partitions)
@@ -131,13 +131,12 @@ class ModelOutbox(Outbox):
         )
         return found
 
-    async def standing(self, partition: str) -> OutboxStanding:
-        def look() -> OutboxStanding:
+    async def state(self, partition: str) -> OutboxState:
+        def look() -> OutboxState:
             state = self._redis.partitions[partition]
             lacking = [entry.id for entry in state.entries if entry.id > state.archived_to]
-            return OutboxStanding(
+            return OutboxState(
                 depth=len(state.entries),
-                first=state.entries[0].id if state.entries else None,
                 first_unarchived=lacking[0] if lacking else None,
                 archived_to=state.archived_to,
                 trimmed_to=state.trimmed_to,
@@ -145,12 +144,12 @@ class ModelOutbox(Outbox):
                 now_ms=self._world.now_ms,
             )
 
-        answer: OutboxStanding = await self._world.call(
-            self._caller, Place.REDIS, f"standing {partition}", look, failure=RedisUnavailable
+        answer: OutboxState = await self._world.call(
+            self._caller, Place.REDIS, f"state of {partition}", look, failure=RedisUnavailable
         )
         return answer
 
-    async def archived(self, partition: str, through: OutboxId) -> None:
+    async def trim_to(self, partition: str, through: OutboxId) -> None:
         def write() -> None:
             self._redis.partitions[partition].archived_to = through
             self._redis.partitions[partition].trim(through)
@@ -180,7 +179,7 @@ class ModelOutbox(Outbox):
 
 
 class ModelRecovery(Recovery):
-    """Opens Redis in one step. With NATS away, without what the stream knows: conflicts follow."""
+    """Opens Redis in one step; with NATS away, without the stream, so that conflicts follow."""
 
     def __init__(self, world: World, redis: ForgetfulRedis, stream: JetStream, caller: str) -> None:
         self._world = world

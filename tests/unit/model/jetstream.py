@@ -21,7 +21,7 @@ class Stored:
     data: bytes
     at_ms: int
     storing: int
-    """Its number among all ever stored: sequences are given again after a loss."""
+    """Its number among all messages ever stored; sequences are reused after a loss."""
 
     @cached_property
     def last(self) -> OutboxId:
@@ -38,7 +38,7 @@ class Stored:
 
 @dataclass
 class Consumer:
-    """Durable, explicit acknowledgements, unlimited redelivery. ``done`` never comes again."""
+    """Durable, explicit acknowledgements, redelivers all but what is ``done``, for ever."""
 
     made: datetime
     done: set[int] = field(default_factory=set)
@@ -109,7 +109,7 @@ class JetStream:
 
     def acknowledged(self, reply: str) -> None:
         sequence, _ = map(int, reply.removeprefix(ACK).split("."))
-        # A server (2.15.1) asks for the sequence only: it may be another message's by now.
+        # The server (2.15.1) checks the sequence only: it may be another message's by now.
         if self.consumer and sequence in self.consumer.delivered:
             self.consumer.done.add(sequence)
 
@@ -122,8 +122,8 @@ class JetStream:
         self.messages, self.sequence, self.consumer = [], 0, None
 
     def cut_tail(self, count: int) -> None:
-        """NATS' machine lost power: the last messages were not on disk yet. The server takes the
-        consumer back to what there is, and gives the sequences to others (seen with 2.15.1).
+        """NATS' machine lost power before the last messages were on disk. The server resets the
+        consumer to what is left and reuses the sequences (seen with 2.15.1).
         """
         cut = {each.sequence for each in self.messages[-count:]}
         if cut:

@@ -13,7 +13,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import Header
 
-from pkg.api.relay.lease import Lease
 from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.relay import Relay
 from pkg.archival.announcer import Announcer
@@ -24,6 +23,7 @@ from pkg.archival.worker import Worker
 from pkg.auction.events import decode_watermark
 from pkg.auction.subjects import archived_subject, events_subject
 from pkg.runtime.nats_link import NatsLink
+from tests.unit.api.relay.stand_ins import GivenLease
 from tests.unit.model.archive import Archive, ModelStore
 from tests.unit.model.forgetful_redis import ForgetfulRedis, ModelOutbox, ModelRecovery
 from tests.unit.model.jetstream import ACK, JetStream, ModelStream, Stored
@@ -31,30 +31,6 @@ from tests.unit.model.world import Place, World
 
 RETENTION_S = 600.0
 RESEND_AFTER_S = 60.0
-
-
-class GivenLease(Lease):
-    """Held whenever the scheduler says so, by none, one or both: order must not depend on it."""
-
-    def __init__(self) -> None:
-        self._given = asyncio.Event()
-
-    @property
-    def held(self) -> bool:
-        return self._given.is_set()
-
-    def come_back(self) -> None: ...
-
-    async def stand_aside(self) -> None: ...
-
-    async def wait_held(self) -> None:
-        await self._given.wait()
-
-    def give(self) -> None:
-        self._given.set()
-
-    def take(self) -> None:
-        self._given.clear()
 
 
 class Process(Protocol):
@@ -75,9 +51,9 @@ class RelayProcess:
         self.start()
 
     def start(self) -> None:
-        """Begins anew, with nothing in memory."""
+        """Starts with nothing in memory."""
         world, name = self._world, self.name
-        self.lease = GivenLease()
+        self.lease = GivenLease(given=False)
         self.relay = Relay(
             ModelOutbox(world, self._redis, name),
             ModelStream(world, self._stream, name),
@@ -88,20 +64,20 @@ class RelayProcess:
             recovery=ModelRecovery(world, self._redis, self._stream, name),
             metrics=RelayMetrics(holds_lease=lambda: self.lease.held),
         )
-        world.on_nats_connect[name] = [self.relay.lose_step]
+        world.on_nats_connect[name] = [self.relay.resync]
         self.tasks = [world.loop.create_task(self.relay.run())]
 
 
 @dataclass
 class Pull:
-    """A pull that is open: how many messages it still takes."""
+    """An open pull and how many messages it still takes."""
 
     inbox: str
     credit: int
 
 
 class ModelClient:
-    """What the worker does with its NATS client. Nothing here waits for an answer."""
+    """The part of a NATS client that the worker uses. Nothing here waits for an answer."""
 
     max_payload = 1024 * 1024
 
@@ -139,7 +115,7 @@ class ModelClient:
                 )
 
     def refuse(self, status: str) -> None:
-        """The open pull ends with a status; on a connection that lives nothing gets lost."""
+        """Ends the open pull with a status, which never gets lost on a live connection."""
         if self.pull is None or self.receive is None:
             return
         message = Msg(
@@ -197,7 +173,7 @@ class WorkerProcess:
         self.start()
 
     def start(self) -> None:
-        """Begins anew, with nothing in memory."""
+        """Starts with nothing in memory."""
         world = self._world
         self.client = ModelClient(self, world, self._stream)
         link = cast("NatsLink", ModelLink(world, self.client, self.name))
@@ -232,7 +208,7 @@ class WorkerProcess:
 
 
 def _run(received: Awaitable[None]) -> None:
-    """A callback that does not wait for anything, to its end."""
+    """Runs a callback that waits for nothing."""
     with suppress(StopIteration):
         received.__await__().__next__()
         raise AssertionError("the callback waits")

@@ -15,7 +15,7 @@ class Promises:
     stream: JetStream
     archive: Archive
     destroyed: set[str] = field(default_factory=set)
-    """Events whose last copy went with a store's data: nobody can be asked to have them."""
+    """Events whose last copy was lost with a store's data: nothing is promised about them."""
     _held: set[str] = field(default_factory=set)
     _seen: int = 0
     _delivered: set[str] = field(default_factory=set)
@@ -34,15 +34,15 @@ class Promises:
         self.store_lost(being_removed=being_removed)
 
     def cut_out(self, event_ids: list[str], *, being_removed: set[str]) -> None:
-        """A message is gone from the middle of the stream. Who asks for the last one, as the relay
-        does before it trims by age, cannot see that: what is trimmed so is not held against it.
+        """A message is gone from the middle of the stream. The relay may trim its events by age:
+        it only looks at the last message before it does.
         """
         self._cut_out |= set(event_ids)
         self.stream_lost(being_removed=being_removed)
 
     def store_lost(self, *, being_removed: set[str]) -> None:
-        """A store just lost data, by no fault of the system's. What an answered question about
-        that store let leave the outbox a moment later went with it.
+        """A store lost data, by no fault of the system's. ``being_removed`` left the outbox because
+        that store had just said that it held them: they are lost with it.
         """
         held = self.held()
         self.destroyed |= (self._held - held) | (being_removed - self._stored_behind_the_outbox())
@@ -87,8 +87,8 @@ class Promises:
             raise Violation("an item's seq is in bids twice")
 
     def _order_is_kept(self) -> None:
-        """Events come into the stream for the first time in the outbox's order, and come again
-        only when they are published anew from the oldest, or after the stream lost something.
+        """Events first enter the stream in the outbox's order. They enter it again only when all
+        are resent from the oldest, or after the stream lost something.
         """
         for partition in self.redis.partitions:
             previous: Stored | None = None

@@ -16,10 +16,10 @@ _SHOWN = 70
 
 
 def search(seed: int, stores: Stores | None = None) -> list[str]:
-    """Runs one history, then heals everything; tells what happened.
+    """Runs one history, then heals everything; returns what happened.
 
     Raises:
-        Violation: a promise was broken; it says how it came to that.
+        Violation: a promise was broken; it shows the history.
     """
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         loop = runner.get_loop()
@@ -66,7 +66,7 @@ async def _happen(system: System, turns: Turns) -> None:
         troubles.forget,
         troubles.sync_redis,
     ]
-    # Each history has some kinds of trouble only, so that each kind is had at length.
+    # Each history has only some kinds of trouble, so that each kind gets its chance.
     weights |= {kind: 0.25 for kind in kinds if system.world.chance.random() < 0.5}
     turns.change_leases()
     for _ in range(STEPS):

@@ -16,7 +16,7 @@ _TICK_S = 0.001
 
 @dataclass(frozen=True)
 class Stores:
-    """The stores' kinds, to be replaced by ones that lack a guard."""
+    """The stores' classes; a test replaces one by a class that lacks a guard."""
 
     redis: type[ForgetfulRedis] = ForgetfulRedis
     stream: type[JetStream] = JetStream
@@ -45,7 +45,7 @@ class System:
         return [*self.relays, *self.workers]
 
     def reconnect(self) -> None:
-        """NATS is there again: its clients are told."""
+        """NATS is back: notifies its clients."""
         for worker in self.workers:
             worker.client.pull = None
         for watchers in self.world.on_nats_connect.values():
@@ -56,7 +56,7 @@ class System:
         self._dying += process.tasks
 
     async def settle(self) -> None:
-        """Until every process waits for a store, for a message or for the clock."""
+        """Runs until every process waits for a store, for a message or for the clock."""
         await self._bury()
         for process in self.processes:
             for task in process.tasks:
@@ -70,7 +70,7 @@ class System:
             await self._bury()
 
     async def _bury(self) -> None:
-        """Python 3.11's ``wait_for`` may swallow a cancellation: it is said until it is heard."""
+        """Python 3.11's ``wait_for`` may swallow a cancellation, so this cancels until done."""
         for task in self._dying:
             task.cancel()
         await asyncio.sleep(_TICK_S)

@@ -1,4 +1,4 @@
-"""What an acknowledgement may say about a message that NATS no longer has."""
+"""Acknowledgements of messages that NATS no longer has."""
 
 import asyncio
 from collections.abc import Callable
@@ -45,9 +45,9 @@ class OneLink:
         self.reconnected.append(watcher)
 
 
-async def test_what_came_before_a_reconnect_is_not_acknowledged_after_it() -> None:
-    """A server that lost its tail gives the sequences to other messages, and takes the consumer
-    back to them (seen with 2.15.1): the old acknowledgement would be taken for the new message.
+async def test_messages_from_before_a_reconnect_are_not_acknowledged_after_it() -> None:
+    """A server that lost its tail reuses the sequences and resets the consumer (seen with 2.15.1):
+    an old acknowledgement would count for a new message.
     """
     link = OneLink()
 

@@ -1,14 +1,14 @@
-"""Each guard is needed: where one is taken out, the search finds what breaks.
+"""Each guard is needed: without it, the search finds what breaks.
 
-``first`` is a seed that shows it. When the code changes, so do the histories that seeds tell, and
-the next one that does is looked for.
+``first`` is a seed that showed it. Changes of the code change the histories of seeds, so the search
+goes on from there.
 """
 
 from collections.abc import Iterable
 
 import pytest
 
-from pkg.api.relay.outbox import OutboxStanding
+from pkg.api.relay.outbox import OutboxState
 from pkg.api.relay.trimming import Retirement, retirement
 from pkg.archival.watermark import Stretch
 from pkg.auction.outbox import OutboxId
@@ -48,18 +48,18 @@ class DropsConflicts(Archive):
 
 class TakesDuplicatesForConflicts(Archive):
     def left_out(self, tables: Tables, event: Row) -> Row | None:
-        rival = self.stands_in_the_way(tables, event)
-        assert rival
-        holder = rival["event_id"]
+        found = self.rival(tables, event)
+        assert found
+        holder = found["event_id"]
         return {"event_id": event["event_id"], "seq_holder": holder, "bid_holder": None}
 
 
 class InsertsAnything(Archive):
-    def stands_in_the_way(self, tables: Tables, event: Row) -> Row | None:
+    def rival(self, tables: Tables, event: Row) -> Row | None:
         """As if ``bids`` had no unique keys."""
 
 
-def test_an_archive_that_knows_events_by_item_and_seq_alone_passes_one_of_two_by() -> None:
+def test_an_archive_that_knows_events_by_item_and_seq_alone_skips_one_of_two() -> None:
     assert "passed" in found(10, Stores(archive=DropsConflicts))
 
 
@@ -71,7 +71,7 @@ def test_an_archive_without_unique_keys_holds_an_event_twice() -> None:
     assert "twice" in found(0, Stores(archive=InsertsAnything))
 
 
-def test_a_watermark_that_does_not_chain_passes_what_is_not_archived(
+def test_a_watermark_that_does_not_chain_passes_unarchived_events(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def furthest(
@@ -84,20 +84,20 @@ def test_a_watermark_that_does_not_chain_passes_what_is_not_archived(
     assert "passed" in found(10)
 
 
-def test_an_outbox_trimmed_of_what_jetstream_lacks_loses_it(
+def test_an_outbox_trimmed_of_events_that_jetstream_lacks_loses_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def by_age_alone(
-        standing: OutboxStanding, *, relayed: OutboxId, retention_s: float
+        state: OutboxState, *, relayed: OutboxId, retention_s: float
     ) -> Retirement | None:
-        return retirement(standing, relayed=OutboxId(2**62, 0), retention_s=retention_s)
+        return retirement(state, relayed=OutboxId(2**62, 0), retention_s=retention_s)
 
     monkeypatch.setattr("pkg.api.relay.relay.retirement", by_age_alone)
 
     assert "no store holds" in found(0)
 
 
-def test_without_publishing_again_some_events_are_never_archived(
+def test_without_resending_some_events_are_never_archived(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(processes, "RESEND_AFTER_S", float("inf"))
@@ -112,5 +112,5 @@ class TakesDeliveryForArchiving(JetStream):
         self.consumer.done.add(stored.sequence)
 
 
-def test_messages_acknowledged_before_the_commit_are_passed_by() -> None:
+def test_messages_acknowledged_before_the_commit_are_skipped() -> None:
     assert "passed" in found(80, Stores(stream=TakesDeliveryForArchiving))

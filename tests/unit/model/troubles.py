@@ -89,7 +89,7 @@ class Troubles:
         self._system.redis.sync()
 
     def _crash(self, process: Process) -> None:
-        """What it had asked for may still be done, at once or later."""
+        """Its pending calls may still be carried out, at once or later."""
         self._world.note(f"{process.name} crashes")
         for call in [each for each in self._world.calls if each.caller == process.name]:
             self._world.calls.remove(call)
@@ -109,7 +109,7 @@ class Troubles:
     def _arrive(self, call: Call) -> None:
         try:
             call.effect()
-        except Exception as refusal:  # noqa: BLE001 - its caller has given up long ago
+        except Exception as refusal:  # noqa: BLE001 - its caller gave up long ago
             self._world.note(f"refused: {refusal}")
 
     def _lose_words(self) -> None:
@@ -117,9 +117,9 @@ class Troubles:
         self._world.words.clear()
 
     def _being_removed(self) -> set[str]:
-        """Events that a relay is about to remove since JetStream just said that it holds them.
+        """Events that a relay is about to remove because JetStream just said that it holds them.
 
-        Two stores cannot be asked at once: what is deleted in between counts as deleted after.
+        Two stores cannot be asked at once: a loss in between counts as one after the removal.
         """
         leaving: set[str] = set()
         for call in self._world.calls:

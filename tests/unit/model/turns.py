@@ -8,7 +8,7 @@ WORDS_KEPT = 40
 
 
 class Turns:
-    """``lossy`` is the part of calls and messages that gets lost."""
+    """``lossy`` is the share of calls and messages that get lost."""
 
     def __init__(self, system: System, *, lossy: float) -> None:
         self._system = system
@@ -65,7 +65,7 @@ class Turns:
                 relay.lease.take()
 
     def work_off(self) -> bool:
-        """Everything that can happen without time passing, once; whether anything could."""
+        """Does all that can happen without time passing, once; returns whether anything did."""
         moved = False
         for call in [each for each in self._world.calls if each.ready()]:
             if call in self._world.calls and call.ready():
@@ -74,7 +74,7 @@ class Turns:
         for word in list(self._world.words):
             self._world.words.remove(word)
             word.deliver()
-        # A pull takes what is new; once all is quiet, the wait for acknowledgements is over.
+        # Pulls get new messages; once all is quiet, what was not acknowledged is redelivered.
         delivered = self._stream.consumer.delivered if self._stream.consumer and moved else set()
         for stored in self._stream.waiting():
             pulls = [each.client for each in self._system.workers if each.client.pull]
@@ -85,7 +85,7 @@ class Turns:
         return moved
 
     def _end(self, call: Call) -> None:
-        """Done, lost before, lost after, or given up and done later."""
+        """Ends a call: done, lost before, lost after, or given up and done later."""
         fate = "done"
         if call.place in self._world.away:
             fate = self._world.chance.choice(["before", "late"])

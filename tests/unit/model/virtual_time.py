@@ -1,13 +1,13 @@
-"""An event loop whose time passes only when nobody has anything left to do, and then at once."""
+"""An event loop whose clock jumps to the next timer as soon as nothing else is to be done."""
 
 import asyncio
 import selectors
 
-_TURN_S = 1e-6  # what a turn of the loop takes: timers may fire a hair early, and must not spin
+_TURN_S = 1e-6  # a turn of the loop takes this long: timers that fire a hair early must not spin
 
 
 class _Skipping(selectors.SelectSelector):
-    """Nothing is ever ready: instead of waiting for it, time is moved on."""
+    """Nothing is ever ready; instead of waiting, the clock moves on."""
 
     now = 1_000.0
 
@@ -27,5 +27,5 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._skipping.now
 
     def jump(self, seconds: float) -> None:
-        """Hours pass while nobody looks."""
+        """Moves the clock, however many timers that passes."""
         self._skipping.now += seconds

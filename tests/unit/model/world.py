@@ -1,8 +1,7 @@
 """What all stores and processes of the model share: clock, chance, and the calls between them.
 
-A process that asks a store something does not get an answer: its call is put here, and the
-scheduler decides when, in which order and how it ends. So every interleaving and every crash
-between two calls is within reach, and a seed says which one it was.
+A process' call to a store waits here until the scheduler decides when, in which order and how it
+ends. So every interleaving and every crash between two calls can happen, and a seed repeats it.
 """
 
 import asyncio
@@ -53,7 +52,7 @@ class Call:
 
 @dataclass(eq=False)
 class Word:
-    """A message nobody waits for: it may get lost, come late, or in another order."""
+    """A message nobody waits for: it may be lost, delayed or reordered."""
 
     what: str
     deliver: Callable[[], None]

@@ -25,7 +25,7 @@ async def test_an_accepted_bid_answers_201_and_shows_in_the_item(
     assert (item["current_bid"], item["highest_bidder_id"], item["seq"]) == (200, "ann", 1)
 
 
-async def test_every_replica_answers_for_itself_on_its_admin_address(services: Services) -> None:
+async def test_every_replica_has_an_admin_address_of_its_own(services: Services) -> None:
     api = await services.api(replicas=2)
     async with aiohttp.ClientSession() as client:
         for replica in api.replicas:
@@ -41,7 +41,7 @@ async def test_every_replica_answers_for_itself_on_its_admin_address(services: S
         assert name in text
 
 
-async def test_the_strategy_header_is_refused_where_it_is_off(services: Services) -> None:
+async def test_the_strategy_header_is_refused_if_overriding_is_off(services: Services) -> None:
     api = await services.api(env={"BID_STRATEGY_OVERRIDE": "false"})
     async with (
         aiohttp.ClientSession(api.url) as client,
@@ -56,7 +56,7 @@ async def test_the_strategy_header_is_refused_where_it_is_off(services: Services
     assert (answer.status, body["code"]) == (400, "strategy_override_off")
 
 
-async def test_garbage_leaves_a_process_that_serves_on_and_says_nothing(
+async def test_a_process_that_got_garbage_keeps_serving_and_logs_no_traceback(
     services: Services,
 ) -> None:
     api = await services.api()

@@ -1,4 +1,4 @@
-"""The rule itself, on real Redis, against a model of ten lines."""
+"""The bidding rule on real Redis, against a small model."""
 
 import asyncio
 import itertools
@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from pkg.api.bidding.ledger import PLACE_BID
+from pkg.api.app import Ledgers
+from pkg.api.bidding.bid_link import PLACE_BID
 from pkg.api.errors import OutboxFull, RedisUnavailable
 from pkg.auction.bid import Accepted, Bid, Outcome, Strategy, TooLow
 from pkg.auction.events import BidEvent, event_head, event_tail, redis_timestamp
@@ -21,7 +22,6 @@ from pkg.auction.keys import item_key, outbox_key
 from pkg.auction.money import MAX_CENTS
 from tests.integration.api.parts import (
     PARTITIONS,
-    Ledgers,
     bid,
     decoded_outbox,
     ledgers,
@@ -36,7 +36,7 @@ _examples = itertools.count(1)
 
 @dataclass
 class Model:
-    """What the rule says of one item."""
+    """The rule for one item."""
 
     accepted: list[Bid] = field(default_factory=list)
 
@@ -55,12 +55,6 @@ class Model:
 async def both(stores: Stores, request: pytest.FixtureRequest) -> AsyncIterator[Ledgers]:
     async with ledgers(settings_for(stores, PRICE_CACHE_ITEMS=request.param)) as made:
         yield made
-
-
-@pytest.fixture
-async def redis(stores: Stores) -> AsyncIterator[Redis]:
-    async with Redis.from_url(stores.redis_url) as client:
-        yield client
 
 
 amounts = st.one_of(
@@ -86,7 +80,7 @@ sequences = st.lists(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(history=sequences)
-async def test_answers_state_and_events_are_those_of_the_model(
+async def test_answers_state_and_events_match_the_model(
     both: Ledgers,
     redis: Redis,
     only: Strategy | None,
@@ -104,7 +98,7 @@ async def test_answers_state_and_events_are_those_of_the_model(
         outcome = await both.of(only or strategy).place(one)
 
         if isinstance(outcome, TooLow) and isinstance(expected, TooLow) and not only:
-            # Each connection knows the prices it saw: one may refuse by an older price.
+            # Prices are cached per connection: one may refuse by an older price.
             assert one.amount_cents <= outcome.price_cents <= expected.price_cents
         else:
             assert outcome == expected
@@ -126,7 +120,7 @@ async def test_answers_state_and_events_are_those_of_the_model(
         for seq, (event, placed) in enumerate(
             zip(events[item_id], model.accepted, strict=True), start=1
         ):
-            # One form for both strategies: byte by byte what Python's side would write.
+            # Both strategies write the very bytes that Python's functions return.
             assert raw >= {
                 event_head(placed, strategy_of[placed.event_id])
                 + event_tail(previous_cents=previous, timestamp=event.timestamp, seq=seq)
@@ -151,7 +145,7 @@ async def test_an_equal_bid_is_refused_and_leaves_no_event(
 
 
 @pytest.mark.parametrize("mixed", [False, True])
-async def test_bids_at_once_on_few_items_rise_without_gap(
+async def test_concurrent_bids_on_few_items_rise_without_gap(
     both: Ledgers, redis: Redis, *, mixed: bool
 ) -> None:
     bids = [bid(1 + (n * 7919) % 500, item=f"item-{n % 3}", user=f"u{n}") for n in range(600)]
@@ -178,7 +172,7 @@ async def test_bids_at_once_on_few_items_rise_without_gap(
         )
 
 
-async def test_interleaved_optimistic_rounds_of_two_gateways_stay_checked(
+async def test_optimistic_rounds_of_two_gateways_are_checked_against_each_other(
     stores: Stores, redis: Redis
 ) -> None:
     """Each gateway has one connection for rounds: a second round on it would go unchecked."""
@@ -222,7 +216,7 @@ async def test_a_full_outbox_refuses_and_writes_nothing(
 async def test_a_bid_and_its_event_are_written_together_or_not_at_all(
     both: Ledgers, redis: Redis, strategy: Strategy
 ) -> None:
-    """Redis at its memory limit refuses the first write already."""
+    """Redis at its memory limit refuses the very first write."""
     await both.of(strategy).place(bid(100))
     limit = str((await redis.config_get("maxmemory"))["maxmemory"])
     await redis.config_set("maxmemory", 1)
@@ -236,7 +230,7 @@ async def test_a_bid_and_its_event_are_written_together_or_not_at_all(
     assert len((await decoded_outbox(redis))["vase"]) == 1
 
 
-async def test_after_scripts_were_flushed_a_bid_is_placed_once(both: Ledgers, redis: Redis) -> None:
+async def test_bids_are_placed_once_after_script_flush(both: Ledgers, redis: Redis) -> None:
     await both.lua.place(bid(100))
     await redis.script_flush()
 
@@ -246,7 +240,7 @@ async def test_after_scripts_were_flushed_a_bid_is_placed_once(both: Ledgers, re
     assert rises_without_gap((await decoded_outbox(redis))["vase"])
 
 
-async def test_state_and_event_lie_in_the_items_partition(both: Ledgers, redis: Redis) -> None:
+async def test_state_and_event_are_in_the_items_partition(both: Ledgers, redis: Redis) -> None:
     await both.lua.place(bid(100, item="lamp"))
     await both.optimistic.place(bid(100, item="vase"))
 
@@ -256,7 +250,7 @@ async def test_state_and_event_lie_in_the_items_partition(both: Ledgers, redis: 
 
 
 def _timestamp_script() -> str:
-    """The script's own function, asked for ARGV."""
+    """The script's own function, called with ARGV."""
     text = PLACE_BID.decode()
     start = text.index("local floor")
     end = text.index("\nend\n", text.index("local function timestamp")) + len("\nend\n")
@@ -287,7 +281,7 @@ def _second(*parts: int) -> int:
     ),
     microseconds=st.integers(0, 999_999),
 )
-async def test_the_scripts_instant_is_pythons(
+async def test_the_script_formats_timestamps_as_python_does(
     redis: Redis, seconds: int, microseconds: int
 ) -> None:
     told = await redis.eval(_timestamp_script(), 0, str(seconds), str(microseconds))
@@ -296,7 +290,7 @@ async def test_the_scripts_instant_is_pythons(
 
 
 @pytest.mark.parametrize("strategy", Strategy)
-async def test_an_events_instant_is_that_of_redis_clock(
+async def test_an_events_timestamp_is_redis_time(
     both: Ledgers, redis: Redis, strategy: Strategy
 ) -> None:
     before = redis_timestamp(*await redis.time())

@@ -1,4 +1,4 @@
-"""What a gateway accepted and Redis forgot is told to the Redis that came back."""
+"""A gateway reports the bids it accepted to a Redis that forgot them."""
 
 from typing import Any
 
@@ -18,15 +18,15 @@ KEY = witnessed_key(partition_of("vase", PARTITIONS))
 
 
 async def _accepted(stores: Stores, witness: Witness, *cents: int) -> list[Witnessed]:
-    told = []
+    accepted = []
     async with ledgers(settings_for(stores)) as each:
         for amount in cents:
             placed = bid(amount)
             outcome = await each.lua.place(placed)
             assert isinstance(outcome, Accepted)
             witness.saw(placed, outcome.seq)
-            told.append(Witnessed(placed.event_id, "vase", outcome.seq, "ann", amount))
-    return told
+            accepted.append(Witnessed(placed.event_id, "vase", outcome.seq, "ann", amount))
+    return accepted
 
 
 async def _witnessed(redis: Redis) -> list[Witnessed]:
@@ -35,43 +35,45 @@ async def _witnessed(redis: Redis) -> list[Witnessed]:
     return sorted(bids, key=lambda each: each.seq)
 
 
-async def test_a_redis_that_forgot_is_told_of_every_bid_once_it_is_open(stores: Stores) -> None:
+async def test_every_remembered_bid_is_reported_once_a_redis_that_forgot_is_open(
+    stores: Stores,
+) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         witness = Witness(redis, partitions=PARTITIONS, most=100)
         await opened(stores.redis_url)
-        await witness.look()
-        told = await _accepted(stores, witness, 100, 200, 300)
+        await witness.report()
+        accepted = await _accepted(stores, witness, 100, 200, 300)
 
         await redis.flushall()
         with pytest.raises(NotOpenError):
-            await witness.look()
+            await witness.report()
         while_closed = await redis.exists(KEY)
         await opened(stores.redis_url)
-        await witness.look()
+        await witness.report()
 
         assert while_closed == 0
-        assert await _witnessed(redis) == told
+        assert await _witnessed(redis) == accepted
         assert await redis.ttl(KEY) > 0
         assert witness.forgotten == 3
 
 
-async def test_a_redis_that_forgets_twice_is_told_twice_and_counted_once(stores: Stores) -> None:
+async def test_bids_forgotten_twice_are_reported_twice_and_counted_once(stores: Stores) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         witness = Witness(redis, partitions=PARTITIONS, most=2)
         await opened(stores.redis_url)
-        await witness.look()
-        told = await _accepted(stores, witness, 100, 200, 300)
+        await witness.report()
+        accepted = await _accepted(stores, witness, 100, 200, 300)
 
         for _ in range(2):
             await redis.flushall()
             await opened(stores.redis_url)
-            await witness.look()
+            await witness.report()
 
-        assert await _witnessed(redis) == told[1:]
+        assert await _witnessed(redis) == accepted[1:]
         assert witness.forgotten == 2
 
 
-async def test_what_has_no_room_is_counted_and_not_written(
+async def test_bids_without_room_are_dropped_and_counted(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pkg.api.bidding.witness.WITNESSED_MAX", 2)
@@ -79,25 +81,25 @@ async def test_what_has_no_room_is_counted_and_not_written(
     async with Redis.from_url(stores.redis_url) as redis:
         witness = Witness(redis, partitions=PARTITIONS, most=100)
         await opened(stores.redis_url)
-        await witness.look()
-        told = await _accepted(stores, witness, 100, 200, 300)
+        await witness.report()
+        accepted = await _accepted(stores, witness, 100, 200, 300)
 
         await redis.flushall()
         await opened(stores.redis_url)
-        await witness.look()
+        await witness.report()
 
-        assert await _witnessed(redis) == told[1:]  # the newest are the likeliest to be lost
-        assert witness.untold == 1
+        assert await _witnessed(redis) == accepted[1:]  # the newest are the likeliest to be lost
+        assert witness.dropped == 1
 
 
-async def test_a_redis_that_never_forgot_is_told_nothing(stores: Stores) -> None:
+async def test_nothing_is_reported_to_a_redis_that_never_forgot(stores: Stores) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         witness = Witness(redis, partitions=PARTITIONS, most=100)
         await opened(stores.redis_url)
-        await witness.look()
+        await witness.report()
         await _accepted(stores, witness, 100)
 
-        await witness.look()
+        await witness.report()
 
         assert not await redis.exists(KEY)
         assert witness.forgotten == 0

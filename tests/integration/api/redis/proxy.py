@@ -1,4 +1,4 @@
-"""A TCP proxy that can swallow what a server says, as a network that loses replies."""
+"""A TCP proxy that can drop a server's replies, as a failing network does."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,11 +18,11 @@ class Proxy:
     host: str
     port: int
     swallows_from: bytes | None = None
-    """Once a client said this, its connection's replies are dropped; requests still pass."""
+    """Once a client sends this, its connection's replies are dropped; requests still pass."""
 
     swallowed: int = 0
     heard: bytearray = field(default_factory=bytearray)
-    """All that clients said."""
+    """Everything that clients sent."""
 
     address: str = ""
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -32,7 +32,7 @@ class Proxy:
         return len(self._writers) // 2
 
     def cut(self) -> None:
-        """Ends every connection on both sides."""
+        """Closes every connection on both sides."""
         for writer in self._writers:
             writer.transport.abort()
 
@@ -76,7 +76,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy(url: str) -> AsyncIterator[Proxy]:
-    """In front of the server that the URL names; ``address`` is where the proxy is."""
+    """A proxy in front of the server in the URL; it listens on ``address``."""
     parts = urlsplit(url)
     one = Proxy(parts.hostname or "127.0.0.1", parts.port or 0)
     async with listening(one.serve) as port:

@@ -1,4 +1,4 @@
-"""What REDIS_MIN_REPLICAS is for: a fail-over that finds a bid on the primary alone."""
+"""REDIS_MIN_REPLICAS protects bids that only the primary has from a fail-over."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(90)
 
 
 async def _gateway(services: Services, pair: Pair, *, min_replicas: int) -> Service:
-    """Without NATS, which would know what the primary alone knew."""
+    """Without NATS, from which the primary's bids could be put back."""
     (nobody,) = free_ports(1)
     return await services.api(
         env={
@@ -35,7 +35,7 @@ async def _seq_after_fail_over(pair: Pair) -> int:
     return int(await pair.new.hget(item_key(P, "vase"), "seq") or 0)
 
 
-async def test_bid_that_no_replica_has_is_answered_201_without_the_setting_and_lost(
+async def test_without_the_setting_a_bid_on_no_replica_is_answered_201_and_lost(
     services: Services, tmp_path: Path
 ) -> None:
     async with two_redis(tmp_path) as pair:
@@ -49,7 +49,7 @@ async def test_bid_that_no_replica_has_is_answered_201_without_the_setting_and_l
         assert await _seq_after_fail_over(pair) == 1
 
 
-async def test_bid_that_no_replica_has_is_not_answered_201_with_the_setting(
+async def test_with_the_setting_a_bid_on_no_replica_is_not_answered_201(
     services: Services, tmp_path: Path
 ) -> None:
     async with two_redis(tmp_path) as pair:
@@ -61,10 +61,10 @@ async def test_bid_that_no_replica_has_is_not_answered_201_with_the_setting(
             status, body = await ask(client, 200)
             assert (status, body["code"]) == (503, "outcome_unknown")
 
-            assert await _seq_after_fail_over(pair) == 1  # what was told 201, and nothing else
+            assert await _seq_after_fail_over(pair) == 1  # only what was answered 201
 
 
-async def test_replica_that_is_back_lets_bids_pass_again(
+async def test_bids_are_accepted_again_once_the_replica_is_back(
     services: Services, tmp_path: Path
 ) -> None:
     async with two_redis(tmp_path) as pair:
@@ -82,7 +82,7 @@ async def test_replica_that_is_back_lets_bids_pass_again(
 async def _accepted(client: aiohttp.ClientSession, cents: int, api: Service) -> object:
     async def placed() -> Any:  # noqa: ANN401
         status, body = await ask(client, cents)
-        # One that was told as of unknown outcome may stand, and is too low for itself.
+        # A bid of unknown outcome may have been accepted; its retry is too low then.
         return status == 201 or (status == 200 and body["current_bid"] == cents / 100)
 
     return await until(placed, within_s=30, log=lambda: api.log)

@@ -1,4 +1,4 @@
-"""Two Redis of their own behind one address, and a fail-over that cuts no connection."""
+"""Two Redis servers behind one address, and a fail-over that closes no connection."""
 
 import asyncio
 import subprocess
@@ -17,7 +17,7 @@ from tests.waiting import until
 
 @dataclass
 class Pair:
-    """The address leads new connections to the primary; standing ones stay where they are."""
+    """The address leads new connections to the primary; open ones stay where they are."""
 
     url: str
     old: Redis
@@ -27,19 +27,19 @@ class Pair:
     primary: "subprocess.Popen[bytes]"
 
     async def cut_replication(self) -> None:
-        """The replica has all that was written until now, and takes in nothing more."""
+        """Stops replication once the replica has all that was written until now."""
         await self._replica_has_all()
         await self.new.replicaof("NO", "ONE")
 
     async def lose_primary(self) -> None:
-        """For good: the replica takes over with what it has."""
+        """Kills the primary; the replica takes over with what it has."""
         self.primary.kill()
         self.primary.wait()
         await self.new.replicaof("NO", "ONE")
         self.target[0] = self.ports[1]
 
     async def fail_over(self) -> None:
-        """The replica takes over, the old primary follows it and ends no connection."""
+        """The replica takes over; the old primary follows it and closes no connection."""
         await self._replica_has_all()
         await self.new.replicaof("NO", "ONE")
         self.target[0] = self.ports[1]
@@ -57,7 +57,7 @@ class Pair:
 
 @asynccontextmanager
 async def two_redis(folder: Path) -> AsyncIterator[Pair]:
-    """A primary and a replica in step with it."""
+    """A primary and a replica that is up to date."""
     first, second = free_ports(2)
     target = [first]
     with _running(folder / "first", first) as one, _running(folder / "second", second) as two:
@@ -69,10 +69,10 @@ async def two_redis(folder: Path) -> AsyncIterator[Pair]:
         ):
             await new.replicaof("127.0.0.1", str(first))
 
-            async def in_step() -> bool:
+            async def replicates() -> bool:
                 return (await new.info("replication")).get("master_link_status") == "up"
 
-            await until(in_step, within_s=20)
+            await until(replicates, within_s=20)
             yield Pair(
                 f"redis://127.0.0.1:{entrance}/0",
                 old,

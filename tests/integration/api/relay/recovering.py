@@ -1,4 +1,4 @@
-"""What tests of recovery work on."""
+"""What tests of recovery share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,9 +25,7 @@ NOBODY: Mapping[str, OutboxId] = {}
 
 
 @dataclass
-class House:
-    """What a recovery works on."""
-
+class Rig:
     redis: Redis
     stream: EventStream
     nats: NatsLink
@@ -62,7 +60,7 @@ class House:
         await self.stream.publish(P, batch, expected=sequence)
 
     async def publish_outbox(self) -> OutboxId:
-        """All that stands in the outbox, as the relay would; the id it ends with."""
+        """Publishes the whole outbox as the relay would; returns its last id."""
         entries = await outbox_entries(self.redis, P)
         last = OutboxId.parse(entries[-1][0])
         await self.publish(BEGINNING, last, *(event for _, event in entries))
@@ -73,19 +71,19 @@ class House:
         return OutboxId.parse(await self.redis.xadd(outbox_key(P), {"e": ""}))
 
 
-async def refused(house: House, recovery: Recovery, archived: Mapping[str, OutboxId]) -> None:
-    """Restore is wanted, and Redis stays closed."""
+async def refused(rig: Rig, recovery: Recovery, archived: Mapping[str, OutboxId]) -> None:
+    """Asserts that restore is required and Redis stays closed."""
     with pytest.raises(RedisRecovering):
         await recovery.ensure_open(archived)
-    assert house.counts.waiting_for_restore
-    assert house.counts.recoveries == 0
-    assert not await house.is_open()
+    assert rig.counts.waiting_for_restore
+    assert rig.counts.recoveries == 0
+    assert not await rig.is_open()
 
 
 async def ask(
     client: aiohttp.ClientSession, cents: int | None = None
 ) -> tuple[int, dict[str, object]]:
-    """A bid, or without an amount a read."""
+    """Places a bid, or reads the item if no amount is given."""
     path = "/api/v1/items/vase"
     if cents is None:
         async with client.get(path) as answer:

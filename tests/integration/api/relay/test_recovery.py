@@ -1,4 +1,4 @@
-"""Opening Redis: what it lost is put back first, and where nobody can, no bid is taken."""
+"""Redis is opened once its losses are put back; bids stay refused if nobody can."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -20,171 +20,174 @@ from tests.integration.api.parts import (
     opened,
     outbox_entries,
     settings_for,
+    up,
 )
-from tests.integration.api.relay.recovering import NOBODY, House, P, refused
+from tests.integration.api.relay.recovering import NOBODY, P, Rig, refused
 from tests.integration.providers import Servers, Stores
 from tests.waiting import until
 
 
-async def test_new_redis_beside_a_new_stream_is_opened_once(house: House) -> None:
-    recovery = house.recovery()
+async def test_a_new_redis_beside_a_new_stream_is_opened_once(rig: Rig) -> None:
+    recovery = rig.recovery()
 
     assert await recovery.ensure_open(NOBODY)
 
-    assert await house.is_open()
+    assert await rig.is_open()
     assert not await recovery.ensure_open(NOBODY)
-    assert house.counts == RecoveryCounts(recoveries=1)
+    assert rig.counts == RecoveryCounts(recoveries=1)
 
 
-async def test_lost_tail_is_put_back_and_the_next_bid_goes_on_behind_it(
-    stores: Stores, house: House
+async def test_a_lost_tail_is_put_back_and_the_next_bid_continues_after_it(
+    stores: Stores, rig: Rig
 ) -> None:
     keys = [item_key(P, "vase"), outbox_key(P)]
     async with ledgers(settings_for(stores)) as made:
         for cents in (100, 200):
             await made.lua.place(bid(cents, user="ann"))
-        on_disk = [await house.redis.dump(key) for key in keys]
+        on_disk = [await rig.redis.dump(key) for key in keys]
         for cents in (300, 400, 500):
             await made.lua.place(bid(cents, user="bob"))
-        end = await house.publish_outbox()
-        before = await house.redis.hgetall(keys[0])
+        end = await rig.publish_outbox()
+        before = await rig.redis.hgetall(keys[0])
         for key, dumped in zip(keys, on_disk, strict=True):
             assert dumped is not None
-            await house.redis.restore(key, 0, dumped, replace=True)
-        await house.was_another_server()
-        assert await house.redis.hget(keys[0], "seq") == b"2"
+            await rig.redis.restore(key, 0, dumped, replace=True)
+        await rig.was_another_server()
+        assert await rig.redis.hget(keys[0], "seq") == b"2"
 
-        assert await house.recovery().ensure_open(NOBODY)
+        assert await rig.recovery().ensure_open(NOBODY)
 
-        assert await house.redis.hgetall(keys[0]) == before
-        assert house.counts == RecoveryCounts(recoveries=1, put_back=3)
+        assert await rig.redis.hgetall(keys[0]) == before
+        assert rig.counts == RecoveryCounts(recoveries=1, put_back=3)
         outcome = await until(
             lambda: made.lua.place(bid(600, user="cleo")),
             within_s=10,
             forgiving=(RedisRecovering, RedisUnavailable),
         )
         assert outcome == Accepted(6)
-        entries = await outbox_entries(house.redis, P)
+        entries = await outbox_entries(rig.redis, P)
         assert OutboxId.parse(entries[-1][0]) > end
-        assert [each.seq for each in (await decoded_outbox(house.redis))["vase"]] == [1, 2, 6]
+        assert [each.seq for each in (await decoded_outbox(rig.redis))["vase"]] == [1, 2, 6]
 
 
-async def test_outbox_goes_on_above_every_id_of_the_stream_though_the_clock_was_ahead(
-    house: House,
+async def test_new_outbox_ids_are_above_those_in_the_stream_even_if_the_clock_was_ahead(
+    rig: Rig,
 ) -> None:
-    """Else the relay would take the next bids for events that the stream holds already."""
+    """Otherwise the relay would take new bids for events that the stream already holds."""
     ahead = OutboxId(9_000_000_000_000, 7)
-    await house.publish(BEGINNING, ahead)
-    await house.was_another_server()
+    await rig.publish(BEGINNING, ahead)
+    await rig.was_another_server()
 
-    await house.recovery().ensure_open(NOBODY)
+    await rig.recovery().ensure_open(NOBODY)
 
-    _, barrier = await house.stream.last(P)
-    assert await house.next_id() > barrier >= ahead
-
-
-async def test_archive_that_is_ahead_of_redis_and_stream_wants_restore(house: House) -> None:
-    await house.publish(BEGINNING, OutboxId(100, 0))
-    await house.was_another_server()
-
-    await refused(house, house.recovery(), {P: OutboxId(9_000_000_000_000, 0)})
+    _, barrier = await rig.stream.last(P)
+    assert await rig.next_id() > barrier >= ahead
 
 
-async def test_stream_that_begins_behind_the_outbox_wants_restore(house: House) -> None:
-    """What lay in between was archived and left the stream, or is lost."""
-    await house.redis.xadd(outbox_key(P), {"e": ""}, id="50-0")
-    await house.publish(OutboxId(100, 0), OutboxId(200, 0))
-    await house.was_another_server()
+async def test_an_archive_ahead_of_redis_and_stream_requires_restore(rig: Rig) -> None:
+    await rig.publish(BEGINNING, OutboxId(100, 0))
+    await rig.was_another_server()
 
-    await refused(house, house.recovery(), NOBODY)
+    await refused(rig, rig.recovery(), {P: OutboxId(9_000_000_000_000, 0)})
 
 
-async def test_empty_redis_beside_a_stream_that_held_something_wants_restore(house: House) -> None:
-    """Also when every message has left the stream by now."""
-    await house.publish(BEGINNING, OutboxId(100, 0))
-    await house.nats.jetstream.purge_stream(STREAM)
+async def test_a_stream_that_starts_after_the_outbox_ends_requires_restore(rig: Rig) -> None:
+    """The events in between were archived and purged, or are lost."""
+    await rig.redis.xadd(outbox_key(P), {"e": ""}, id="50-0")
+    await rig.publish(OutboxId(100, 0), OutboxId(200, 0))
+    await rig.was_another_server()
 
-    await refused(house, house.recovery(), NOBODY)
-
-
-async def test_empty_redis_beside_an_archive_that_is_not_wants_restore(house: House) -> None:
-    await refused(house, house.recovery(hearing_s=60), {P: OutboxId(1, 0)})
+    await refused(rig, rig.recovery(), NOBODY)
 
 
-async def test_archive_is_listened_for_before_an_empty_redis_is_opened(house: House) -> None:
-    recovery = house.recovery(hearing_s=0.5, wait_s=1.0)
+async def test_an_empty_redis_beside_a_stream_that_ever_held_a_bid_requires_restore(
+    rig: Rig,
+) -> None:
+    """Even if every message has been purged."""
+    await rig.publish(BEGINNING, OutboxId(100, 0))
+    await rig.nats.jetstream.purge_stream(STREAM)
+
+    await refused(rig, rig.recovery(), NOBODY)
+
+
+async def test_an_empty_redis_beside_a_filled_archive_requires_restore(rig: Rig) -> None:
+    await refused(rig, rig.recovery(hearing_s=60), {P: OutboxId(1, 0)})
+
+
+async def test_an_empty_redis_is_opened_only_after_listening_for_the_archive(rig: Rig) -> None:
+    recovery = rig.recovery(hearing_s=0.5, wait_s=1.0)
 
     with pytest.raises(RedisRecovering):
         await recovery.ensure_open(NOBODY)
 
-    assert not await house.is_open()
-    assert not house.counts.waiting_for_restore
+    assert not await rig.is_open()
+    assert not rig.counts.waiting_for_restore
     assert await until(
         lambda: recovery.ensure_open(NOBODY), within_s=5, forgiving=(RedisRecovering,)
     )
 
 
-async def test_nats_that_stays_away_is_waited_for_and_then_done_without(
-    servers: Servers, house: House
+async def test_redis_is_opened_without_nats_once_the_wait_is_over(
+    servers: Servers, rig: Rig
 ) -> None:
-    await house.was_another_server()
+    await rig.was_another_server()
     servers.stop("nats")
-    await until(lambda: not house.nats.connected, within_s=5)
-    recovery = house.recovery(wait_s=0.5)
+    await until(lambda: not rig.nats.connected, within_s=5)
+    recovery = rig.recovery(wait_s=0.5)
 
     with pytest.raises(RedisRecovering):
         await recovery.ensure_open(NOBODY)
 
-    assert not await house.is_open()
+    assert not await rig.is_open()
     assert await until(
         lambda: recovery.ensure_open(NOBODY), within_s=15, forgiving=(RedisRecovering,)
     )
-    assert await house.is_open()
-    assert house.counts == RecoveryCounts(recoveries=1, without_stream=1)
+    assert await rig.is_open()
+    assert rig.counts == RecoveryCounts(recoveries=1, without_stream=1)
 
 
-async def test_publish_fenced_before_the_recovery_is_refused_after_it(house: House) -> None:
-    """A relay that was paused holds entries that Redis has lost: they must not come in late."""
-    await house.publish(BEGINNING, OutboxId(100, 0))
-    await house.was_another_server()
-    fence, last = await house.stream.last(P)
+async def test_a_publish_with_a_fence_from_before_the_recovery_is_refused(rig: Rig) -> None:
+    """A paused relay may hold entries that Redis lost: they must not be published late."""
+    await rig.publish(BEGINNING, OutboxId(100, 0))
+    await rig.was_another_server()
+    fence, last = await rig.stream.last(P)
 
-    await house.recovery().ensure_open(NOBODY)
+    await rig.recovery().ensure_open(NOBODY)
 
     stale = encode_batch(P, prev=last, last=OutboxId(150, 0), events=[])
     with pytest.raises(StreamUnavailableError):
-        await house.stream.publish(P, stale, expected=fence)
+        await rig.stream.publish(P, stale, expected=fence)
 
 
-async def test_connection_idle_while_redis_was_emptied_and_opened_again_uses_nothing_old(
-    stores: Stores, house: House
+async def test_an_idle_connection_is_replaced_after_redis_was_emptied_and_reopened(
+    stores: Stores, rig: Rig
 ) -> None:
     async with ledgers(settings_for(stores)) as made:
         for strategy in Strategy:
             await made.of(strategy).place(bid(50_000, item=f"item-{strategy}"))
-        connects = made.hot.connects
+        connects = made.bids.connects
 
-        await house.redis.flushall()
+        await rig.redis.flushall()
         await opened(stores.redis_url)
 
         for strategy in Strategy:
             with pytest.raises((RedisRecovering, RedisUnavailable)):
                 await made.of(strategy).place(bid(60_000, item=f"item-{strategy}"))
-        assert await decoded_outbox(house.redis) == {}
-        await until(lambda: made.hot.connects > connects, within_s=10)
-        await made.up()
+        assert await decoded_outbox(rig.redis) == {}
+        await until(lambda: made.bids.connects > connects, within_s=10)
+        await up(made)
         for strategy in Strategy:
             assert await made.of(strategy).place(bid(100, item=f"item-{strategy}")) == Accepted(1)
 
 
-async def test_connection_that_only_refuses_from_its_cache_is_told_of_the_reopening(
-    stores: Stores, house: House
+async def test_a_connection_that_only_refuses_from_its_cache_notices_the_reopening(
+    stores: Stores, rig: Rig
 ) -> None:
-    """Nothing it sends would tell it: bids below the remembered price never reach Redis."""
+    """Replies cannot tell it: bids below a cached price never reach Redis."""
     async with ledgers(settings_for(stores)) as made:
         await made.lua.place(bid(50_000))
 
-        await house.redis.flushall()
+        await rig.redis.flushall()
         await opened(stores.redis_url)
 
         outcome = await until(
@@ -200,81 +203,81 @@ async def _accepted(placing: Awaitable[Outcome]) -> Accepted | None:
     return outcome if isinstance(outcome, Accepted) else None
 
 
-async def test_barrier_takes_no_id_of_what_redis_kept_and_nobody_relayed_yet(
-    stores: Stores, house: House
+async def test_the_barrier_does_not_claim_the_id_of_an_unrelayed_entry(
+    stores: Stores, rig: Rig
 ) -> None:
-    """Ids of one millisecond follow one another; one that the stream claims is never relayed."""
+    """Ids of one millisecond are consecutive; an id that the stream claims is never relayed."""
     async with ledgers(settings_for(stores)) as made:
         await asyncio.gather(*(made.lua.place(bid(100 + number)) for number in range(20)))
-    entries = await outbox_entries(house.redis, P)
+    entries = await outbox_entries(rig.redis, P)
     first = OutboxId.parse(entries[0][0])
-    await house.publish(BEGINNING, first, entries[0][1])
-    await house.was_another_server()
+    await rig.publish(BEGINNING, first, entries[0][1])
+    await rig.was_another_server()
 
-    await house.recovery().ensure_open(NOBODY)
+    await rig.recovery().ensure_open(NOBODY)
 
-    _, end = await house.stream.last(P)
+    _, end = await rig.stream.last(P)
     assert end == first
 
 
-async def test_one_barrier_is_enough_for_as_long_as_redis_is_closed(house: House) -> None:
-    await house.publish(BEGINNING, OutboxId(100, 0))
-    await house.was_another_server()
-    recovery = house.recovery()
+async def test_one_barrier_is_published_while_redis_is_closed(rig: Rig) -> None:
+    await rig.publish(BEGINNING, OutboxId(100, 0))
+    await rig.was_another_server()
+    recovery = rig.recovery()
 
     for _ in range(5):
-        await refused(house, recovery, {P: OutboxId(9_000_000_000_000, 0)})
+        await refused(rig, recovery, {P: OutboxId(9_000_000_000_000, 0)})
 
-    assert (await house.nats.jetstream.stream_info(STREAM)).state.messages == 2
+    assert (await rig.nats.jetstream.stream_info(STREAM)).state.messages == 2
 
 
-async def test_empty_redis_is_not_opened_where_the_archive_was_heard_and_nats_is_away(
-    servers: Servers, house: House
+async def test_an_empty_redis_stays_closed_if_the_archive_has_bids_and_nats_is_away(
+    servers: Servers, rig: Rig
 ) -> None:
     servers.stop("nats")
-    await until(lambda: not house.nats.connected, within_s=5)
+    await until(lambda: not rig.nats.connected, within_s=5)
 
-    await refused(house, house.recovery(wait_s=0.0), {P: OutboxId(1, 0)})
+    await refused(rig, rig.recovery(wait_s=0.0), {P: OutboxId(1, 0)})
 
 
-async def test_archive_that_says_it_is_empty_is_not_waited_for(house: House) -> None:
-    recovery = house.recovery(hearing_s=60)
+async def test_an_archive_that_announces_it_is_empty_ends_the_wait(rig: Rig) -> None:
+    recovery = rig.recovery(hearing_s=60)
 
     assert await recovery.ensure_open({NO_PARTITION: BEGINNING})
-    assert house.counts == RecoveryCounts(recoveries=1)
+    assert rig.counts == RecoveryCounts(recoveries=1)
 
 
-async def test_empty_redis_that_heard_no_archive_is_opened_with_an_alarm(house: House) -> None:
-    recovery = house.recovery(hearing_s=0.1, wait_s=0.2)
+async def test_an_empty_redis_opened_without_hearing_the_archive_raises_the_alarm(
+    rig: Rig,
+) -> None:
+    recovery = rig.recovery(hearing_s=0.1, wait_s=0.2)
 
     await until(lambda: recovery.ensure_open(NOBODY), within_s=5, forgiving=(RedisRecovering,))
 
-    assert house.counts == RecoveryCounts(recoveries=1, without_archive=1)
+    assert rig.counts == RecoveryCounts(recoveries=1, without_archive=1)
 
 
-async def test_stream_published_again_hides_nothing_that_only_the_archive_has(
-    house: House,
+async def test_a_resent_stream_does_not_hide_a_gap_that_only_the_archive_fills(
+    rig: Rig,
 ) -> None:
-    """Entries 151 to 200 were published again, as if nothing had been before; 51 to 150 are in the
-    archive alone.
-    """
-    await house.redis.xadd(outbox_key(P), {"e": ""}, id="50-0")
-    await house.publish(BEGINNING, OutboxId(200, 0))
-    await house.was_another_server()
+    """Entries 151 to 200 were published from scratch; 51 to 150 are in the archive alone."""
+    await rig.redis.xadd(outbox_key(P), {"e": ""}, id="50-0")
+    await rig.publish(BEGINNING, OutboxId(200, 0))
+    await rig.was_another_server()
 
-    await refused(house, house.recovery(), {P: OutboxId(150, 0)})
+    await refused(rig, rig.recovery(), {P: OutboxId(150, 0)})
 
 
-async def test_opened_without_the_stream_redis_gives_out_no_id_that_was_met_before(
-    servers: Servers, house: House
+async def test_a_redis_opened_without_the_stream_reuses_no_id_seen_before(
+    servers: Servers, rig: Rig
 ) -> None:
-    """An entry below the stream's end would never be relayed, and be removed as archived."""
+    """An entry below the stream's end would never be relayed, yet be removed as archived."""
     ahead = OutboxId(9_000_000_000_000, 7)
-    await house.was_another_server()
+    await rig.was_another_server()
     servers.stop("nats")
-    await until(lambda: not house.nats.connected, within_s=5)
-    recovery = house.recovery(wait_s=0.0)
+    await until(lambda: not rig.nats.connected, within_s=5)
+    recovery = rig.recovery(wait_s=0.0)
 
     assert await recovery.ensure_open(NOBODY, met={P: ahead})
 
-    assert await house.next_id() > ahead
+    assert await rig.next_id() > ahead

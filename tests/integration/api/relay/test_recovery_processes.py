@@ -21,30 +21,26 @@ from tests.integration.api.parts import (
     bid,
     ledgers,
     outbox_entries,
+    relayed,
     settings_for,
-    stream_events,
 )
 from tests.integration.api.relay.fail_over import two_redis
-from tests.integration.api.relay.recovering import House, P, ask, metric
-from tests.integration.processes import Services
+from tests.integration.api.relay.recovering import P, Rig, ask, metric
+from tests.integration.processes import Service, Services
 from tests.integration.providers import Servers, Stores
 from tests.waiting import until
 
 
-async def test_redis_that_crashed_takes_bids_again_as_another_server(
-    servers: Servers, house: House, services: Services
+async def test_a_redis_that_crashed_accepts_bids_again_under_a_new_run_id(
+    servers: Servers, rig: Rig, services: Services
 ) -> None:
     api = await services.api()
     async with aiohttp.ClientSession(api.url) as client:
         for cents in range(1, 21):
             assert (await ask(client, cents))[0] == 201
-        was = await server_run_id(house.redis)
-
-        async def relayed() -> bool:
-            return sum(map(len, (await stream_events(house.nats)).values())) == 20
-
-        # Redis may answer before its file has a bid: one that nobody relayed would go with it.
-        await until(relayed, within_s=10, forgiving=(Exception,), log=lambda: api.log)
+        was = await server_run_id(rig.redis)
+        # Redis answers before a bid is on disk: one not yet relayed would be lost.
+        await relayed(rig.nats, 20, log=lambda: api.log)
 
         servers.kill("redis")
         servers.start("redis")
@@ -54,25 +50,21 @@ async def test_redis_that_crashed_takes_bids_again_as_another_server(
             return status == 201 and body["seq"]
 
         assert await until(accepted, within_s=15, log=lambda: api.log) == 21
-    await house.redis.connection_pool.disconnect()  # its connection is the dead server's
-    assert await server_run_id(house.redis) != was
-    assert await house.is_open()
-    assert await metric(api, "bid_recoveries_total") == 2  # the new one, and the restarted
+    await rig.redis.connection_pool.disconnect()  # its connection is the dead server's
+    assert await server_run_id(rig.redis) != was
+    assert await rig.is_open()
+    assert await metric(api, "bid_recoveries_total") == 2  # the new server and the restarted one
 
 
-async def test_emptied_redis_beside_a_stream_that_is_not_answers_503_until_restore(
-    house: House, services: Services
+async def test_an_emptied_redis_beside_a_filled_stream_answers_503_until_restore(
+    rig: Rig, services: Services
 ) -> None:
     api = await services.api()
     async with aiohttp.ClientSession(api.url) as client:
         assert (await ask(client, 100))[0] == 201
+        await relayed(rig.nats, 1, log=lambda: api.log)
 
-        async def told() -> bool:
-            return sum(map(len, (await stream_events(house.nats)).values())) == 1
-
-        await until(told, within_s=5, forgiving=(Exception,), log=lambda: api.log)
-
-        await house.redis.flushall()
+        await rig.redis.flushall()
 
         async def wants_restore() -> bool:
             return await metric(api, "bid_restore_needed") == 1
@@ -85,16 +77,16 @@ async def test_emptied_redis_beside_a_stream_that_is_not_answers_503_until_resto
                 return (status, body.get("code")) == (503, "redis_recovering")
 
             await until(recovering, within_s=5, log=lambda: api.log)
-    assert not await house.is_open()
-    assert await house.redis.exists(item_key(P, "vase"), outbox_key(P)) == 0
+    assert not await rig.is_open()
+    assert await rig.redis.exists(item_key(P, "vase"), outbox_key(P)) == 0
 
 
-async def test_outboxes_that_may_not_fit_into_redis_are_told_before_the_first_bid(
-    stores: Stores, house: House, services: Services
+async def test_outboxes_that_may_not_fit_into_redis_are_refused_before_the_first_bid(
+    stores: Stores, rig: Rig, services: Services
 ) -> None:
-    await house.redis.config_set("maxmemory", "100mb")
+    await rig.redis.config_set("maxmemory", "100mb")
     try:
-        await open_partitions(house.redis, PARTITIONS, await server_run_id(house.redis))
+        await open_partitions(rig.redis, PARTITIONS, await server_run_id(rig.redis))
         env = {"OUTBOX_MAX_ENTRIES": "50000", "START_GRACE_S": "0.2"}
         api = await services.api(env=env, wait=False)
         replica = api.replicas[0]
@@ -112,31 +104,35 @@ async def test_outboxes_that_may_not_fit_into_redis_are_told_before_the_first_bi
         async with ledgers(settings_for(stores, OUTBOX_MAX_ENTRIES="20000")) as made:
             assert await made.lua.place(bid(100)) == Accepted(1)
     finally:
-        await house.redis.config_set("maxmemory", "0")
+        await rig.redis.config_set("maxmemory", "0")
 
 
 async def test_bids_of_the_millisecond_in_which_redis_died_are_all_archived(
-    stores: Stores, house: House, services: Services
+    stores: Stores, rig: Rig, services: Services
 ) -> None:
     async with ledgers(settings_for(stores)) as made:
         await asyncio.gather(*(made.lua.place(bid(100 + number)) for number in range(20)))
-    entries = await outbox_entries(house.redis, P)
-    await house.publish(BEGINNING, OutboxId.parse(entries[0][0]), entries[0][1])
-    await house.was_another_server()
+    entries = await outbox_entries(rig.redis, P)
+    await rig.publish(BEGINNING, OutboxId.parse(entries[0][0]), entries[0][1])
+    await rig.was_another_server()
 
     api = await services.api()
     await services.archival()
 
-    async def drained() -> bool:
-        return not await outbox_entries(house.redis, P)
-
-    await until(drained, within_s=20, log=lambda: api.log)
+    await _drained(rig, api)
     code, said, _ = await services.run("archival", "audit", "--wait", "5")
     assert code == 0, said
 
 
-async def test_full_redis_is_relayed_from_and_makes_room(
-    servers: Servers, house: House, services: Services
+async def _drained(rig: Rig, api: Service) -> None:
+    async def drained() -> bool:
+        return not await outbox_entries(rig.redis, P)
+
+    await until(drained, within_s=20, log=lambda: api.log)
+
+
+async def test_a_full_redis_is_drained_by_the_relay(
+    servers: Servers, rig: Rig, services: Services
 ) -> None:
     api = await services.api()
     await services.archival()
@@ -145,37 +141,34 @@ async def test_full_redis_is_relayed_from_and_makes_room(
         for number in range(200):
             assert (await ask(client, 100 + number))[0] == 201
     try:
-        await house.redis.config_set("maxmemory", 500_000)
+        await rig.redis.config_set("maxmemory", 500_000)
         servers.start("nats")
 
-        async def drained() -> bool:
-            return not await outbox_entries(house.redis, P)
-
-        await until(drained, within_s=20, log=lambda: api.log)
+        await _drained(rig, api)
         assert await metric(api, "bid_relay_leader") == 1
     finally:
-        await house.redis.config_set("maxmemory", 0)
+        await rig.redis.config_set("maxmemory", 0)
 
 
-async def test_gateway_that_starts_beside_a_full_redis_serves_reads(
-    house: House, services: Services
+async def test_a_gateway_started_beside_a_full_redis_serves_reads(
+    rig: Rig, services: Services
 ) -> None:
     first = await services.api()
     async with aiohttp.ClientSession(first.url) as client:
         assert (await ask(client, 100))[0] == 201
     try:
-        await house.redis.config_set("maxmemory", 500_000)
+        await rig.redis.config_set("maxmemory", 500_000)
 
         second = await services.api(env={"OUTBOX_MAX_ENTRIES": "100"})
 
         async with aiohttp.ClientSession(second.url) as client:
             assert (await ask(client))[0] == 200
     finally:
-        await house.redis.config_set("maxmemory", 0)
+        await rig.redis.config_set("maxmemory", 0)
 
 
-async def test_lease_is_taken_and_room_made_though_memory_was_full_when_its_holder_died(
-    servers: Servers, house: House, services: Services
+async def test_the_lease_is_taken_over_if_memory_was_full_when_its_holder_died(
+    servers: Servers, rig: Rig, services: Services
 ) -> None:
     first = await services.api()
     await services.archival()
@@ -183,18 +176,18 @@ async def test_lease_is_taken_and_room_made_though_memory_was_full_when_its_hold
         for number in range(50):
             assert (await ask(client, 100 + number))[0] == 201
     second = await services.api()
-    holder = await house.redis.get(RELAY_LEASE)
+    holder = await rig.redis.get(RELAY_LEASE)
     assert holder
 
     async def ran_out() -> bool:
-        return bool(await house.redis.get(RELAY_LEASE) != holder)
+        return bool(await rig.redis.get(RELAY_LEASE) != holder)
 
     await first.replicas[0].end(signal.SIGKILL)
     try:
-        await house.redis.config_set("maxmemory", 500_000)
+        await rig.redis.config_set("maxmemory", 500_000)
         await until(ran_out, within_s=10)
     finally:
-        await house.redis.config_set("maxmemory", 0)
+        await rig.redis.config_set("maxmemory", 0)
 
     async def leads() -> bool:
         return await metric(second, "bid_relay_leader") == 1
@@ -203,10 +196,8 @@ async def test_lease_is_taken_and_room_made_though_memory_was_full_when_its_hold
 
 
 @pytest.mark.timeout(90)
-async def test_stream_that_filled_up_gives_way_to_new_bids(
-    house: House, services: Services
-) -> None:
-    """Archived messages leave it before their time; otherwise bids would wait for 24 hours."""
+async def test_a_full_stream_makes_room_for_new_bids(rig: Rig, services: Services) -> None:
+    """Archived messages are purged early; otherwise bids would wait for up to 24 hours."""
     env = {"STREAM_MAX_BYTES": str(1 << 20), "OUTBOX_MAX_ENTRIES": "1000"}
     api = await services.api(env=env)
     await services.archival(env=env)
@@ -219,17 +210,17 @@ async def test_stream_that_filled_up_gives_way_to_new_bids(
             return not codes
 
         for first in range(100, 6_100, 50):
-            # The archive may be slower than the bidders for a moment, and the outbox full.
+            # The archive may lag for a moment and the outbox fill up.
             await until(partial(taken, first), within_s=15, log=lambda: api.log)
     assert await metric(api, "bid_stream_purged_total") > 0
-    assert (await house.nats.jetstream.stream_info(STREAM)).state.bytes < 1 << 20
+    assert (await rig.nats.jetstream.stream_info(STREAM)).state.bytes < 1 << 20
 
 
 @pytest.mark.timeout(90)
-async def test_fail_over_that_ends_no_connection_is_followed(
+async def test_a_fail_over_that_closes_no_connection_is_followed(
     services: Services, tmp_path: Path
 ) -> None:
-    """The old primary goes on as a replica, and refuses every write; the address names the new."""
+    """The old primary stays up as a replica and refuses writes; the address names the new one."""
     async with two_redis(tmp_path) as pair:
         api = await services.api(env={"REDIS_URL": pair.url})
         async with aiohttp.ClientSession(api.url) as client:

@@ -1,18 +1,19 @@
 """The relay on real Redis and NATS: order, chain, fence, outages, lease, trimming."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from redis.asyncio import Redis
 
+from pkg.api.app import Ledgers
 from pkg.api.relay.event_stream import EventStream, Room, StreamUnavailableError
 from pkg.api.relay.lease import Lease
 from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.outbox import Outbox
-from pkg.api.relay.recovery import Recovery, RecoveryCounts
+from pkg.api.relay.recovery import RecoveryCounts
 from pkg.api.relay.relay import Relay
 from pkg.auction.bid import Accepted, Strategy
 from pkg.auction.item import partition_names, partition_of
@@ -23,7 +24,6 @@ from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink
 from tests.integration.api.parts import (
     PARTITIONS,
-    Ledgers,
     bid,
     event_stream,
     ledgers,
@@ -34,37 +34,8 @@ from tests.integration.api.parts import (
     stream_events,
 )
 from tests.integration.providers import Servers, Stores
+from tests.unit.api.relay.stand_ins import GivenLease, OpenRedis
 from tests.waiting import until
-
-
-class AlwaysHeld(Lease):
-    """What a process believes that was paused past its lease's end."""
-
-    def __init__(self) -> None: ...
-
-    @property
-    def held(self) -> bool:
-        return True
-
-    def come_back(self) -> None: ...
-
-    async def stand_aside(self) -> None: ...
-
-    async def wait_held(self) -> None: ...
-
-
-class OpenRedis(Recovery):
-    """The test opened it."""
-
-    def __init__(self) -> None: ...
-
-    def forget(self) -> None: ...
-
-    async def ensure_open(
-        self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
-    ) -> bool:
-        del archived, met
-        return False
 
 
 @dataclass
@@ -108,9 +79,7 @@ class Interrupted:
 
 
 @dataclass
-class House:
-    """What a test of the relay needs."""
-
+class Rig:
     ledgers: Ledgers
     outbox: Outbox
     stream: EventStream
@@ -134,14 +103,14 @@ class House:
         relay = Relay(
             self.outbox,
             stream or self.stream,
-            lease or AlwaysHeld(),
+            lease or GivenLease(),
             linger_max_ms=10,
             retention_s=600,
             resend_after_s=600,
             recovery=OpenRedis(),
             metrics=metrics,
         )
-        self.nats.on_connect(relay.lose_step)
+        self.nats.on_connect(relay.resync)
         task = asyncio.create_task(relay.run())
         try:
             yield relay
@@ -149,13 +118,13 @@ class House:
             await ended(task)
 
     async def all_relayed(self) -> None:
-        """JetStream holds the outboxes' events: each once, in order, no hole in the chain."""
+        """Waits until JetStream holds the outboxes' events: each once, in order, without a gap."""
         wanted = await outbox_events(self.redis)
 
         async def equal() -> bool:
             try:
                 held = await stream_events(self.nats)
-            except Exception as error:  # noqa: BLE001 - NATS may be on its way up
+            except Exception as error:  # noqa: BLE001 - NATS may be starting
                 return not isinstance(error, AssertionError) and False
             for name, events in held.items():
                 assert events == wanted[name][: len(events)], f"{name}: out of order or twice"
@@ -165,129 +134,128 @@ class House:
 
 
 @pytest.fixture
-async def house(stores: Stores) -> AsyncIterator[House]:
+async def rig(stores: Stores, redis: Redis) -> AsyncIterator[Rig]:
     settings = settings_for(stores)
     async with (
         ledgers(settings) as made,
         relay_outbox(settings) as outbox,
         event_stream(settings) as (stream, nats),
-        Redis.from_url(stores.redis_url) as redis,
     ):
-        yield House(made, outbox, stream, nats, redis)
+        yield Rig(made, outbox, stream, nats, redis)
 
 
 async def test_every_event_reaches_the_stream_in_order_and_in_chained_batches(
-    house: House,
+    rig: Rig,
 ) -> None:
-    await house.place(1500)
+    await rig.place(1500)
 
-    async with house.relaying():
-        await house.all_relayed()
-        await house.place(300, start=5000)
-        await house.all_relayed()
+    async with rig.relaying():
+        await rig.all_relayed()
+        await rig.place(300, start=5000)
+        await rig.all_relayed()
 
 
-async def test_both_strategies_events_are_relayed(house: House) -> None:
-    async with house.relaying():
+async def test_both_strategies_events_are_relayed(rig: Rig) -> None:
+    async with rig.relaying():
         for number in range(1, 30):
             strategy = Strategy.LUA if number % 2 else Strategy.OPTIMISTIC
-            await house.ledgers.of(strategy).place(bid(number))
-        await house.all_relayed()
+            await rig.ledgers.of(strategy).place(bid(number))
+        await rig.all_relayed()
 
 
-async def test_a_held_back_publish_of_an_old_relay_is_refused(house: House) -> None:
-    """Fails when the publish names no expected sequence: the batch would be in twice."""
-    old = Interrupted(house.stream)
-    await house.place(20)
-    async with house.relaying(old):
-        await house.all_relayed()
+async def test_a_delayed_publish_of_an_old_relay_is_refused(rig: Rig) -> None:
+    """Without an expected sequence the batch would be stored twice."""
+    old = Interrupted(rig.stream)
+    await rig.place(20)
+    async with rig.relaying(old):
+        await rig.all_relayed()
         old.gate.clear()
-        await house.place(20, start=1000)
+        await rig.place(20, start=1000)
         await until(lambda: old.at_gate >= 1, within_s=10)
 
-        async with house.relaying():
-            await house.all_relayed()
+        async with rig.relaying():
+            await rig.all_relayed()
             old.gate.set()
             await until(lambda: old.failures, within_s=10)
 
-        await house.all_relayed()
+        await rig.all_relayed()
 
 
-async def test_two_relays_without_a_lease_put_nothing_in_twice(house: House) -> None:
-    async with house.relaying(), house.relaying():
+async def test_two_relays_without_a_lease_publish_nothing_twice(rig: Rig) -> None:
+    async with rig.relaying(), rig.relaying():
         for number in range(12):
-            await house.place(60, start=1 + number * 100)
-        await house.all_relayed()
+            await rig.place(60, start=1 + number * 100)
+        await rig.all_relayed()
 
 
-async def test_a_publish_whose_acknowledgement_was_lost_is_not_stored_twice(house: House) -> None:
-    lossy = Interrupted(house.stream, acknowledgements_lost=3)
-    async with house.relaying(lossy):
+async def test_a_publish_whose_acknowledgement_was_lost_is_not_stored_twice(rig: Rig) -> None:
+    lossy = Interrupted(rig.stream, acknowledgements_lost=3)
+    async with rig.relaying(lossy):
         for number in range(5):
-            await house.place(50, start=1 + number * 100)
+            await rig.place(50, start=1 + number * 100)
             await asyncio.sleep(0)
-        await house.all_relayed()
+        await rig.all_relayed()
 
     assert lossy.acknowledgements_lost == 0
 
 
-async def test_a_restart_of_nats_leaves_no_hole(servers: Servers, house: House) -> None:
-    async with house.relaying():
-        await house.place(100)
-        await house.all_relayed()
+async def test_a_restart_of_nats_leaves_no_gap(servers: Servers, rig: Rig) -> None:
+    async with rig.relaying():
+        await rig.place(100)
+        await rig.all_relayed()
         await asyncio.to_thread(servers.stop, "nats")
-        await house.place(100, start=1000)
+        await rig.place(100, start=1000)
 
         servers.start("nats")  # not in a thread: the server would end with it
 
-        await house.all_relayed()
+        await rig.all_relayed()
 
 
-async def test_a_stream_that_was_deleted_is_made_again_and_filled_from_the_outbox(
-    house: House,
+async def test_a_deleted_stream_is_recreated_and_refilled_from_the_outbox(
+    rig: Rig,
 ) -> None:
-    async with house.relaying():
-        await house.place(100)
-        await house.all_relayed()
-        await house.nats.jetstream.delete_stream(STREAM)
-        await house.place(5, start=1000)
+    async with rig.relaying():
+        await rig.place(100)
+        await rig.all_relayed()
+        await rig.nats.jetstream.delete_stream(STREAM)
+        await rig.place(5, start=1000)
 
-        await house.all_relayed()
+        await rig.all_relayed()
 
 
-async def test_a_last_message_that_is_no_batch_does_not_stop_the_relay(house: House) -> None:
-    await house.place(30, items=1)
+async def test_a_foreign_last_message_does_not_stop_the_relay(rig: Rig) -> None:
+    await rig.place(30, items=1)
     partition = partition_of("item-0", PARTITIONS)
-    async with house.relaying():
-        await house.all_relayed()
-        await house.nats.jetstream.publish(events_subject(partition), b"no batch")
-        await house.place(1, start=1000, items=1)
+    async with rig.relaying():
+        await rig.all_relayed()
+        await rig.nats.jetstream.publish(events_subject(partition), b"no batch")
+        await rig.place(1, start=1000, items=1)
 
         async def last_is_whole() -> bool:
-            _, last = await house.stream.last(partition)
-            entries = await outbox_entries(house.redis, partition)
+            _, last = await rig.stream.last(partition)
+            entries = await outbox_entries(rig.redis, partition)
             return str(last).encode() == entries[-1][0]
 
         await until(last_is_whole, within_s=10)
 
 
-async def test_a_relay_without_its_lease_publishes_nothing(house: House) -> None:
-    lease = Lease(house.redis)
+async def test_a_relay_without_its_lease_publishes_nothing(rig: Rig) -> None:
+    lease = Lease(rig.redis)
     keeping = asyncio.create_task(lease.keep())
-    async with house.relaying(lease=lease):
-        await house.place(10)
-        await house.all_relayed()
-        await house.redis.set(RELAY_LEASE, "another", px=60_000)
+    async with rig.relaying(lease=lease):
+        await rig.place(10)
+        await rig.all_relayed()
+        await rig.redis.set(RELAY_LEASE, "another", px=60_000)
         await until(lambda: not lease.held, within_s=10)
-        await house.place(10, start=1000)
+        await rig.place(10, start=1000)
 
-        held = await stream_events(house.nats)
+        held = await stream_events(rig.nats)
 
         assert sum(map(len, held.values())) == 10
-        await house.redis.delete(RELAY_LEASE)
-        await house.all_relayed()  # the other let go: it is taken again
+        await rig.redis.delete(RELAY_LEASE)
+        await rig.all_relayed()  # the other released it: it is taken again
     await ended(keeping)
 
 
-def test_partitions_of_these_tests_are_those_of_the_settings(stores: Stores) -> None:
+def test_these_tests_use_the_partitions_of_the_settings(stores: Stores) -> None:
     assert settings_for(stores).partitions == len(partition_names(PARTITIONS))

@@ -1,4 +1,4 @@
-"""The lease among processes, and the relay as the gateway's processes run it."""
+"""The lease between processes, and the relay in the gateway's processes."""
 
 import asyncio
 import signal
@@ -9,25 +9,27 @@ from redis.asyncio import Redis
 
 from pkg.api.relay.lease import Lease
 from pkg.auction.events import encode_watermark
-from pkg.auction.item import partition_of
 from pkg.auction.keys import RELAY_LEASE, meta_key
 from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import archived_subject
 from pkg.runtime.background import ended
 from tests.integration.api.parts import (
-    PARTITIONS,
     event_stream,
     outbox_entries,
     outbox_events,
+    relayed,
     settings_for,
     stream_events,
 )
+from tests.integration.api.relay.recovering import P, ask
 from tests.integration.processes import Services
 from tests.integration.providers import Servers, Stores
 from tests.waiting import until
 
 
-async def test_the_lease_is_held_by_one_at_a_time_and_let_go_at_the_end(stores: Stores) -> None:
+async def test_the_lease_has_one_holder_at_a_time_and_is_released_at_the_end(
+    stores: Stores,
+) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         first, second = Lease(redis), Lease(redis)
         keeping = asyncio.create_task(first.keep())
@@ -38,7 +40,7 @@ async def test_the_lease_is_held_by_one_at_a_time_and_let_go_at_the_end(stores: 
 
         await ended(keeping)
 
-        # Let go, and not left to end by itself.
+        # Released, not left to expire.
         assert await redis.get(RELAY_LEASE) != first.holder.encode()
         await asyncio.wait_for(second.wait_held(), timeout=20)
         assert not first.held
@@ -46,7 +48,7 @@ async def test_the_lease_is_held_by_one_at_a_time_and_let_go_at_the_end(stores: 
         assert await redis.get(RELAY_LEASE) is None
 
 
-async def test_a_lease_that_went_to_another_is_not_held_any_more(stores: Stores) -> None:
+async def test_a_lease_taken_by_another_process_is_no_longer_held(stores: Stores) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         lease = Lease(redis)
         keeping = asyncio.create_task(lease.keep())
@@ -59,20 +61,13 @@ async def test_a_lease_that_went_to_another_is_not_held_any_more(stores: Stores)
         assert await redis.get(RELAY_LEASE) == b"another"
 
 
-async def post(client: aiohttp.ClientSession, cents: int, item: str = "vase") -> int:
-    body = b'{"user_id":"ann","amount":%d.%02d}' % (cents // 100, cents % 100)
-    async with client.post(f"/api/v1/items/{item}/bid", data=body) as answer:
-        await answer.read()
-        return answer.status
-
-
-async def test_bids_are_taken_while_nats_is_away_and_told_afterwards(
+async def test_bids_accepted_while_nats_is_away_are_relayed_afterwards(
     servers: Servers, stores: Stores, services: Services
 ) -> None:
     await asyncio.to_thread(servers.stop, "nats")
     api = await services.api(env={"RECOVERY_WAIT_S": "0.2"})
     async with aiohttp.ClientSession(api.url) as client:
-        statuses = [await post(client, cents) for cents in range(1, 31)]
+        statuses = [(await ask(client, cents))[0] for cents in range(1, 31)]
         async with client.get(f"{api.replicas[0].admin_url}/ready") as answer:
             ready = await answer.json()
 
@@ -93,12 +88,12 @@ async def test_bids_are_taken_while_nats_is_away_and_told_afterwards(
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-async def test_another_process_goes_on_relaying(
+async def test_another_process_takes_over_relaying(
     stores: Stores, services: Services, how: signal.Signals
 ) -> None:
     api = await services.api(replicas=2, env={"DRAIN_S": "0"})
     async with aiohttp.ClientSession(api.url) as client:
-        assert await post(client, 100) == 201
+        assert (await ask(client, 100))[0] == 201
     async with Redis.from_url(stores.redis_url) as redis:
         holder = await redis.get(RELAY_LEASE)
         assert isinstance(holder, bytes)
@@ -110,7 +105,7 @@ async def test_another_process_goes_on_relaying(
 
         await leader.end(how)
 
-        # Killed, it cannot let go: the lease ends by itself after three seconds.
+        # Killed, it cannot release the lease, which expires after three seconds.
         if how is signal.SIGTERM:
             assert await redis.get(RELAY_LEASE) != holder
 
@@ -123,15 +118,13 @@ async def test_another_process_goes_on_relaying(
         aiohttp.ClientSession(api.url) as client,
         event_stream(settings_for(stores)) as (_, nats),
     ):
-        assert await post(client, 200) == 201
-
-        async def told() -> bool:
-            return sum(map(len, (await stream_events(nats)).values())) == 2
-
-        await until(told, within_s=5, log=lambda: api.log)
+        assert (await ask(client, 200))[0] == 201
+        await relayed(nats, 2, log=lambda: api.log)
 
 
-async def test_what_the_archive_has_leaves_the_outbox(stores: Stores, services: Services) -> None:
+async def test_the_outbox_is_trimmed_to_the_announced_watermark(
+    stores: Stores, services: Services
+) -> None:
     api = await services.api()
     async with (
         aiohttp.ClientSession(api.url) as client,
@@ -139,25 +132,24 @@ async def test_what_the_archive_has_leaves_the_outbox(stores: Stores, services: 
         Redis.from_url(stores.redis_url) as redis,
     ):
         for cents in range(1, 11):
-            assert await post(client, cents) == 201
-        partition = partition_of("vase", PARTITIONS)
-        entries = [entry for entry, _ in await outbox_entries(redis, partition)]
+            assert (await ask(client, cents))[0] == 201
+        entries = [entry for entry, _ in await outbox_entries(redis, P)]
         through = OutboxId.parse(entries[6])
 
-        await nats.client.publish(archived_subject(partition), b"no watermark")
+        await nats.client.publish(archived_subject(P), b"no watermark")
 
         async def trimmed() -> bool:
-            # Told again and again, as the worker does: who has just begun to listen missed some.
-            told = encode_watermark(partition, through)
-            await nats.client.publish(archived_subject(partition), told)
-            return [each for each, _ in await outbox_entries(redis, partition)] == entries[7:]
+            # Repeated, as the worker does: the relay may not have subscribed yet.
+            told = encode_watermark(P, through)
+            await nats.client.publish(archived_subject(P), told)
+            return [each for each, _ in await outbox_entries(redis, P)] == entries[7:]
 
         await until(trimmed, within_s=5, log=lambda: api.log)
-        assert await redis.hget(meta_key(partition), "archived_to") == entries[6]
-        assert await post(client, 500) == 201
+        assert await redis.hget(meta_key(P), "archived_to") == entries[6]
+        assert (await ask(client, 500))[0] == 201
 
 
-async def test_a_relay_alone_relays_for_gateways_that_do_not(
+async def test_a_standalone_relay_relays_for_gateways_that_do_not(
     stores: Stores, services: Services
 ) -> None:
     await services.relay()
@@ -166,9 +158,5 @@ async def test_a_relay_alone_relays_for_gateways_that_do_not(
         aiohttp.ClientSession(api.url) as client,
         event_stream(settings_for(stores)) as (_, nats),
     ):
-        assert await post(client, 100) == 201
-
-        async def told() -> bool:
-            return sum(map(len, (await stream_events(nats)).values())) == 1
-
-        await until(told, within_s=5, forgiving=(Exception,), log=lambda: api.log)
+        assert (await ask(client, 100))[0] == 201
+        await relayed(nats, 1, log=lambda: api.log)

@@ -1,4 +1,4 @@
-"""From a body's bytes to a bid: every kind of bad input is a BadRequest with a sentence."""
+"""Parsing bids: every kind of bad input is a BadRequest that says what is wrong."""
 
 import json
 
@@ -77,7 +77,7 @@ def test_a_good_body_is_a_bid(body: bytes, cents: int) -> None:
         b'{"user_id":"ann","amount":200,"deep":' + b"[" * 30_000 + b"]" * 30_000 + b"}",
     ],
 )
-def test_what_is_no_json_object_is_an_invalid_body(body: bytes) -> None:
+def test_anything_but_a_json_object_is_an_invalid_body(body: bytes) -> None:
     error = refused(body)
 
     assert (error.status, error.code, error.sentence) == (
@@ -105,7 +105,7 @@ def test_what_is_no_json_object_is_an_invalid_body(body: bytes) -> None:
         (f'"user_id":"{"a" * 129}",', "user_id_invalid"),
     ],
 )
-def test_a_missing_or_odd_user_is_told_before_the_amount(user: str, code: str) -> None:
+def test_a_bad_user_is_reported_before_a_bad_amount(user: str, code: str) -> None:
     error = refused(f'{{{user}"amount":-1}}'.encode())
 
     assert error.code == code
@@ -133,7 +133,7 @@ def test_a_missing_or_odd_user_is_told_before_the_amount(user: str, code: str) -
         (',"amount":[200]', "amount_not_number"),
     ],
 )
-def test_an_amount_that_is_none_has_its_code(amount: str, code: str) -> None:
+def test_each_kind_of_bad_amount_has_its_own_code(amount: str, code: str) -> None:
     error = refused(f'{{"user_id":"ann"{amount}}}'.encode())
 
     assert (error.status, error.code) == (400, code)
@@ -171,7 +171,7 @@ def test_any_json_object_is_a_bid_or_a_bad_request(body: dict[str, object]) -> N
 
 
 @given(cut=st.integers(0, 45), flip=st.integers(0, 255), at=st.integers(0, 45))
-def test_a_spoilt_body_is_a_bid_or_a_bad_request(cut: int, flip: int, at: int) -> None:
+def test_a_corrupted_body_is_a_bid_or_a_bad_request(cut: int, flip: int, at: int) -> None:
     body = bytearray(b'{"user_id":"ann","amount":200.25,"note":"x"}')
     body[min(at, len(body) - 1)] = flip
 
@@ -184,7 +184,7 @@ def test_a_spoilt_body_is_a_bid_or_a_bad_request(cut: int, flip: int, at: int) -
 
 
 @pytest.mark.parametrize("item_id", ["", "a/b", "é", "a" * 129, "a b", "\x00", "a�"])
-def test_an_item_id_that_is_none_is_a_bad_request(item_id: str) -> None:
+def test_an_invalid_item_id_is_a_bad_request(item_id: str) -> None:
     with pytest.raises(BadRequest) as raised:
         checked_item_id(item_id)
 

@@ -18,7 +18,7 @@ from tests.waiting import until
 ANN_200 = b'{"user_id":"ann","amount":200}'
 
 
-async def test_an_accepted_bid_is_told_as_designed(
+async def test_an_accepted_bid_is_answered_201_with_the_exact_body(
     client: RawClient, gateway: RunningGateway
 ) -> None:
     reply = await client.ask(bid_request(ANN_200))
@@ -44,7 +44,7 @@ async def test_an_equal_bid_is_refused_as_too_low(client: RawClient) -> None:
     )
 
 
-async def test_an_item_somebody_bid_on_is_told_as_designed(client: RawClient) -> None:
+async def test_an_item_with_bids_is_answered_with_the_exact_body(client: RawClient) -> None:
     await client.ask(bid_request(b'{"user_id":"ann","amount":1234567.5}'))
 
     reply = await client.ask(request("/api/v1/items/vase"))
@@ -57,7 +57,7 @@ async def test_an_item_somebody_bid_on_is_told_as_designed(client: RawClient) ->
     )
 
 
-async def test_an_item_nobody_bid_on_has_no_bidder(client: RawClient) -> None:
+async def test_an_item_without_bids_has_no_bidder(client: RawClient) -> None:
     reply = await client.ask(request("/api/v1/items/lamp?x=1"))
 
     assert reply.status == 200
@@ -67,7 +67,7 @@ async def test_an_item_nobody_bid_on_has_no_bidder(client: RawClient) -> None:
     )
 
 
-async def test_health_says_the_service_and_the_time(client: RawClient) -> None:
+async def test_health_names_the_service_and_the_time(client: RawClient) -> None:
     reply = await client.ask(request("/health"))
 
     assert reply.status == 200
@@ -76,9 +76,7 @@ async def test_health_says_the_service_and_the_time(client: RawClient) -> None:
     assert reply.json["time"].endswith("Z")
 
 
-async def test_not_ready_is_a_503_with_the_checks(
-    client: RawClient, gateway: RunningGateway
-) -> None:
+async def test_unready_is_a_503_with_the_checks(client: RawClient, gateway: RunningGateway) -> None:
     gateway.readiness.watch("redis", lambda: "down")
 
     reply = await client.ask(request("/ready"))
@@ -115,7 +113,7 @@ async def test_an_unknown_route_is_404_in_json(client: RawClient, target: str) -
         ("POST", "/metrics", "GET, HEAD"),
     ],
 )
-async def test_a_method_a_route_has_not_is_405_in_json(
+async def test_a_wrong_method_is_405_in_json(
     client: RawClient, method: str, target: str, allow: str
 ) -> None:
     await client.send(request(target, method=method))
@@ -127,7 +125,7 @@ async def test_a_method_a_route_has_not_is_405_in_json(
 
 
 @pytest.mark.parametrize("target", ["/health", "/ready", "/metrics", "/api/v1/items/vase", "/no"])
-async def test_head_is_the_answer_of_get_without_its_body(client: RawClient, target: str) -> None:
+async def test_head_is_answered_like_get_without_the_body(client: RawClient, target: str) -> None:
     asked = await client.ask(request(target))
 
     await client.send(request(target, method="HEAD") + request("/health"))
@@ -147,7 +145,7 @@ async def test_head_is_the_answer_of_get_without_its_body(client: RawClient, tar
     ],
 )
 @pytest.mark.parametrize("end", ["", "/bid"])
-async def test_an_item_id_that_is_none_is_400(client: RawClient, item: str, end: str) -> None:
+async def test_an_invalid_item_id_is_400(client: RawClient, item: str, end: str) -> None:
     if end:
         reply = await client.ask(bid_request(ANN_200, item=item))
     else:
@@ -167,7 +165,7 @@ async def test_an_item_id_that_is_none_is_400(client: RawClient, item: str, end:
         ("bid", "bid"),
     ],
 )
-async def test_an_item_id_is_read_percent_decoded(
+async def test_an_item_id_is_percent_decoded(
     client: RawClient, gateway: RunningGateway, item: str, meant: str
 ) -> None:
     bid = await client.ask(bid_request(ANN_200, item=item))
@@ -188,7 +186,7 @@ async def test_an_item_id_is_read_percent_decoded(
         (OutcomeUnknown(), "outcome_unknown"),
     ],
 )
-async def test_what_cannot_be_served_now_is_503_with_retry_after(
+async def test_unavailability_is_503_with_retry_after(
     client: RawClient, gateway: RunningGateway, error: Unavailable, code: str
 ) -> None:
     gateway.ledger.fails = error
@@ -201,7 +199,7 @@ async def test_what_cannot_be_served_now_is_503_with_retry_after(
     assert (await client.ask(request("/health"))).status == 200
 
 
-async def test_an_unknown_outcome_says_what_to_do(
+async def test_an_unknown_outcome_tells_the_client_to_read_the_item(
     client: RawClient, gateway: RunningGateway
 ) -> None:
     gateway.ledger.fails = OutcomeUnknown()
@@ -211,7 +209,7 @@ async def test_an_unknown_outcome_says_what_to_do(
     assert reply.json["error"] == "The bid may have been accepted; read the item"
 
 
-async def test_a_defect_is_500_in_json_and_the_connection_lives_on(
+async def test_a_defect_is_500_in_json_and_keeps_the_connection(
     client: RawClient, gateway: RunningGateway
 ) -> None:
     gateway.ledger.fails = ZeroDivisionError("a defect")
@@ -241,7 +239,7 @@ async def test_an_unknown_strategy_is_400(client: RawClient, name: str) -> None:
     assert (reply.status, reply.code) == (400, "strategy_unknown")
 
 
-async def test_a_strategy_header_where_it_is_off_is_400() -> None:
+async def test_a_strategy_header_is_400_if_overriding_is_off() -> None:
     async with running_gateway(strategy_override=False) as gateway, raw_client(gateway.port) as one:
         reply = await one.ask(bid_request(ANN_200, headers="X-Bid-Strategy: lua\r\n"))
 
@@ -250,7 +248,7 @@ async def test_a_strategy_header_where_it_is_off_is_400() -> None:
         assert (await one.ask(bid_request(ANN_200))).status == 201
 
 
-async def test_a_draining_gateway_answers_and_says_close(
+async def test_a_draining_gateway_answers_with_connection_close(
     client: RawClient, gateway: RunningGateway
 ) -> None:
     gateway.ledger.gate.clear()

@@ -1,12 +1,12 @@
-"""Optimistic rounds, command by command, against a Redis that answers what the test says."""
+"""Optimistic rounds, command by command, against a scripted Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
 
 import pytest
 
+from pkg.api.bidding.bid_link import BidSession
 from pkg.api.bidding.optimistic import OptimisticLedger, RoundLink
 from pkg.api.bidding.prices import PriceCounts, SeenPrices
 from pkg.api.errors import (
@@ -21,7 +21,8 @@ from pkg.api.redis.connection import RedisConnection
 from pkg.api.redis.link import RedisLink
 from pkg.auction.bid import Accepted, Bid, TooLow
 from pkg.auction.ids import uuid7
-from tests.unit.api.redis.fake_redis import FakeRedis, fake_redis
+from pkg.runtime.background import ended
+from tests.unit.api.redis.fake_redis import FakeRedis
 from tests.waiting import until
 
 RUN_ID = b"this-server"
@@ -30,7 +31,7 @@ WRITTEN = b"*2\r\n:5\r\n$3\r\n1-0\r\n"
 
 
 class OptimisticRedis:
-    """Answers the commands of rounds; ``execs`` are the answers to EXEC, the last one for ever."""
+    """Answers the commands of rounds; ``execs`` are the answers to EXEC, the last one repeats."""
 
     def __init__(self, *, price: int = 0, depth: int = 0, execs: tuple[bytes, ...] = ()) -> None:
         self._price = b"$-1\r\n" if not price else b"$%d\r\n%d\r\n" % (len(str(price)), price)
@@ -60,12 +61,6 @@ class OptimisticRedis:
         return b"+OK\r\n"
 
 
-@pytest.fixture
-async def redis() -> AsyncIterator[FakeRedis]:
-    async with fake_redis() as running:
-        yield running
-
-
 @asynccontextmanager
 async def ledger_on(
     redis: FakeRedis,
@@ -75,8 +70,8 @@ async def ledger_on(
     queue_max: int = 100,
     cached_prices: int = 100,
 ) -> AsyncIterator[OptimisticLedger]:
-    async def prepare(connection: RedisConnection) -> None:
-        connection.run_id = RUN_ID.decode()
+    async def prepare(connection: RedisConnection) -> BidSession:
+        return BidSession(connection, RUN_ID.decode(), SeenPrices(cached_prices, PriceCounts()))
 
     async with AsyncExitStack() as stack:
         links = []
@@ -87,20 +82,14 @@ async def ledger_on(
                 timeout_s=0.4,
                 queue_max=100,
                 prepare=prepare,
-                new_prices=lambda: SeenPrices(cached_prices, PriceCounts()),
             )
             task = asyncio.create_task(link.run())
-            stack.push_async_callback(_ended, task)
-            await until(partial(_is_up, link), within_s=5)
+            stack.push_async_callback(ended, task)
             links.append(RoundLink(link, queue_max=queue_max))
+        ledger = OptimisticLedger(links, partitions=4, outbox_max_entries=10, tries=tries)
+        await until(lambda: _up(ledger), within_s=5)
         redis.received.clear()
-        yield OptimisticLedger(links, partitions=4, outbox_max_entries=10, tries=tries)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+        yield ledger
 
 
 def bid(cents: int = 20000, item: str = "vase") -> Bid:
@@ -125,7 +114,7 @@ async def test_a_round_watches_reads_and_writes_bid_and_event_in_one_transaction
     ]
 
 
-async def test_a_lost_round_is_run_again(redis: FakeRedis) -> None:
+async def test_a_lost_round_is_retried(redis: FakeRedis) -> None:
     redis.answer = OptimisticRedis(execs=(NIL, NIL, WRITTEN))
     async with ledger_on(redis) as ledger:
         outcome = await ledger.place(bid())
@@ -145,7 +134,7 @@ async def test_a_bid_that_loses_every_round_is_busy(redis: FakeRedis) -> None:
     assert (ledger.counts.retries, ledger.counts.exhausted) == (3, 1)
 
 
-async def test_a_bid_that_is_too_low_is_not_written_and_watches_no_more(redis: FakeRedis) -> None:
+async def test_a_bid_that_is_too_low_writes_nothing_and_unwatches(redis: FakeRedis) -> None:
     redis.answer = OptimisticRedis(price=20000)
     async with ledger_on(redis) as ledger:
         outcome = await ledger.place(bid(20000))
@@ -155,7 +144,7 @@ async def test_a_bid_that_is_too_low_is_not_written_and_watches_no_more(redis: F
     assert "MULTI" not in names(redis)
 
 
-async def test_a_price_that_was_seen_refuses_without_asking(redis: FakeRedis) -> None:
+async def test_a_cached_price_refuses_without_asking_redis(redis: FakeRedis) -> None:
     redis.answer = OptimisticRedis()
     async with ledger_on(redis) as ledger:
         await ledger.place(bid(20000))
@@ -166,7 +155,7 @@ async def test_a_price_that_was_seen_refuses_without_asking(redis: FakeRedis) ->
     assert names(redis) == []
 
 
-async def test_a_full_outbox_refuses_and_watches_no_more(redis: FakeRedis) -> None:
+async def test_a_full_outbox_refuses_and_unwatches(redis: FakeRedis) -> None:
     redis.answer = OptimisticRedis(depth=10)
     async with ledger_on(redis) as ledger:
         with pytest.raises(OutboxFull):
@@ -222,7 +211,7 @@ async def test_an_items_rounds_all_run_on_the_same_connection(redis: FakeRedis) 
     assert len(set.union(*used.values())) > 1
 
 
-async def test_more_rounds_than_may_wait_are_busy_at_once(redis: FakeRedis) -> None:
+async def test_rounds_beyond_the_queue_are_busy_at_once(redis: FakeRedis) -> None:
     script = OptimisticRedis()
     script.unanswered.add(b"EXEC")
     redis.answer = script
@@ -231,7 +220,7 @@ async def test_more_rounds_than_may_wait_are_busy_at_once(redis: FakeRedis) -> N
             *(ledger.place(bid(20000 + n)) for n in range(10)), return_exceptions=True
         )
 
-    # One has the connection, three wait; when it is lost, they find none.
+    # One has the connection and three wait; once it is lost, they find none.
     kinds = [type(result) for result in results]
     assert kinds.count(Busy) == 6
     assert kinds.count(OutcomeUnknown) == 1
@@ -242,7 +231,7 @@ async def test_more_rounds_than_may_wait_are_busy_at_once(redis: FakeRedis) -> N
     ("unanswered", "error"),
     [(b"WATCH", RedisUnavailable), (b"XLEN", RedisUnavailable), (b"EXEC", OutcomeUnknown)],
 )
-async def test_a_lost_reply_leaves_the_outcome_unknown_only_where_something_may_be_written(
+async def test_a_lost_reply_leaves_the_outcome_unknown_only_if_something_may_be_written(
     redis: FakeRedis, unanswered: bytes, error: type[ApiError]
 ) -> None:
     script = OptimisticRedis()
@@ -265,7 +254,7 @@ async def test_a_write_refused_while_queueing_wrote_nothing(redis: FakeRedis) ->
             await ledger.place(bid())
 
 
-async def test_a_write_that_failed_inside_the_transaction_is_of_unknown_outcome(
+async def test_a_write_that_fails_inside_the_transaction_leaves_the_outcome_unknown(
     redis: FakeRedis,
 ) -> None:
     redis.answer = OptimisticRedis(execs=(b"*2\r\n:5\r\n-WRONGTYPE\r\n",))
@@ -274,7 +263,7 @@ async def test_a_write_that_failed_inside_the_transaction_is_of_unknown_outcome(
             await ledger.place(bid())
 
 
-async def test_a_round_on_a_redis_that_forgot_writes_nothing_and_leaves_the_connection(
+async def test_a_round_on_a_redis_that_forgot_writes_nothing_and_reconnects(
     redis: FakeRedis,
 ) -> None:
     script = OptimisticRedis()
@@ -289,7 +278,7 @@ async def test_a_round_on_a_redis_that_forgot_writes_nothing_and_leaves_the_conn
 
 
 @pytest.mark.parametrize("after", ["WATCH", "MULTI"])
-async def test_a_cancelled_round_takes_its_connection_with_it(redis: FakeRedis, after: str) -> None:
+async def test_a_cancelled_round_closes_its_connection(redis: FakeRedis, after: str) -> None:
     script = OptimisticRedis()
     script.unanswered.add(b"XLEN" if after == "WATCH" else b"EXEC")
     redis.answer = script
@@ -308,9 +297,5 @@ async def test_a_cancelled_round_takes_its_connection_with_it(redis: FakeRedis, 
         assert redis.connections == 2
 
 
-def _is_up(link: RedisLink) -> bool:
-    return link.probe() is None
-
-
 def _up(ledger: OptimisticLedger) -> bool:
-    return all(_is_up(each.link) for each in ledger._links)
+    return all(each.link.probe() is None for each in ledger._links)

@@ -11,7 +11,7 @@ items = st.sampled_from("abcdefgh")
     seen=st.lists(st.tuples(items, st.integers(1, 100))),
     asked=st.lists(st.tuples(items, st.integers(1, 100))),
 )
-def test_only_a_price_that_was_seen_refuses_and_never_one_below_it(
+def test_a_refusal_names_a_price_that_was_seen_and_is_not_beaten(
     limit: int, seen: list[tuple[str, int]], asked: list[tuple[str, int]]
 ) -> None:
     prices = SeenPrices(limit, PriceCounts())
@@ -27,7 +27,7 @@ def test_only_a_price_that_was_seen_refuses_and_never_one_below_it(
     assert len(prices._cents) <= limit
 
 
-def test_the_cache_is_bounded_and_counts_what_it_drops() -> None:
+def test_the_cache_is_bounded_and_counts_evictions() -> None:
     counts = PriceCounts()
     prices = SeenPrices(2, counts)
 
@@ -38,7 +38,7 @@ def test_the_cache_is_bounded_and_counts_what_it_drops() -> None:
     assert (counts.hits, counts.evictions) == (2, 1)
 
 
-def test_a_late_reply_with_an_older_price_lowers_nothing() -> None:
+def test_a_late_reply_does_not_lower_the_price() -> None:
     prices = SeenPrices(2, PriceCounts())
     prices.saw("a", 200)
 

@@ -1,4 +1,4 @@
-"""A small Redis on a real socket, whose replies a test may delay, cut, swallow or spoil."""
+"""A small Redis on a real socket, whose replies a test may delay, split, drop or corrupt."""
 
 import asyncio
 import random
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import hiredis
 
-from pkg.api.bidding.prices import PriceCounts, SeenPrices
 from pkg.api.redis.connection import RedisConnection
 from tests.tcp import listening
 
@@ -26,7 +25,7 @@ def echo(command: list[bytes]) -> bytes | None:
 
 @dataclass
 class FakeRedis:
-    """Answers in order. ``answer`` may be exchanged at any time."""
+    """Answers in order. ``answer`` may be replaced at any time."""
 
     answer: Answer = echo
     cut_into: int = 0
@@ -36,7 +35,7 @@ class FakeRedis:
     """Each reply waits up to this long."""
 
     reads: asyncio.Event = field(default_factory=asyncio.Event)
-    """Cleared: the server reads nothing more, as one that hangs."""
+    """Cleared: the server stops reading, like one that hangs."""
 
     received: list[list[bytes]] = field(default_factory=list)
     connected_at: list[float] = field(default_factory=list)
@@ -51,13 +50,13 @@ class FakeRedis:
         return len(self.connected_at)
 
     def drop(self) -> None:
-        """Ends every connection, as a server that goes away."""
+        """Closes every connection, like a server that dies."""
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
 
     def say(self, data: bytes) -> None:
-        """Writes bytes nobody asked for."""
+        """Sends unexpected bytes."""
         for writer in self._writers:
             writer.write(data)
 
@@ -101,7 +100,7 @@ async def fake_redis() -> AsyncIterator[FakeRedis]:
 
 @dataclass
 class Losses:
-    """How often a connection told of its end."""
+    """Counts how often a connection reported its end."""
 
     count: int = 0
 
@@ -117,12 +116,7 @@ async def connect(
     on_lost: Callable[[], None] = lambda: None,
 ) -> RedisConnection:
     _, connection = await asyncio.get_running_loop().create_connection(
-        lambda: RedisConnection(
-            timeout_s=timeout_s,
-            queue_max=queue_max,
-            prices=SeenPrices(100, PriceCounts()),
-            on_lost=on_lost,
-        ),
+        lambda: RedisConnection(timeout_s=timeout_s, queue_max=queue_max, on_lost=on_lost),
         "127.0.0.1",
         port,
     )
@@ -130,7 +124,7 @@ async def connect(
 
 
 async def failure(future: Awaitable[object]) -> BaseException:
-    """What the future raises; an error of its own when it raises nothing."""
+    """The exception that the future raises; AssertionError if it raises none."""
     try:
         value = await future
     except Exception as error:  # noqa: BLE001 - handed to the test, which looks at it

@@ -2,25 +2,18 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
 import hiredis
 import pytest
 
 from pkg.api.errors import Busy, OutcomeUnknown, RedisUnavailable
 from pkg.api.redis.connection import RedisConnection, pack
-from tests.unit.api.redis.fake_redis import FakeRedis, Losses, connect, failure, fake_redis
+from tests.unit.api.redis.fake_redis import FakeRedis, Losses, connect, failure
 from tests.waiting import until
 
 
-@pytest.fixture
-async def redis() -> AsyncIterator[FakeRedis]:
-    async with fake_redis() as running:
-        yield running
-
-
 async def _echo(connection: RedisConnection, word: str, lifetime_s: float | None) -> str | None:
-    """The echo, or None where the caller lost its patience before it came."""
+    """The echo, or None if the caller timed out first."""
     try:
         async with asyncio.timeout(lifetime_s):
             reply: bytes = await connection.submit(pack("ECHO", word))
@@ -76,7 +69,7 @@ async def test_commands_of_one_tick_are_one_write(redis: FakeRedis) -> None:
 
 
 class _Recording:
-    """A transport that keeps what is written on its way to the real one."""
+    """A transport that records writes and passes them on."""
 
     def __init__(self, transport: asyncio.Transport, writes: list[bytes]) -> None:
         self._transport = transport
@@ -90,7 +83,7 @@ class _Recording:
         self._transport.abort()
 
 
-async def test_a_full_queue_is_busy_and_takes_commands_again_when_replies_came(
+async def test_a_full_queue_is_busy_until_replies_arrive(
     redis: FakeRedis,
 ) -> None:
     connection = await connect(redis.port, queue_max=3)
@@ -118,7 +111,7 @@ async def test_an_error_reply_fails_its_own_command_only(redis: FakeRedis) -> No
     connection.close()
 
 
-async def test_a_time_out_ends_the_connection_and_leaves_the_outcome_of_all_sent_unknown(
+async def test_a_time_out_closes_the_connection_with_outcomes_unknown(
     redis: FakeRedis,
 ) -> None:
     redis.answer = lambda command: None if command[1] == b"b" else b"+%b\r\n" % command[1]
@@ -135,10 +128,9 @@ async def test_a_time_out_ends_the_connection_and_leaves_the_outcome_of_all_sent
         connection.submit(pack("ECHO", "c"))
 
 
-async def test_no_reply_of_an_earlier_command_is_given_to_one_behind_a_lost_reply(
+async def test_a_lost_reply_does_not_shift_the_others_to_the_wrong_callers(
     redis: FakeRedis,
 ) -> None:
-    """One reply that never comes must not shift the others to the wrong callers."""
     redis.answer = lambda command: None if command[1] == b"b" else b"+%b\r\n" % command[1]
     connection = await connect(redis.port, timeout_s=0.3)
 
@@ -150,7 +142,7 @@ async def test_no_reply_of_an_earlier_command_is_given_to_one_behind_a_lost_repl
     assert isinstance(replies[1], OutcomeUnknown)
 
 
-async def test_what_was_not_sent_when_the_connection_ends_was_surely_not_carried_out(
+async def test_commands_not_yet_sent_fail_as_unavailable_not_as_unknown(
     redis: FakeRedis,
 ) -> None:
     redis.reads.clear()
@@ -184,7 +176,7 @@ async def test_a_server_that_reads_slowly_gets_everything_once_and_in_order(
     connection.close()
 
 
-async def test_nothing_is_written_while_the_socket_takes_no_more(redis: FakeRedis) -> None:
+async def test_nothing_is_written_while_the_socket_is_full(redis: FakeRedis) -> None:
     redis.reads.clear()
     connection = await connect(redis.port, timeout_s=30)
     sent = connection.submit(pack("ECHO", "x" * 4_000_000))
@@ -205,7 +197,7 @@ async def test_nothing_is_written_while_the_socket_takes_no_more(redis: FakeRedi
 @pytest.mark.parametrize(
     "garbage", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00\xff\xfe", b"?\r\n"]
 )
-async def test_a_server_that_speaks_no_redis_is_left_with_outcomes_unknown(
+async def test_garbage_from_the_server_closes_the_connection_with_outcomes_unknown(
     redis: FakeRedis, garbage: bytes
 ) -> None:
     redis.answer = lambda _: garbage
@@ -220,7 +212,7 @@ async def test_a_server_that_speaks_no_redis_is_left_with_outcomes_unknown(
     assert losses.count == 1
 
 
-async def test_a_reply_that_nobody_asked_for_ends_the_connection(
+async def test_an_unexpected_reply_closes_the_connection(
     redis: FakeRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
     losses = Losses()
@@ -235,7 +227,7 @@ async def test_a_reply_that_nobody_asked_for_ends_the_connection(
     assert not caplog.records
 
 
-async def test_a_server_that_goes_away_is_told_once_and_fails_all_in_flight(
+async def test_a_lost_server_is_reported_once_and_fails_all_commands_in_flight(
     redis: FakeRedis,
 ) -> None:
     redis.answer = lambda _: None

@@ -1,4 +1,4 @@
-"""Replies wait until enough replicas have what was written before them."""
+"""Replies wait until enough replicas have the writes before them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 import hiredis
 import pytest
 
-from pkg.api.bidding.prices import PriceCounts, SeenPrices
 from pkg.api.errors import OutcomeUnknown
 from pkg.api.redis.connection import pack
 from pkg.api.redis.replicated import ReplicatedConnection
@@ -42,7 +41,6 @@ async def connect(redis: FakeRedis, *, timeout_s: float = 2.0) -> ReplicatedConn
             wait_ms=500,
             timeout_s=timeout_s,
             queue_max=1000,
-            prices=SeenPrices(10, PriceCounts()),
             on_lost=lambda: None,
         ),
         "127.0.0.1",
@@ -104,7 +102,7 @@ async def test_too_few_replicas_leave_the_outcome_unknown(redis: FakeRedis) -> N
     connection.close()
 
 
-async def test_no_answer_is_given_before_the_replicas_have_it(redis: FakeRedis) -> None:
+async def test_replies_are_held_back_until_the_replicas_have_the_write(redis: FakeRedis) -> None:
     assert isinstance(redis.answer, Replicated)
     redis.answer.replicas = None
     connection = await connect(redis, timeout_s=0.4)
@@ -115,7 +113,7 @@ async def test_no_answer_is_given_before_the_replicas_have_it(redis: FakeRedis) 
     assert isinstance(await failure(waiting), OutcomeUnknown)
 
 
-async def test_commands_that_belong_together_get_their_replies_errors_among_them(
+async def test_a_group_of_commands_gets_all_replies_errors_included(
     redis: FakeRedis,
 ) -> None:
     connection = await connect(redis)
@@ -127,7 +125,7 @@ async def test_commands_that_belong_together_get_their_replies_errors_among_them
     connection.close()
 
 
-async def test_a_refused_command_is_told_as_refused(redis: FakeRedis) -> None:
+async def test_an_error_reply_is_raised_as_such(redis: FakeRedis) -> None:
     connection = await connect(redis)
 
     error = await failure(connection.submit(pack("FAIL")))
@@ -136,8 +134,8 @@ async def test_a_refused_command_is_told_as_refused(redis: FakeRedis) -> None:
     connection.close()
 
 
-async def test_reply_that_is_held_when_the_connection_ends_is_unknown(redis: FakeRedis) -> None:
-    """It was written here; whether any replica has it, nobody will say."""
+async def test_replies_held_back_when_the_connection_ends_are_unknown(redis: FakeRedis) -> None:
+    """They were written here, but no replica has confirmed them."""
     assert isinstance(redis.answer, Replicated)
     redis.answer.replicas = None
     connection = await connect(redis)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from pkg.api.errors import RedisUnavailable
 from pkg.api.relay.event_stream import Room, StreamUnavailableError
-from pkg.api.relay.lease import Lease
 from pkg.api.relay.metrics import RelayMetrics
-from pkg.api.relay.outbox import Entry, Outbox, OutboxStanding
-from pkg.api.relay.recovery import Recovery, RecoveryCounts
+from pkg.api.relay.outbox import Entry, Outbox, OutboxState
+from pkg.api.relay.recovery import RecoveryCounts
 from pkg.api.relay.relay import Relay, _batches
 from pkg.auction.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, decode_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.runtime.background import ended
+from tests.unit.api.relay.stand_ins import GivenLease, OpenRedis
 from tests.waiting import until
 
 PARTITIONS = ["p00", "p01"]
@@ -51,14 +52,13 @@ class MemoryOutbox(Outbox):
         }
         return {name: rows[:MAX_BATCH_EVENTS] for name, rows in found.items() if rows}
 
-    async def archived(self, partition: str, through: OutboxId) -> None:
+    async def trim_to(self, partition: str, through: OutboxId) -> None:
         self.archived_to[partition] = through
 
-    async def standing(self, partition: str) -> OutboxStanding:
+    async def state(self, partition: str) -> OutboxState:
         del partition
-        return OutboxStanding(
+        return OutboxState(
             depth=0,
-            first=None,
             first_unarchived=None,
             archived_to=BEGINNING,
             trimmed_to=BEGINNING,
@@ -69,7 +69,7 @@ class MemoryOutbox(Outbox):
 
 @dataclass
 class MemoryStream:
-    """JetStream with the fence. ``spoil`` is called with each publish and may raise."""
+    """JetStream with its fence. ``failures``: how each next publish fails, before or after it."""
 
     messages: dict[str, list[tuple[int, bytes]]] = field(
         default_factory=lambda: {name: [] for name in PARTITIONS}
@@ -120,41 +120,6 @@ class MemoryStream:
         ]
 
 
-class GivenLease(Lease):
-    """Held as long as the test says."""
-
-    def __init__(self) -> None:
-        self.given = True
-        self.asked = 0
-
-    @property
-    def held(self) -> bool:
-        return self.given
-
-    def come_back(self) -> None: ...
-
-    async def stand_aside(self) -> None: ...
-
-    async def wait_held(self) -> None:
-        self.asked += 1
-        while not self.given:
-            await asyncio.sleep(0.001)
-
-
-class OpenRedis(Recovery):
-    """Nothing is ever to be put right."""
-
-    def __init__(self) -> None: ...
-
-    def forget(self) -> None: ...
-
-    async def ensure_open(
-        self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
-    ) -> bool:
-        del archived, met
-        return False
-
-
 @dataclass
 class Relaying:
     relay: Relay
@@ -180,9 +145,7 @@ async def relaying(outbox: MemoryOutbox, stream: MemoryStream) -> AsyncIterator[
     try:
         yield Relaying(relay, lease, metrics)
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await ended(task)
 
 
 def everything(outbox: MemoryOutbox, partition: str) -> list[bytes]:
@@ -217,7 +180,7 @@ async def test_events_are_relayed_in_order_and_in_chained_batches() -> None:
     assert sizes == [500, 500, 234]
 
 
-async def test_a_relay_goes_on_where_the_stream_ends() -> None:
+async def test_a_relay_resumes_at_the_end_of_the_stream() -> None:
     outbox, stream = MemoryOutbox(), MemoryStream()
     outbox.add("p00", 10)
     async with relaying(outbox, stream):
@@ -229,7 +192,7 @@ async def test_a_relay_goes_on_where_the_stream_ends() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_publishes_that_fail_before_or_after_being_stored_leave_no_hole_and_no_double(
+async def test_publishes_that_fail_before_or_after_being_stored_leave_no_gap_and_no_duplicate(
     seed: int,
 ) -> None:
     chance = random.Random(seed)
@@ -246,7 +209,7 @@ async def test_publishes_that_fail_before_or_after_being_stored_leave_no_hole_an
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_relays_that_all_believe_to_have_the_lease_put_nothing_in_twice(seed: int) -> None:
+async def test_relays_that_all_think_they_have_the_lease_publish_nothing_twice(seed: int) -> None:
     chance = random.Random(seed)
     outbox, stream = MemoryOutbox(), MemoryStream(delay_s=0.003)
 
@@ -259,7 +222,7 @@ async def test_relays_that_all_believe_to_have_the_lease_put_nothing_in_twice(se
     assert stream.refused > 0
 
 
-async def test_a_stream_that_was_lost_is_filled_again_from_the_outbox() -> None:
+async def test_a_lost_stream_is_refilled_from_the_outbox() -> None:
     outbox, stream = MemoryOutbox(), MemoryStream()
     outbox.add("p00", 20)
     async with relaying(outbox, stream) as running:
@@ -267,21 +230,19 @@ async def test_a_stream_that_was_lost_is_filled_again_from_the_outbox() -> None:
         prepared = stream.prepared
 
         stream.messages = {name: [] for name in PARTITIONS}
-        running.relay.lose_step()
+        running.relay.resync()
 
         await all_relayed(outbox, stream)
         assert stream.prepared > prepared
 
 
-async def test_a_relay_that_lost_the_lease_stops_and_reads_the_stream_again_before_it_goes_on() -> (
-    None
-):
+async def test_a_relay_that_lost_the_lease_stops_and_rereads_the_stream_before_it_resumes() -> None:
     outbox, stream = MemoryOutbox(), MemoryStream()
     async with relaying(outbox, stream) as first:
         outbox.add("p00", 5)
         await all_relayed(outbox, stream)
-        first.lease.given = False
-        await until(lambda: first.lease.asked, within_s=5)
+        first.lease.take()
+        await until(lambda: first.lease.waits, within_s=5)
         async with relaying(outbox, stream):
             outbox.add("p00", 5)
             await all_relayed(outbox, stream)
@@ -290,13 +251,13 @@ async def test_a_relay_that_lost_the_lease_stops_and_reads_the_stream_again_befo
         await asyncio.sleep(0.05)
         assert len(stream.messages["p00"]) == stored
 
-        first.lease.given = True
+        first.lease.give()
 
         await all_relayed(outbox, stream)
     assert stream.refused == 0
 
 
-async def test_an_outbox_that_cannot_be_read_is_tried_until_it_can() -> None:
+async def test_an_unreadable_outbox_is_retried() -> None:
     outbox, stream = MemoryOutbox(), MemoryStream()
     outbox.away = True
     async with relaying(outbox, stream) as running:
@@ -308,9 +269,7 @@ async def test_an_outbox_that_cannot_be_read_is_tried_until_it_can() -> None:
         await all_relayed(outbox, stream)
 
 
-async def test_what_the_archive_announced_leaves_the_outbox_and_an_older_word_changes_nothing() -> (
-    None
-):
+async def test_the_outbox_is_trimmed_to_the_watermark_and_an_older_one_is_ignored() -> None:
     outbox, stream = MemoryOutbox(), MemoryStream()
     async with relaying(outbox, stream) as running:
         running.relay.archive_has("p00", OutboxId(1005, 0))
@@ -323,7 +282,7 @@ async def test_what_the_archive_announced_leaves_the_outbox_and_an_older_word_ch
 
 
 @given(st.lists(st.integers(1, MAX_BATCH_BYTES + 10_000), min_size=1, max_size=12))
-def test_batches_are_cut_at_512_kib_and_hold_every_entry_in_order(sizes: list[int]) -> None:
+def test_batches_are_split_at_512_kib_and_hold_every_entry_in_order(sizes: list[int]) -> None:
     entries = [Entry(OutboxId(n + 1, 0), b"x" * size) for n, size in enumerate(sizes)]
 
     batches = _batches(entries)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pkg.api.relay.outbox import OutboxStanding
+from pkg.api.relay.outbox import OutboxState
 from pkg.api.relay.trimming import Retirement, retirement
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.stores.stream import MAX_AGE_S
@@ -28,14 +28,13 @@ class Model:
 
     @property
     def lacking(self) -> list[OutboxId]:
-        """What the archive does not have, wherever it lies."""
+        """Unarchived entries, wherever they are."""
         return [each for each in self.made if each > self.archived]
 
-    def standing(self) -> OutboxStanding:
+    def state(self) -> OutboxState:
         unarchived = [each for each in self.kept if each > self.archived]
-        return OutboxStanding(
+        return OutboxState(
             depth=len(self.kept),
-            first=self.kept[0] if self.kept else None,
             first_unarchived=unarchived[0] if unarchived else None,
             archived_to=self.archived,
             trimmed_to=self.trimmed_to,
@@ -44,7 +43,7 @@ class Model:
         )
 
     def retire(self) -> Retirement | None:
-        may_go = retirement(self.standing(), relayed=self.relayed, retention_s=RETENTION_S)
+        may_go = retirement(self.state(), relayed=self.relayed, retention_s=RETENTION_S)
         if may_go:
             self.kept = [each for each in self.kept if each > may_go.through]
             self.trimmed_to, self.unarchived_from = may_go.through, may_go.unarchived_from
@@ -67,7 +66,7 @@ steps = st.lists(
 
 @settings(max_examples=500)
 @given(steps)
-def test_what_leaves_unarchived_is_old_relayed_and_safe_in_jetstream(
+def test_entries_retired_unarchived_are_old_relayed_and_safe_in_jetstream(
     history: list[tuple[str, int]],
 ) -> None:
     model = Model()
@@ -98,49 +97,48 @@ def test_what_leaves_unarchived_is_old_relayed_and_safe_in_jetstream(
         assert not missing, "an entry that JetStream does not hold was removed"
 
 
-def standing(**changes: object) -> OutboxStanding:
+def state(**changes: object) -> OutboxState:
     values: dict[str, object] = {
         "depth": 2,
-        "first": OutboxId(1_000, 0),
         "first_unarchived": OutboxId(1_000, 0),
         "archived_to": BEGINNING,
         "trimmed_to": BEGINNING,
         "unarchived_from": BEGINNING,
         "now_ms": 1_000_000,
     }
-    return OutboxStanding(**(values | changes))  # type: ignore[arg-type]
+    return OutboxState(**(values | changes))  # type: ignore[arg-type]
 
 
-def test_old_relayed_entries_go_up_to_the_retention() -> None:
-    may_go = retirement(standing(), relayed=OutboxId(900_000, 0), retention_s=600)
+def test_relayed_entries_older_than_the_retention_go() -> None:
+    may_go = retirement(state(), relayed=OutboxId(900_000, 0), retention_s=600)
 
     assert may_go == Retirement(through=OutboxId(400_000, 0), unarchived_from=OutboxId(1_000, 0))
 
 
-def test_nothing_beyond_what_jetstream_holds_goes() -> None:
-    may_go = retirement(standing(), relayed=OutboxId(2_000, 5), retention_s=600)
+def test_nothing_goes_that_jetstream_does_not_hold() -> None:
+    may_go = retirement(state(), relayed=OutboxId(2_000, 5), retention_s=600)
 
     assert may_go is not None
     assert may_go.through == OutboxId(2_000, 5)
 
 
 def test_nothing_goes_that_is_younger_than_the_retention_or_not_relayed() -> None:
-    young = standing(first_unarchived=OutboxId(999_000, 0))
+    young = state(first_unarchived=OutboxId(999_000, 0))
 
     assert retirement(young, relayed=OutboxId(999_500, 0), retention_s=600) is None
-    assert retirement(standing(), relayed=BEGINNING, retention_s=600) is None
-    assert retirement(standing(first_unarchived=None), relayed=BEGINNING, retention_s=1) is None
+    assert retirement(state(), relayed=BEGINNING, retention_s=600) is None
+    assert retirement(state(first_unarchived=None), relayed=BEGINNING, retention_s=1) is None
 
 
-def test_nothing_goes_once_the_stream_may_soon_forget_the_oldest() -> None:
-    late = standing(now_ms=1_000 + HALF_AGE_MS + 1)
+def test_nothing_goes_once_the_oldest_may_soon_age_out_of_the_stream() -> None:
+    late = state(now_ms=1_000 + HALF_AGE_MS + 1)
 
     assert retirement(late, relayed=OutboxId(2_000, 0), retention_s=600) is None
 
 
-def test_the_age_counts_from_the_oldest_the_archive_lacks_even_when_it_left_long_ago() -> None:
+def test_the_age_is_that_of_the_oldest_unarchived_event_even_if_it_was_retired_long_ago() -> None:
     now_ms = HALF_AGE_MS + 50_000
-    retired_before = standing(
+    retired_before = state(
         first_unarchived=OutboxId(now_ms - 700_000, 0),
         trimmed_to=OutboxId(20_000, 0),
         unarchived_from=OutboxId(10_000, 0),

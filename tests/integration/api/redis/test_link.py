@@ -1,7 +1,7 @@
-"""The gateway's connections to a real Redis: who may connect, what a reply's loss leaves behind."""
+"""The gateway's connections to a real Redis: accounts, TLS, lost replies, lost data."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import aiohttp
 import pytest
@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from pkg.api.errors import OutcomeUnknown, RedisRecovering, RedisUnavailable
 from pkg.api.redis.connection import pack
 from pkg.auction.bid import Accepted, Strategy, TooLow
-from tests.integration.api.parts import bid, decoded_outbox, ledgers, opened, settings_for
+from tests.integration.api.parts import bid, decoded_outbox, ledgers, opened, settings_for, up
 from tests.integration.api.redis.proxy import proxy
 from tests.integration.processes import Services
 from tests.integration.providers import Servers, Stores
@@ -19,14 +19,8 @@ from tests.waiting import until
 
 
 @pytest.fixture
-async def redis(stores: Stores) -> AsyncIterator[Redis]:
-    async with Redis.from_url(stores.redis_url) as client:
-        yield client
-
-
-@pytest.fixture
 def bidder_account(stores: Stores) -> Iterator[str]:
-    """`user:password@` of an account on the access list."""
+    """`user:password@` of an ACL user."""
     with BlockingRedis.from_url(stores.redis_url) as client:
         client.execute_command("ACL", "SETUSER", "bidder", "on", ">p@ss:w/rd%", "~*", "+@all")
         yield "bidder:p%40ss%3Aw%2Frd%25@"
@@ -38,27 +32,27 @@ def _at(url: str, credentials: str = "", database: int = 0) -> str:
     return f"redis://{credentials}{address}/{database}"
 
 
-async def test_an_account_of_the_access_list_may_bid(stores: Stores, bidder_account: str) -> None:
+async def test_an_acl_user_may_bid(stores: Stores, bidder_account: str) -> None:
     target = _at(stores.redis_url, bidder_account)
     async with ledgers(settings_for(stores, REDIS_URL=target)) as made:
         assert await made.lua.place(bid(100)) == Accepted(1)
-        who = await made.hot.current().submit(pack("ACL", "WHOAMI"))
+        who = await made.bids.current().connection.submit(pack("ACL", "WHOAMI"))
 
     assert who == b"bidder"
 
 
-async def test_a_wrong_password_is_down_and_no_bid_is_taken(
+async def test_a_wrong_password_is_down_and_bids_are_unavailable(
     stores: Stores, bidder_account: str
 ) -> None:
     del bidder_account
     target = _at(stores.redis_url, "bidder:wrong@")
     async with ledgers(settings_for(stores, REDIS_URL=target), wait=False) as made:
-        await until(lambda: made.hot.probe() == "down", within_s=5)
+        await until(lambda: made.bids.probe() == "down", within_s=5)
         with pytest.raises(RedisUnavailable):
             await made.lua.place(bid(100))
 
 
-async def test_the_urls_database_is_the_one_written_to(stores: Stores) -> None:
+async def test_bids_go_to_the_database_in_the_url(stores: Stores) -> None:
     target = _at(stores.redis_url, database=5)
     async with ledgers(settings_for(stores, REDIS_URL=target)) as made:
         await made.lua.place(bid(100))
@@ -73,13 +67,13 @@ async def test_tls_to_a_plain_redis_is_down_and_leaves_it_working(stores: Stores
     target = stores.redis_url.replace("redis://", "rediss://", 1)
     settings = settings_for(stores, REDIS_URL=target, REDIS_TIMEOUT_S="0.5")
     async with ledgers(settings, wait=False) as made:
-        await until(lambda: made.hot.probe() == "down", within_s=5)
+        await until(lambda: made.bids.probe() == "down", within_s=5)
 
     async with ledgers(settings_for(stores)) as plain:
         assert await plain.lua.place(bid(100)) == Accepted(1)
 
 
-async def test_a_gateway_of_other_partitions_is_not_ready_and_says_why(
+async def test_a_gateway_with_other_partitions_is_unready_and_logs_why(
     services: Services,
 ) -> None:
     await services.api()
@@ -98,7 +92,7 @@ async def test_a_gateway_of_other_partitions_is_not_ready_and_says_why(
     assert len([line for line in said if "connection=bids" in line]) == 1
 
 
-async def test_a_redis_that_comes_second_later_is_used(
+async def test_a_redis_that_starts_after_the_gateway_is_used(
     servers: Servers, services: Services
 ) -> None:
     servers.stop("redis")
@@ -122,11 +116,11 @@ async def test_a_redis_that_comes_second_later_is_used(
 
 
 @pytest.mark.parametrize("strategy", Strategy)
-async def test_a_bid_whose_reply_was_lost_is_unknown_and_never_sent_again(
+async def test_a_bid_whose_reply_is_lost_is_unknown_and_never_resent(
     stores: Stores, redis: Redis, strategy: Strategy
 ) -> None:
     async with proxy(stores.redis_url) as between:
-        # Swallowed from the command on that writes: what an optimistic round reads is answered.
+        # Replies are dropped from the write on: an optimistic round's reads are answered.
         verb = b"EVALSHA" if strategy is Strategy.LUA else b"EXEC"
         between.swallows_from = verb
         settings = settings_for(
@@ -136,7 +130,7 @@ async def test_a_bid_whose_reply_was_lost_is_unknown_and_never_sent_again(
             with pytest.raises(OutcomeUnknown):
                 await made.of(strategy).place(bid(100))
 
-            await made.up()
+            await up(made)
             assert between.heard.count(verb) == 1
             between.swallows_from = None
             outcome = await until(
@@ -148,7 +142,7 @@ async def test_a_bid_whose_reply_was_lost_is_unknown_and_never_sent_again(
             assert [event.seq for event in (await decoded_outbox(redis))["vase"]] == [1, 2]
 
 
-async def test_every_bid_in_flight_on_a_connection_that_ends_is_unknown(
+async def test_every_bid_in_flight_on_a_lost_connection_is_unknown(
     stores: Stores, redis: Redis
 ) -> None:
     async with proxy(stores.redis_url) as between:
@@ -171,7 +165,7 @@ async def _all_written(redis: Redis, count: int) -> bool:
     return len((await decoded_outbox(redis)).get("vase", ())) == count
 
 
-async def test_a_lost_reply_is_told_over_http(stores: Stores, services: Services) -> None:
+async def test_a_lost_reply_is_answered_503_over_http(stores: Stores, services: Services) -> None:
     async with proxy(stores.redis_url) as between:
         api = await services.api(
             env={
@@ -195,29 +189,27 @@ async def test_a_lost_reply_is_told_over_http(stores: Stores, services: Services
     assert answer.headers["Retry-After"] == "1"
 
 
-async def test_no_price_seen_before_a_reconnect_refuses_a_bid_after_it(
-    stores: Stores, redis: Redis
-) -> None:
-    """Redis came back without its data: the old price is no reason to refuse any more."""
+async def test_prices_cached_before_a_reconnect_are_forgotten(stores: Stores, redis: Redis) -> None:
+    """Redis came back empty, so an old price must not refuse bids."""
     async with ledgers(settings_for(stores)) as made:
         for strategy in Strategy:
             item = f"item-{strategy}"
             await made.of(strategy).place(bid(50000, item=item))
             assert await made.of(strategy).place(bid(40000, item=item)) == TooLow(50000)
-        connects = made.hot.connects
+        connects = made.bids.connects
 
         await redis.flushall()
         await opened(stores.redis_url)
         await redis.client_kill_filter(_type="normal", skipme=True)
 
-        await until(lambda: made.hot.connects > connects, within_s=5)
-        await made.up()
+        await until(lambda: made.bids.connects > connects, within_s=5)
+        await up(made)
         for strategy in Strategy:
             assert await made.of(strategy).place(bid(40000, item=f"item-{strategy}")) == Accepted(1)
 
 
 @pytest.mark.parametrize("strategy", Strategy)
-async def test_a_redis_emptied_under_its_connection_takes_no_bid_until_it_is_opened(
+async def test_a_redis_emptied_under_its_connection_accepts_no_bid_until_it_is_opened(
     stores: Stores, redis: Redis, strategy: Strategy
 ) -> None:
     async with ledgers(settings_for(stores)) as made:
