@@ -3,19 +3,9 @@
 from dataclasses import dataclass
 
 from pkg.auction.bid import Strategy
-from pkg.runtime.settings import (
-    Address,
-    LogSettings,
-    NatsSettings,
-    RedisSettings,
-    ServingSettings,
-    address,
-    flag,
-    one_of,
-    seconds,
-    setting,
-    whole,
-)
+from pkg.runtime.settings.loading import setting
+from pkg.runtime.settings.parsers import Address, address, flag, one_of, seconds, whole
+from pkg.runtime.settings.sections import LogSettings, NatsSettings, RedisSettings, ServingSettings
 
 
 @dataclass(frozen=True, kw_only=True)

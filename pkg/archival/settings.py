@@ -1,28 +1,30 @@
 """Settings of the worker, of the audit and of restore."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
-from pkg.runtime.settings import (
-    Address,
-    LogSettings,
-    NatsSettings,
-    RedisSettings,
-    ServingSettings,
-    address,
-    plain_text,
-    seconds,
-    setting,
-    url,
-    whole,
-)
+from pkg.runtime.settings.loading import Check, Checked, setting
+from pkg.runtime.settings.parsers import Address, address, plain_text, seconds, url, whole
+from pkg.runtime.settings.sections import LogSettings, NatsSettings, RedisSettings, ServingSettings
 
 DEFAULT_PORT = 8082
 
 
+def _one_password(postgres_url: str, postgres_password: str) -> str | None:
+    parts = urlsplit(postgres_url)
+    if postgres_password and (parts.password is not None or not parts.username):
+        return "POSTGRES_PASSWORD goes with a POSTGRES_URL that names a user and no password"
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
-class PostgresSettings:
+class PostgresSettings(Checked):
     """Where PostgreSQL is."""
+
+    checks: ClassVar[tuple[Check, ...]] = (
+        Check(("postgres_url", "postgres_password"), _one_password),
+    )
 
     postgres_url: str = setting(
         url("postgresql", "postgres"),
@@ -44,13 +46,6 @@ class PostgresSettings:
         user, at, place = self.postgres_url.partition("://")[2].partition("@")
         password = quote(self.postgres_password, safe="")
         return f"postgresql://{user}:{password}{at}{place}"
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.postgres_url)
-        if self.postgres_password and (parts.password is not None or not parts.username):
-            raise ValueError(
-                "POSTGRES_PASSWORD goes with a POSTGRES_URL that names a user and no password"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,8 @@
 from dataclasses import dataclass
 
-from pkg.runtime.settings import (
-    Address,
-    LogSettings,
-    NatsSettings,
-    RedisSettings,
-    ServingSettings,
-    address,
-    seconds,
-    setting,
-    whole,
-)
+from pkg.runtime.settings.loading import setting
+from pkg.runtime.settings.parsers import Address, address, seconds, whole
+from pkg.runtime.settings.sections import LogSettings, NatsSettings, RedisSettings, ServingSettings
 
 
 @dataclass(frozen=True, kw_only=True)

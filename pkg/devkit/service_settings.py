@@ -10,7 +10,8 @@ from pkg.archival.settings import ArchivalSettings
 from pkg.broadcast.settings import BroadcastSettings
 from pkg.devkit.errors import BadArgument
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
-from pkg.runtime.settings import ServingSettings, SettingsError, load
+from pkg.runtime.settings.loading import SettingsError, load
+from pkg.runtime.settings.sections import ServingSettings
 
 READ_BY: Mapping[str, type[Any]] = {
     API: ApiSettings,

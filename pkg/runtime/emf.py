@@ -18,7 +18,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from pkg.runtime import logs
-from pkg.runtime.settings import ServingSettings
+from pkg.runtime.settings.sections import ServingSettings
 
 NAMESPACE = "BiddingSystem"
 

@@ -11,7 +11,7 @@ from nats.js import JetStreamContext
 
 from pkg.runtime import logs
 from pkg.runtime.background import ended
-from pkg.runtime.settings import NatsSettings
+from pkg.runtime.settings.sections import NatsSettings
 
 CONNECT_TIMEOUT_S = 2
 RECONNECT_WAIT_S = 0.5  # nats-py adds jitter; one server, so this is also the back-off's cap

@@ -11,7 +11,8 @@ from typing import TypeVar
 import uvloop
 
 from pkg.runtime import logs
-from pkg.runtime.settings import LogSettings, ServingSettings, SettingsError, load
+from pkg.runtime.settings.loading import SettingsError, load
+from pkg.runtime.settings.sections import LogSettings, ServingSettings
 from pkg.runtime.watchdog import watchdog
 
 S = TypeVar("S", bound=LogSettings)

@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry
 from pkg.runtime import logs
 from pkg.runtime import readiness as pages
 from pkg.runtime.readiness import Readiness
-from pkg.runtime.settings import Address, ServingSettings
+from pkg.runtime.settings.parsers import Address
+from pkg.runtime.settings.sections import ServingSettings
 
 BACKLOG = 4096
 _POLL_S = 0.02

@@ -6,7 +6,7 @@ from nats.js.errors import APIError, BadRequestError, NotFoundError
 
 from pkg.auction.subjects import EVENT_SUBJECTS, STREAM
 from pkg.runtime import logs
-from pkg.runtime.settings import NatsSettings
+from pkg.runtime.settings.sections import NatsSettings
 
 MAX_AGE_S = 24 * 3600
 NAME_IN_USE = 10058  # JetStream's code: made by another process in between, with other settings

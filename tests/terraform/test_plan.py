@@ -10,7 +10,7 @@ import pytest
 from pkg.api.bidding.bid_link import ENTRY_BYTES
 from pkg.api.bidding.gateway import KEEPALIVE_S
 from pkg.api.settings import ApiSettings
-from pkg.runtime.settings import ServingSettings
+from pkg.runtime.settings.sections import ServingSettings
 from tests.terraform.conftest import ENVIRONMENTS, SECRETS, SOURCES, TOKEN, Planned, Terraform
 
 

@@ -23,7 +23,7 @@ from pkg.archival.store import Store
 from pkg.broadcast.metrics import Counts
 from pkg.broadcast.settings import BroadcastSettings
 from pkg.devkit.__main__ import app
-from pkg.runtime.settings import Address
+from pkg.runtime.settings.parsers import Address
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")

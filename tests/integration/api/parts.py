@@ -22,7 +22,7 @@ from pkg.auction.keys import outbox_key
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink, nats_link
-from pkg.runtime.settings import load
+from pkg.runtime.settings.loading import load
 from pkg.stores.redis_meta import (
     NotOpenError,
     open_partitions,

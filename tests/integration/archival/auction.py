@@ -15,7 +15,7 @@ from pkg.auction.item import partition_of
 from pkg.auction.keys import item_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import events_subject
-from pkg.runtime.settings import NatsSettings
+from pkg.runtime.settings.sections import NatsSettings
 from pkg.stores.stream import ensure_stream, stream_config
 
 PARTITIONS = 4

@@ -11,7 +11,7 @@ from pkg.archival.consumer import consumer_config, ensure_consumer
 from pkg.archival.deliveries import PULL_BYTES, Deliveries, Delivery
 from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
 from pkg.runtime.nats_link import NatsLink, nats_link
-from pkg.runtime.settings import NatsSettings
+from pkg.runtime.settings.sections import NatsSettings
 from pkg.stores.stream import ensure_stream, stream_config
 from tests.integration.archival.auction import Chain, Item, publish
 from tests.integration.archival.looking import consumer

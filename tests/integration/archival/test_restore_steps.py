@@ -22,7 +22,7 @@ from pkg.auction.keys import meta_key, outbox_key
 from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.nats_link import nats_link
-from pkg.runtime.settings import NatsSettings
+from pkg.runtime.settings.sections import NatsSettings
 from pkg.stores.redis_meta import (
     RUN_ID,
     NotOpenError,

@@ -9,7 +9,7 @@ import pytest
 
 from pkg.broadcast.app import serve
 from pkg.broadcast.settings import BroadcastSettings
-from pkg.runtime.settings import Address
+from pkg.runtime.settings.parsers import Address
 from tests.integration.broadcast.house import House
 from tests.integration.broadcast.raw import RawViewers
 from tests.integration.broadcast.seats import Seats

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pkg.runtime.nats_link import NatsLink, nats_link
-from pkg.runtime.settings import NatsSettings
+from pkg.runtime.settings.sections import NatsSettings
 from tests.integration.api.parts import event_stream, settings_for, stream_events
 from tests.integration.ports import free_ports
 from tests.integration.processes import Services

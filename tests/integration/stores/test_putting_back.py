@@ -15,7 +15,7 @@ from pkg.auction.keys import item_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.nats_link import nats_link
-from pkg.runtime.settings import NatsSettings
+from pkg.runtime.settings.sections import NatsSettings
 from pkg.stores.putting_back import ItemRecord, PuttingBack, Tally
 from pkg.stores.stream import ensure_stream, stream_config
 from pkg.stores.stream_tail import batches_after

@@ -16,7 +16,7 @@ from pkg.archival.restore import command as restore
 from pkg.archival.restore.command import RestoreOptions, run_restore
 from pkg.archival.settings import ArchivalSettings, AuditSettings, RestoreSettings
 from pkg.runtime.nats_link import NatsLink, _Client
-from pkg.runtime.settings import load
+from pkg.runtime.settings.loading import load
 
 STORES = {
     "POSTGRES_URL": "postgresql://bidding@db/bidding",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkg.archival.settings import PostgresSettings
-from pkg.runtime.settings import SettingsError, load
+from pkg.runtime.settings.loading import SettingsError, load
 
 URL = "postgresql://bidding@db:5432/bidding?sslmode=require"
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from pkg.runtime.emf import EMITTED, NAMESPACE, Emf, emf
 from pkg.runtime.metrics import counter, gauge, labelled_counter, labelled_gauge, registry_of
-from pkg.runtime.settings import ServingSettings
+from pkg.runtime.settings.sections import ServingSettings
 
 MOST_METRICS_A_DIRECTIVE = 100  # CloudWatch's limit
 

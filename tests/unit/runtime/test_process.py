@@ -10,7 +10,7 @@ PROGRAM = """
 import asyncio, sys
 from dataclasses import dataclass
 from pkg.runtime import process
-from pkg.runtime.settings import LogSettings
+from pkg.runtime.settings.sections import LogSettings
 async def main(settings, stop):
     match sys.argv[1]:
         case "fine": return None

@@ -7,7 +7,8 @@ from aiohttp import web
 
 from pkg.runtime.readiness import Readiness
 from pkg.runtime.serving import Listener, bind, serve_until
-from pkg.runtime.settings import Address, ServingSettings
+from pkg.runtime.settings.parsers import Address
+from pkg.runtime.settings.sections import ServingSettings
 
 
 async def test_what_came_while_it_started_is_answered_until_the_balancer_has_taken_notice() -> None:

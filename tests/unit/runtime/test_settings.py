@@ -7,19 +7,9 @@ from hypothesis import strategies as st
 from redis.asyncio.connection import SSLConnection, parse_url
 
 from pkg.api.settings import ApiSettings, RelaySettings
-from pkg.runtime.settings import (
-    Address,
-    NatsSettings,
-    RedisSettings,
-    SettingsError,
-    address,
-    flag,
-    load,
-    seconds,
-    setting,
-    url,
-    whole,
-)
+from pkg.runtime.settings.loading import SettingsError, load, setting
+from pkg.runtime.settings.parsers import Address, address, flag, seconds, url, whole
+from pkg.runtime.settings.sections import NatsSettings, RedisSettings
 
 STORES = {"REDIS_URL": "redis://r:6379/0", "NATS_URL": "nats://n:4222"}
 

@@ -12,7 +12,7 @@ PROGRAM = """
 import asyncio, os, signal, subprocess, sys, time
 from dataclasses import dataclass
 from pkg.runtime import process
-from pkg.runtime.settings import LogSettings, ServingSettings
+from pkg.runtime.settings.sections import LogSettings, ServingSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ServingSettings, LogSettings): ...

@@ -1,0 +1,1 @@
+"""Settings: environment variables read once into one frozen class per service."""

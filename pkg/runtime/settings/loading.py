@@ -1,0 +1,102 @@
+"""Reads a settings class from the environment.
+
+A settings class is a frozen dataclass whose fields are made by ``setting``; the variable is the
+field's name in upper case. ``docs/operations.md`` lists them all, and a test compares.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+T = TypeVar("T")
+
+
+class SettingsError(Exception):
+    """Some variables are missing or bad; the message names every one. Nothing was started."""
+
+
+def setting(
+    parse: Callable[[str], T],
+    *,
+    default: Any = dataclasses.MISSING,  # noqa: ANN401 - of the field's own type, checked by use
+    secret: bool = False,
+    what: str,
+) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """A field read from the environment.
+
+    A secret may also be given as a file, by ``NAME_FILE``. ``what`` describes it, with its unit.
+    """
+    return dataclasses.field(
+        default=default, metadata={"parse": parse, "secret": secret, "what": what}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A rule between fields: ``problem`` takes their values in order and returns a message."""
+
+    fields: tuple[str, ...]
+    problem: Callable[..., str | None]
+
+
+class Checked:
+    """Base of settings classes with ``checks``, which also hold for objects built in Python."""
+
+    checks: ClassVar[tuple[Check, ...]] = ()
+
+    def __post_init__(self) -> None:
+        problems = _problems_between(type(self), vars(self))
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+def load(settings: type[T], environ: Mapping[str, str]) -> T:
+    """Reads a settings class from the environment. An empty value counts as not set.
+
+    Raises:
+        SettingsError: naming every missing or bad variable in one message.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        name = field.name.upper()
+        try:
+            text = _text_of(name, environ, secret=field.metadata["secret"])
+            if text is not None:
+                values[field.name] = field.metadata["parse"](text)
+            elif field.default is not dataclasses.MISSING:
+                values[field.name] = field.default
+            else:
+                problems.append(f"{name} is not set ({field.metadata['what']})")
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    problems += _problems_between(settings, values)
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return settings(**values)
+
+
+def _problems_between(settings: type[Any], values: Mapping[str, Any]) -> list[str]:
+    """What the checks of a class and its bases find; one that lacks a value is skipped."""
+    return [
+        problem
+        for part in settings.__mro__
+        for check in vars(part).get("checks", ())
+        if all(name in values for name in check.fields)
+        and (problem := check.problem(*(values[name] for name in check.fields)))
+    ]
+
+
+def _text_of(name: str, environ: Mapping[str, str], *, secret: bool) -> str | None:
+    text = environ.get(name) or None
+    file = environ.get(f"{name}_FILE") if secret else None
+    if not file:
+        return text
+    if text is not None:
+        raise ValueError(f"set it or {name}_FILE, not both")
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\r\n") or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {name}_FILE: {error}") from error

@@ -1,0 +1,149 @@
+"""Sections of settings that several services share."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+from urllib.parse import quote, urlsplit
+
+from pkg.runtime.settings.loading import Check, Checked, setting
+from pkg.runtime.settings.parsers import (
+    Address,
+    address,
+    one_of,
+    plain_text,
+    seconds,
+    url,
+    urls,
+    whole,
+)
+
+
+def _named_once(redis_url: str, redis_addr: str) -> str | None:
+    if bool(redis_url) == bool(redis_addr):
+        return "set either REDIS_URL or REDIS_ADDR (where Redis is)"
+    return None
+
+
+def _one_password(redis_url: str, redis_password: str) -> str | None:
+    if redis_password and urlsplit(redis_url).password is not None:
+        return "REDIS_PASSWORD goes with a REDIS_URL that has no password of its own"
+    return None
+
+
+def _valid_address(redis_addr: str) -> str | None:
+    try:
+        if redis_addr:
+            url("redis")(f"redis://{redis_addr}")
+    except ValueError as error:
+        return f"REDIS_ADDR: {error}"
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogSettings:
+    """What every process reads."""
+
+    log_level: str = setting(
+        one_of("debug", "info", "warning", "error"), default="info", what="least level logged"
+    )
+    log_format: str = setting(one_of("json", "text"), default="json", what="how a line looks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingSettings:
+    """What every process that listens reads."""
+
+    admin_addr: Address | None = setting(  # noqa: RUF009 - a field of a frozen value
+        address,
+        default=None,
+        what="where health, readiness and metrics of this very process are served besides",
+    )
+    start_grace_s: float = setting(
+        seconds(0, 60), default=5.0, what="seconds after which an unready replica accepts anyway"
+    )
+    deregister_s: float = setting(
+        seconds(0, 120),
+        default=0.0,
+        what="seconds after SIGTERM for which connections are still accepted, /ready being 503: as "
+        "long as a load balancer takes to notice",
+    )
+    drain_s: float = setting(
+        seconds(0, 60), default=2.0, what="seconds for which idle connections are still served"
+    )
+    shutdown_timeout_s: float = setting(
+        seconds(1, 120), default=15.0, what="seconds after which a shutdown is forced"
+    )
+    emf_every_s: float = setting(
+        seconds(0, 3600),
+        default=0.0,
+        what="seconds between lines of metrics for CloudWatch on standard output; 0: none",
+    )
+    stuck_after_s: float = setting(
+        seconds(0, 3600),
+        default=30.0,
+        what="seconds for which the event loop may stand still before the process ends itself "
+        "with exit code 70; 0: for ever",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisSettings(Checked):
+    """Where Redis is: REDIS_URL, or REDIS_ADDR with REDIS_DB; REDIS_PASSWORD goes with either."""
+
+    checks: ClassVar[tuple[Check, ...]] = (
+        Check(("redis_url", "redis_addr"), _named_once),
+        Check(("redis_url", "redis_password"), _one_password),
+        Check(("redis_addr",), _valid_address),
+    )
+
+    redis_url: str = setting(
+        url("redis", "rediss"), default="", secret=True, what="redis:// or rediss:// (TLS) URL"
+    )
+    redis_addr: str = setting(plain_text, default="", what="host:port, in place of REDIS_URL")
+    redis_password: str = setting(
+        plain_text,
+        default="",
+        secret=True,
+        what="password, with REDIS_ADDR or a REDIS_URL that has none",
+    )
+    redis_db: int = setting(whole(0, 15), default=0, what="database number, with REDIS_ADDR")
+    redis_timeout_s: float = setting(
+        seconds(0.05, 60), default=2.0, what="seconds after which a Redis reply counts as lost"
+    )
+    partitions: int = setting(
+        whole(1, 64), default=4, what="outboxes the items are spread over; never changed later"
+    )
+
+    @property
+    def redis_target(self) -> str:
+        """The URL to connect to. A password may hold any character."""
+        target = self.redis_url or f"redis://{self.redis_addr}/{self.redis_db}"
+        if not self.redis_password:
+            return target
+        parts = urlsplit(target)
+        user, _, place = parts.netloc.rpartition("@")
+        return parts._replace(
+            netloc=f"{user}:{quote(self.redis_password, safe='')}@{place}"
+        ).geturl()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NatsSettings:
+    """Where NATS is, and how the stream is made when it is missing."""
+
+    nats_url: str = setting(
+        urls("nats", "tls"),
+        secret=True,
+        what="nats:// or tls:// URL of the NATS server, or of several between commas",
+    )
+    nats_user: str = setting(plain_text, default="", what="user, with NATS_PASSWORD")
+    nats_password: str = setting(plain_text, default="", secret=True, what="password")
+    nats_token: str = setting(plain_text, default="", secret=True, what="token, in place of a user")
+    stream_max_bytes: int = setting(
+        whole(1 << 20, 1 << 44), default=1 << 30, what="bytes the stream holds; full, it refuses"
+    )
+    stream_replicas: int = setting(whole(1, 5), default=1, what="copies of the stream")
+
+    @property
+    def nats_servers(self) -> list[str]:
+        """The URLs one by one."""
+        return [each.strip() for each in self.nats_url.split(",")]
