@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pkg.devkit.compose.images import provide
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.system import Desired
 from tests.integration.compose.leftovers import NOTHING, owned, remaining
 from tests.integration.devkit.conftest import ROOT
@@ -32,7 +32,7 @@ Shell = Callable[[str], str]
 def variables() -> dict[str, str]:
     """A project of its own beside others, of images that this checkout has built already."""
     edge, api, broadcast = free_ports(3)
-    place = Place(ROOT / ".bidkit" / "documented")
+    place = StateDir(ROOT / ".bidkit" / "documented")
     project = Project(place, Desired())
     provide(project, project.configuration(), say=print)
     return {

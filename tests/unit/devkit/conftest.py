@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pkg.devkit.compose import images
-from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.state_dir import StateDir
 from tests.unit.devkit.compose.standin import Engine
 
 
@@ -21,5 +21,5 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "home")
+def state_dir(tmp_path: Path) -> StateDir:
+    return StateDir(tmp_path / "home")

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from pkg.devkit.compose import edge, engine
+from pkg.devkit.compose import edge
 from pkg.devkit.compose.fleet import Fleet
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import BidkitError, NotReady
 from pkg.devkit.names import API, BROADCAST
-from pkg.devkit.signals import Interrupt
+from pkg.devkit.signals import no_check
 from pkg.devkit.system import Desired
 from tests.integration.devkit.conftest import Bidkit, docker
 from tests.waiting import until
@@ -88,7 +88,7 @@ def test_what_was_stopped_by_hand_is_shown_and_started_by_up(whole: Bidkit) -> N
 
 
 def test_one_operation_at_a_time(whole: Bidkit) -> None:
-    with Place(whole.home).lock("operation", within_s=0, busy="busy"):
+    with StateDir(whole.home).lock("operation", within_s=0, busy="busy"):
         scale, restart = whole("scale", "api=2"), whole("restart", "api")
 
     sentence = "bidkit: a service is being scaled or restarted; try again when that is done.\n"
@@ -121,7 +121,7 @@ def test_a_new_replica_that_does_not_get_ready_leaves_the_old_one(whole: Bidkit)
 
     override.write_text(good)
     assert ran.returncode == 8
-    assert "api-gateway has not come to what was asked in 8 s (api-gateway-" in ran.stderr
+    assert "api-gateway is not ready within 8 s (api-gateway-" in ran.stderr
     assert whole.pids("api-gateway") == before
 
 
@@ -145,14 +145,15 @@ async def test_an_interrupted_restart_leaves_what_was_there(whole: Bidkit) -> No
 
 
 def test_nothing_is_started_in_a_system_that_is_being_stopped(whole: Bidkit) -> None:
-    place = Place(whole.home)
-    fleet = Fleet("api-gateway", project=Stack(place).project, place=place, interrupt=Interrupt())
-    place.running.unlink()
+    state_dir = StateDir(whole.home)
+    project, check = Stack(state_dir).project, state_dir.check_wanted
+    fleet = Fleet("api-gateway", project=project, state_dir=state_dir, check=check)
+    state_dir.running.unlink()
 
     with pytest.raises(BidkitError, match="the system was stopped meanwhile"):
         fleet.scale(2, say=lambda _: None)
 
-    place.running.touch()
+    state_dir.running.touch()
     assert len(whole.inspect("api-gateway")) == 1
 
 
@@ -160,17 +161,18 @@ def test_the_edge_tells_which_replicas_it_has_found(
     whole: Bidkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "FINDS_WITHIN_S", 2.0)
-    behind = [one for one in engine.containers(whole.project) if one.service in {API, BROADCAST}]
+    project = Stack(StateDir(whole.home)).project
+    behind = [one for one in project.containers() if one.service in {API, BROADCAST}]
     stranger = replace(behind[0], address="192.0.2.1")
 
     for one in behind:
-        edge.await_found(whole.project, [one], still_wanted=lambda: None)
+        edge.await_found(project, [one], check=no_check)
     with pytest.raises(NotReady, match=f"has not found .* requests to {behind[0].address}"):
-        edge.await_found(whole.project, [stranger], still_wanted=lambda: None)
+        edge.await_found(project, [stranger], check=no_check)
 
 
 def test_what_compose_hands_on_is_what_was_set_dollars_and_all(tmp_path: Path) -> None:
-    stack = Stack(Place(tmp_path))
+    stack = Stack(StateDir(tmp_path))
     stack.remember(Desired(settings={"NATS_USER": "a$b$$c"}))
 
     given = stack.settings()

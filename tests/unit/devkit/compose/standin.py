@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.system import SystemStatus
 
 _WITHIN_S = 20.0
@@ -217,10 +217,10 @@ def _is_gone(pid: int) -> bool:
         return True
 
 
-def was_started(place: Place) -> None:
+def was_started(state_dir: StateDir) -> None:
     """What `up` leaves in a home."""
-    place.folder.mkdir(parents=True, exist_ok=True)
-    place.running.touch()
+    state_dir.folder.mkdir(parents=True, exist_ok=True)
+    state_dir.running.touch()
 
 
 @contextmanager

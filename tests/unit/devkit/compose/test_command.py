@@ -15,9 +15,9 @@ import pytest
 
 from pkg.devkit.compose import command
 from pkg.devkit.compose.command import ComposeFailed, run
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import NotReady
 from pkg.devkit.system import Desired
 from tests.unit.devkit.compose.standin import Engine, are_gone, await_fact, meanwhile, was_started
@@ -28,9 +28,9 @@ def hopeless() -> None:
 
 
 def test_when_the_look_fails_compose_is_ended_before_anybody_hears_of_it(
-    place: Place, engine: Engine
+    state_dir: StateDir, engine: Engine
 ) -> None:
-    was_started(place)
+    was_started(state_dir)
     engine.will("compose up", lingers_s=60)
 
     def look() -> None:
@@ -40,7 +40,7 @@ def test_when_the_look_fails_compose_is_ended_before_anybody_hears_of_it(
     began = time.monotonic()
 
     with pytest.raises(NotReady):
-        Stack(place).start(look)
+        Stack(state_dir).start(look)
 
     assert engine.calls[-1] == "compose up was ended"
     assert time.monotonic() - began < 10
@@ -171,8 +171,8 @@ def test_a_failure_is_told_by_the_last_lines() -> None:
     assert caught.value.lines == [str(n) for n in range(9, 21)]
 
 
-def test_only_what_is_scaled_is_touched(place: Place, engine: Engine) -> None:
-    Project(place, Desired()).up({"api-gateway": 2})
+def test_only_what_is_scaled_is_touched(state_dir: StateDir, engine: Engine) -> None:
+    Project(state_dir, Desired()).up({"api-gateway": 2})
 
     assert len(engine.ids()) == len(engine.ids("api-gateway")) == 2
 

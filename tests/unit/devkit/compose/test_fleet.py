@@ -10,8 +10,8 @@ from pkg.devkit.compose import edge
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.fleet import Fleet
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import NotReady
 from pkg.devkit.home import Home
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
@@ -25,21 +25,21 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.fixture
-def backend(place: Place, engine: Engine) -> ComposeBackend:
+def backend(state_dir: StateDir, engine: Engine) -> ComposeBackend:
     """With two workers, which no edge leads to."""
-    was_started(place)
-    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 2}))
+    was_started(state_dir)
+    Stack(state_dir).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 2}))
     engine.runs(archival_worker=2)
-    return ComposeBackend(Home(place.home))
+    return ComposeBackend(Home(state_dir.home))
 
 
 @pytest.fixture
-def gateways(place: Place, engine: Engine) -> Fleet:
+def gateways(state_dir: StateDir, engine: Engine) -> Fleet:
     """Behind an edge: `id1`, and `id2` the edge."""
-    was_started(place)
-    Stack(place).remember(Desired())
+    was_started(state_dir)
+    Stack(state_dir).remember(Desired())
     engine.runs(api_gateway=1, edge=1)
-    return Fleet(API, project=Stack(place).project, place=place, interrupt=Interrupt())
+    return Fleet(API, project=Stack(state_dir).project, state_dir=state_dir, interrupt=Interrupt())
 
 
 def on(text: str, does: Callable[[], object]) -> Callable[[str], None]:
@@ -51,8 +51,8 @@ def raised(number: int) -> Callable[[], object]:
     return lambda: os.kill(os.getpid(), number)
 
 
-def desired(place: Place) -> int:
-    return Stack(place).desired.replicas[ARCHIVAL]
+def desired(state_dir: StateDir) -> int:
+    return Stack(state_dir).desired.replicas[ARCHIVAL]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -116,7 +116,7 @@ def test_of_what_was_left_the_unready_goes_first(backend: ComposeBackend, engine
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupted_scale_takes_back_what_it_added_and_forgets_it(
-    backend: ComposeBackend, engine: Engine, place: Place, number: int
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir, number: int
 ) -> None:
     old = engine.ids()
     engine.has_unready("id3", "id4")
@@ -125,7 +125,7 @@ def test_an_interrupted_scale_takes_back_what_it_added_and_forgets_it(
     with pytest.raises(KeyboardInterrupt):
         backend.scale({ARCHIVAL: 4}, say=lambda _: None)
 
-    assert (engine.ids(), desired(place)) == (old, 2)
+    assert (engine.ids(), desired(state_dir)) == (old, 2)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -164,7 +164,7 @@ def test_an_interrupt_ends_a_restart_of_a_store(backend: ComposeBackend, engine:
 
 
 def test_what_a_replica_that_is_scaled_away_said_to_its_end_is_in_a_file(
-    backend: ComposeBackend, engine: Engine, place: Place
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir
 ) -> None:
     said: list[str] = []
     engine.runs(archival_worker=1)
@@ -173,7 +173,7 @@ def test_what_a_replica_that_is_scaled_away_said_to_its_end_is_in_a_file(
 
     assert engine.ids() == ["id1"]
     for number in (2, 3):
-        kept = Home(place.home).log(f"archival-worker-{number}").read_text()
+        kept = Home(state_dir.home).log(f"archival-worker-{number}").read_text()
         assert kept == f"what id{number} had to say\nthe last words of id{number}\n"
     assert said == [
         "archival-worker-3 is one too many and stops",
@@ -203,29 +203,29 @@ def test_replicas_are_scaled_away_though_nobody_reads_any_more(
 
 @pytest.mark.parametrize("phase", ["container stop", "container rm"])
 def test_a_scale_down_that_is_interrupted_when_one_is_ending_stays_what_is_wanted(
-    backend: ComposeBackend, engine: Engine, place: Place, phase: str
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir, phase: str
 ) -> None:
     engine.will(phase, signals=(os.getpid(), signal.SIGINT))
 
     with pytest.raises(KeyboardInterrupt):
         backend.scale({ARCHIVAL: 1}, say=lambda _: None)
 
-    assert (len(engine.ids()), desired(place)) == (1, 1)
+    assert (len(engine.ids()), desired(state_dir)) == (1, 1)
 
 
 def test_a_scale_down_that_is_interrupted_before_one_is_gone_is_forgotten(
-    backend: ComposeBackend, engine: Engine, place: Place
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir
 ) -> None:
     old = engine.ids()
 
     with pytest.raises(KeyboardInterrupt):
         backend.scale({ARCHIVAL: 1}, say=on("one too many", raised(signal.SIGINT)))
 
-    assert (engine.ids(), desired(place)) == (old, 2)
+    assert (engine.ids(), desired(state_dir)) == (old, 2)
 
 
 def test_an_interrupted_scale_is_forgotten_also_when_nothing_can_be_taken_back(
-    backend: ComposeBackend, engine: Engine, place: Place
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir
 ) -> None:
     engine.will("compose up", signals=(os.getpid(), signal.SIGINT), lingers_s=30)
     engine.will("container stop", says="it was broken off")
@@ -233,15 +233,15 @@ def test_an_interrupted_scale_is_forgotten_also_when_nothing_can_be_taken_back(
     with pytest.raises(ComposeFailed, match="broken off"):
         backend.scale({ARCHIVAL: 3}, say=lambda _: None)
 
-    assert desired(place) == 2
+    assert desired(state_dir) == 2
 
 
 @pytest.fixture
-def unreached(backend: ComposeBackend, place: Place) -> ComposeBackend:
+def unreached(backend: ComposeBackend, state_dir: StateDir) -> ComposeBackend:
     """Gateways that are wanted, and that the edge reaches by no port."""
     edge_port, api, broadcast = free_ports(3)
     wanted = Desired(edge_port=edge_port, api_port=api, broadcast_port=broadcast)
-    Stack(place).remember(wanted)
+    Stack(state_dir).remember(wanted)
     return backend
 
 

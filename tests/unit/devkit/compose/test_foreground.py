@@ -8,7 +8,7 @@ import pytest
 from pkg.devkit.backend import Options
 from pkg.devkit.compose import backend as compose_backend
 from pkg.devkit.compose.backend import ComposeBackend
-from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import BidkitError, PortTaken
 from pkg.devkit.home import Home, save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
@@ -25,7 +25,7 @@ from tests.unit.devkit.compose.standin import (
 
 
 @pytest.fixture
-def backend(place: Place, engine: Engine) -> ComposeBackend:
+def backend(state_dir: StateDir, engine: Engine) -> ComposeBackend:
     """Nobody answers on the edge's ports here: no replica is asked for that it would lead to."""
     edge, api, broadcast = free_ports(3)
     desired = Desired(
@@ -34,13 +34,13 @@ def backend(place: Place, engine: Engine) -> ComposeBackend:
         broadcast_port=broadcast,
         replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1},
     )
-    save(place.desired, desired)
-    return ComposeBackend(Home(place.home))
+    save(state_dir.desired, desired)
+    return ComposeBackend(Home(state_dir.home))
 
 
-def another(place: Place) -> ComposeBackend:
+def another(state_dir: StateDir) -> ComposeBackend:
     """Of another terminal, for the same home."""
-    return ComposeBackend(Home(place.home))
+    return ComposeBackend(Home(state_dir.home))
 
 
 def test_a_foreground_outlives_an_engine_that_does_not_answer_for_a_while(
@@ -68,14 +68,14 @@ def test_a_foreground_outlives_an_engine_that_does_not_answer_for_a_while(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_the_wait_for_another_up(
-    backend: ComposeBackend, engine: Engine, place: Place, number: int
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir, number: int
 ) -> None:
     def loses_patience() -> None:
         await_fact(lambda: is_heeded(number), seen=lambda: str(engine.calls))
         interrupt(number)
 
     with (
-        place.lock(within_s=0, busy="busy"),
+        state_dir.lock(within_s=0, busy="busy"),
         meanwhile(loses_patience),
         pytest.raises(KeyboardInterrupt),
     ):
@@ -86,7 +86,7 @@ def test_an_interrupt_ends_the_wait_for_another_up(
 
 @pytest.mark.parametrize("phase", ["compose build", "compose up"])
 def test_an_interrupt_ends_what_compose_is_at_and_leaves_nothing(
-    backend: ComposeBackend, engine: Engine, place: Place, phase: str
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir, phase: str
 ) -> None:
     engine.will(phase, lingers_s=60)
     told = Onlooker()
@@ -99,12 +99,12 @@ def test_an_interrupt_ends_what_compose_is_at_and_leaves_nothing(
         backend.up(Options(), detach=False, watcher=told)
 
     assert f"{phase} was ended" in engine.calls
-    assert (engine.containers(), place.running.exists()) == ([], False)
+    assert (engine.containers(), state_dir.running.exists()) == ([], False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_of_what_is_not_yet_ready_is_told_from_the_end_of_what_was(
-    backend: ComposeBackend, engine: Engine, place: Place, number: int
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir, number: int
 ) -> None:
     engine.has_unready(ARCHIVAL)
     told = Onlooker()
@@ -118,35 +118,35 @@ def test_an_interrupt_of_what_is_not_yet_ready_is_told_from_the_end_of_what_was(
         backend.up(Options(), detach=False, watcher=told)
 
     assert told.lines[-1] == "Everything is stopped."
-    assert (engine.containers(), place.running.exists()) == ([], False)
+    assert (engine.containers(), state_dir.running.exists()) == ([], False)
 
 
 @pytest.mark.parametrize("phase", ["compose build", "compose up"])
 def test_a_down_ends_an_up_that_is_still_at_it(
-    backend: ComposeBackend, engine: Engine, place: Place, phase: str
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir, phase: str
 ) -> None:
     engine.will(phase, lingers_s=60)
 
     def stop() -> None:
         engine.awaits_call(f"{phase} lingers")
-        another(place).down(volumes=False, say=lambda _: None)
+        another(state_dir).down(volumes=False, say=lambda _: None)
 
     with meanwhile(stop), pytest.raises(BidkitError, match="the system was stopped meanwhile"):
         backend.up(Options(), detach=True, watcher=Onlooker())
 
-    assert (engine.containers(), place.running.exists()) == ([], False)
+    assert (engine.containers(), state_dir.running.exists()) == ([], False)
 
 
 def test_a_foreground_leaves_a_system_alone_that_another_up_has_started_since(
-    backend: ComposeBackend, engine: Engine, place: Place, monkeypatch: pytest.MonkeyPatch
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told, news = Onlooker(), Onlooker()
     monkeypatch.setattr(compose_backend, "_WATCH_EVERY_S", 3.0)  # it sleeps through it all
 
     def replaced() -> None:
         told.await_line("compose is ready")
-        another(place).down(volumes=False, say=lambda _: None)
-        another(place).up(Options(), detach=True, watcher=news)
+        another(state_dir).down(volumes=False, say=lambda _: None)
+        another(state_dir).up(Options(), detach=True, watcher=news)
 
     with meanwhile(replaced):
         backend.up(Options(), detach=False, watcher=told)
@@ -154,11 +154,11 @@ def test_a_foreground_leaves_a_system_alone_that_another_up_has_started_since(
     assert news.lines[-1] == "compose is ready"
     assert told.lines[-1] == "another bidkit has stopped it."
     assert len(engine.ids(ARCHIVAL)) == 1
-    assert place.is_wanted
+    assert state_dir.is_wanted
 
 
 def test_an_interrupt_of_a_foreground_does_not_end_what_another_up_is_starting(
-    backend: ComposeBackend, engine: Engine, place: Place, monkeypatch: pytest.MonkeyPatch
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told, news = Onlooker(), Onlooker()
     monkeypatch.setattr(compose_backend, "_WATCH_EVERY_S", 60.0)
@@ -166,10 +166,10 @@ def test_an_interrupt_of_a_foreground_does_not_end_what_another_up_is_starting(
 
     def replaced() -> None:
         told.await_line("compose is ready")
-        another(place).down(volumes=False, say=lambda _: None)
+        another(state_dir).down(volumes=False, say=lambda _: None)
         engine.will("compose up", lingers_s=8)
         with meanwhile(loses_patience):
-            another(place).up(Options(), detach=True, watcher=news)
+            another(state_dir).up(Options(), detach=True, watcher=news)
 
     def loses_patience() -> None:
         engine.awaits_call("compose up lingers")
@@ -187,14 +187,14 @@ def test_an_interrupt_of_a_foreground_does_not_end_what_another_up_is_starting(
 
 
 def test_a_foreground_whose_system_is_being_stopped_elsewhere_ends_with_it(
-    backend: ComposeBackend, engine: Engine, place: Place
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir
 ) -> None:
     told = Onlooker()
 
     def stop() -> None:
         told.await_line("compose is ready")
         engine.will("compose stop", lingers_s=2)
-        another(place).down(volumes=False, say=lambda _: None)
+        another(state_dir).down(volumes=False, say=lambda _: None)
 
     with meanwhile(stop):
         backend.up(Options(), detach=False, watcher=told)
@@ -206,7 +206,7 @@ def test_a_foreground_whose_system_is_being_stopped_elsewhere_ends_with_it(
 
 
 def test_a_foreground_ends_its_system_itself_when_a_down_elsewhere_fails(
-    backend: ComposeBackend, engine: Engine, place: Place
+    backend: ComposeBackend, engine: Engine, state_dir: StateDir
 ) -> None:
     told = Onlooker()
 
@@ -214,13 +214,13 @@ def test_a_foreground_ends_its_system_itself_when_a_down_elsewhere_fails(
         told.await_line("compose is ready")
         engine.will("compose stop", says="it was broken off", lingers_s=2, times=1)
         with pytest.raises(BidkitError, match="broken off"):
-            another(place).down(volumes=False, say=lambda _: None)
+            another(state_dir).down(volumes=False, say=lambda _: None)
 
     with meanwhile(tries):
         backend.up(Options(), detach=False, watcher=told)
 
     assert told.lines[-1] == "Everything is stopped."
-    assert (engine.containers(), place.running.exists()) == ([], False)
+    assert (engine.containers(), state_dir.running.exists()) == ([], False)
 
 
 def test_a_foreground_that_lost_its_port_blames_nobody_else(

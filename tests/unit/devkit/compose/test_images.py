@@ -9,9 +9,9 @@ import pytest
 from pkg.devkit.compose import images
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.command import Look, nobody
-from pkg.devkit.compose.place import Place, held
 from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.compose.state_dir import StateDir, held
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.home import Home, save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
@@ -20,8 +20,8 @@ from tests.unit.devkit.compose.standin import OWN_IMAGES, Engine, meanwhile, was
 
 
 @pytest.fixture
-def project(place: Place, engine: Engine) -> Project:
-    return Project(place, Desired())
+def project(state_dir: StateDir, engine: Engine) -> Project:
+    return Project(state_dir, Desired())
 
 
 def builds(engine: Engine) -> int:
@@ -138,47 +138,47 @@ def test_a_restart_builds_nothing_for_another_base_alone(
 
 @pytest.mark.parametrize(("service", "built"), [(ARCHIVAL, 2), ("redis", 1)])
 def test_a_restarted_service_runs_the_code_as_it_is_now(
-    older: Project, engine: Engine, place: Place, service: str, built: int
+    older: Project, engine: Engine, state_dir: StateDir, service: str, built: int
 ) -> None:
-    was_started(place)
-    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))
+    was_started(state_dir)
+    Stack(state_dir).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))
     engine.runs(archival_worker=1, redis=1)
     said: list[str] = []
 
-    ComposeBackend(Home(place.home)).restart(service, say=said.append)
+    ComposeBackend(Home(state_dir.home)).restart(service, say=said.append)
 
     assert builds(engine) == built
     assert ("building images, as the code has changed or they are missing" in said) == (built == 2)
 
 
 def test_a_restart_of_a_service_without_replicas_builds_nothing(
-    older: Project, engine: Engine, place: Place
+    older: Project, engine: Engine, state_dir: StateDir
 ) -> None:
-    was_started(place)
-    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 0}))
+    was_started(state_dir)
+    Stack(state_dir).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 0}))
     engine.runs(redis=1)
     said: list[str] = []
 
-    ComposeBackend(Home(place.home)).restart(ARCHIVAL, say=said.append)
+    ComposeBackend(Home(state_dir.home)).restart(ARCHIVAL, say=said.append)
 
     assert builds(engine) == 1
     assert said == ["archival-worker has 0 replicas; there is nothing to restart"]
 
 
 def test_a_down_ends_a_restart_that_is_still_building(
-    older: Project, engine: Engine, place: Place
+    older: Project, engine: Engine, state_dir: StateDir
 ) -> None:
-    was_started(place)
-    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))
+    was_started(state_dir)
+    Stack(state_dir).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))
     engine.runs(archival_worker=1)
     engine.will("compose build", lingers_s=30)
 
     def stop() -> None:
         engine.awaits_call("compose build lingers")
-        ComposeBackend(Home(place.home)).down(volumes=False, say=lambda _: None)
+        ComposeBackend(Home(state_dir.home)).down(volumes=False, say=lambda _: None)
 
     with meanwhile(stop), pytest.raises(BidkitError, match="the system was stopped meanwhile"):
-        ComposeBackend(Home(place.home)).restart(ARCHIVAL, say=lambda _: None)
+        ComposeBackend(Home(state_dir.home)).restart(ARCHIVAL, say=lambda _: None)
 
     assert "compose build was ended" in engine.calls
     assert engine.containers() == []

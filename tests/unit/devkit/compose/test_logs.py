@@ -11,9 +11,9 @@ from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.engine import containers
 from pkg.devkit.compose.logs import parse
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import NotReady, NotRunning
 from pkg.devkit.home import Home, save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, REDIS
@@ -29,11 +29,11 @@ from tests.unit.devkit.compose.standin import (
 
 
 @pytest.fixture
-def backend(place: Place, engine: Engine) -> ComposeBackend:
+def backend(state_dir: StateDir, engine: Engine) -> ComposeBackend:
     edge, api, broadcast = free_ports(3)
     replicas = {API: 0, BROADCAST: 0, ARCHIVAL: 1}
-    save(place.desired, Desired(api, broadcast, edge, replicas=replicas))
-    return ComposeBackend(Home(place.home))
+    save(state_dir.desired, Desired(api, broadcast, edge, replicas=replicas))
+    return ComposeBackend(Home(state_dir.home))
 
 
 def told(backend: ComposeBackend) -> list[LogLine]:
@@ -69,16 +69,16 @@ def test_what_a_failed_start_has_said_outlives_its_containers(
 
 
 def test_logs_outlive_a_down_and_the_ones_before_are_kept_once(
-    backend: ComposeBackend, place: Place, engine: Engine
+    backend: ComposeBackend, state_dir: StateDir, engine: Engine
 ) -> None:
-    was_started(place)
+    was_started(state_dir)
     engine.runs(archival_worker=1)
     backend.down(volumes=False, say=lambda _: None)
-    was_started(place)
+    was_started(state_dir)
     engine.runs(archival_worker=1)
     backend.down(volumes=False, say=lambda _: None)
 
-    previous = Home(place.home).logs / "previous" / "archival-worker-1.log"
+    previous = Home(state_dir.home).logs / "previous" / "archival-worker-1.log"
     assert told(backend) == [
         LogLine("archival-worker-1", "what id2 had to say"),
         LogLine("archival-worker-1", "the last words of id2"),
@@ -87,24 +87,24 @@ def test_logs_outlive_a_down_and_the_ones_before_are_kept_once(
 
 
 def test_what_a_replica_that_was_replaced_said_to_its_end_is_in_a_file(
-    backend: ComposeBackend, place: Place, engine: Engine
+    backend: ComposeBackend, state_dir: StateDir, engine: Engine
 ) -> None:
-    was_started(place)
-    Stack(place).remember(Stack(place).desired)
+    was_started(state_dir)
+    Stack(state_dir).remember(Stack(state_dir).desired)
     engine.runs(archival_worker=1)
 
     backend.restart(ARCHIVAL, say=lambda _: None)
 
     assert engine.ids(ARCHIVAL) == ["id2"]
-    said = Home(place.home).log("archival-worker-1").read_text()
+    said = Home(state_dir.home).log("archival-worker-1").read_text()
     assert said == "what id1 had to say\nthe last words of id1\n"
 
 
 def test_what_a_replica_that_was_taken_back_has_said_is_in_a_file(
-    backend: ComposeBackend, place: Place, engine: Engine
+    backend: ComposeBackend, state_dir: StateDir, engine: Engine
 ) -> None:
-    was_started(place)
-    Stack(place).remember(Stack(place).desired)
+    was_started(state_dir)
+    Stack(state_dir).remember(Stack(state_dir).desired)
     engine.runs(archival_worker=1)
     engine.will("compose up", half=True, says="it was broken off")
     said: list[str] = []
@@ -112,18 +112,18 @@ def test_what_a_replica_that_was_taken_back_has_said_is_in_a_file(
     with pytest.raises(ComposeFailed):
         backend.restart(ARCHIVAL, say=said.append)
 
-    file = Home(place.home).log("archival-worker-2")
+    file = Home(state_dir.home).log("archival-worker-2")
     assert file.read_text() == "what id2 had to say\nthe last words of id2\n"
     assert said == [f"archival-worker-2 is taken away again; its log is {file}"]
 
 
 def test_a_system_ends_although_its_logs_cannot_be_kept(
-    backend: ComposeBackend, place: Place, engine: Engine
+    backend: ComposeBackend, state_dir: StateDir, engine: Engine
 ) -> None:
     """A disk that its data has filled must not keep anybody from deleting that data."""
-    was_started(place)
+    was_started(state_dir)
     engine.runs(archival_worker=1)
-    Home(place.home).logs.write_text("no folder")
+    Home(state_dir.home).logs.write_text("no folder")
 
     backend.down(volumes=False, say=lambda _: None)
 
@@ -143,10 +143,10 @@ def test_what_is_kept_of_a_log_is_bounded(
 
 
 def test_a_reader_of_logs_that_has_seen_enough_is_not_kept_by_a_command_that_is_deaf(
-    place: Place, engine: Engine
+    state_dir: StateDir, engine: Engine
 ) -> None:
     pids = hands_nothing_on(engine, "logs")
-    lines = logs.read(Project(place, Desired()), (REDIS,), last=1, follow=True)
+    lines = logs.read(Project(state_dir, Desired()), (REDIS,), last=1, follow=True)
     assert isinstance(lines, Generator)
     assert next(lines) == LogLine("redis", "hello")
     began = time.monotonic()

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.state_dir import StateDir
 from tests.unit.devkit.compose.standin import Engine, are_gone, hands_nothing_on, was_started
 from tests.unit.devkit.compose.test_signals import INTERRUPTED, begin
 
@@ -13,13 +13,13 @@ from tests.unit.devkit.compose.test_signals import INTERRUPTED, begin
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("verb", [("audit",), ("restore", "--yes")])
 def test_nothing_of_a_command_goes_on_when_bidkit_has_ended(
-    place: Place, engine: Engine, verb: tuple[str, ...], number: int
+    state_dir: StateDir, engine: Engine, verb: tuple[str, ...], number: int
 ) -> None:
-    was_started(place)
+    was_started(state_dir)
     engine.runs(redis=1)
     pids = hands_nothing_on(engine, "run")
 
-    with begin(place, *verb) as bidkit:
+    with begin(state_dir, *verb) as bidkit:
         assert bidkit.stdout is not None
         assert bidkit.stdout.readline() == "redis-1  | hello\n"
         for _ in range(2):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.system import Desired
 from tests.integration.ports import free_ports
@@ -19,10 +19,12 @@ ROOT = Path(__file__).resolve().parents[4]
 INTERRUPTED = 130
 
 
-def begin(place: Place, *arguments: str, wrapper: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def begin(
+    state_dir: StateDir, *arguments: str, wrapper: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         (*wrapper, sys.executable, "-P", "-m", "pkg.devkit", *arguments),
-        env={**os.environ, "BIDKIT_HOME": str(place.home), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "BIDKIT_HOME": str(state_dir.home), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -35,13 +37,13 @@ def begin(place: Place, *arguments: str, wrapper: tuple[str, ...] = ()) -> subpr
     ("verb", "phase"), [(("down",), "compose stop"), (("up", "-d"), "compose up")]
 )
 def test_a_verb_that_is_told_to_end_ends_what_compose_is_at(
-    place: Place, engine: Engine, verb: tuple[str, ...], phase: str, number: int
+    state_dir: StateDir, engine: Engine, verb: tuple[str, ...], phase: str, number: int
 ) -> None:
-    was_started(place)
+    was_started(state_dir)
     engine.runs(redis=1)
     engine.will(phase, lingers_s=15)
 
-    with begin(place, *verb) as bidkit:
+    with begin(state_dir, *verb) as bidkit:
         engine.awaits_call(f"{phase} lingers")
         bidkit.send_signal(number)
         said, _ = bidkit.communicate(timeout=30)
@@ -52,15 +54,15 @@ def test_a_verb_that_is_told_to_end_ends_what_compose_is_at(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_replicas_that_drain_when_a_terminal_says_so_again_and_again_do_so_to_their_end(
-    place: Place, engine: Engine, number: int
+    state_dir: StateDir, engine: Engine, number: int
 ) -> None:
     """A terminal tells it to all that runs in it, docker's own commands too."""
-    was_started(place)
-    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 3}))
+    was_started(state_dir)
+    Stack(state_dir).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 3}))
     engine.runs(redis=1, archival_worker=3)
     engine.will("container stop", lingers_s=2)
 
-    with begin(place, "scale", f"{ARCHIVAL}=1") as bidkit:
+    with begin(state_dir, "scale", f"{ARCHIVAL}=1") as bidkit:
         engine.awaits_call("container stop lingers")
         for _ in range(3):
             os.killpg(bidkit.pid, number)
@@ -70,12 +72,14 @@ def test_replicas_that_drain_when_a_terminal_says_so_again_and_again_do_so_to_th
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_logs_that_are_followed_end_with_bidkit(place: Place, engine: Engine, number: int) -> None:
-    was_started(place)
+def test_logs_that_are_followed_end_with_bidkit(
+    state_dir: StateDir, engine: Engine, number: int
+) -> None:
+    was_started(state_dir)
     engine.runs(redis=1)
     pids = hands_nothing_on(engine, "logs")
 
-    with begin(place, "logs", "-f") as bidkit:
+    with begin(state_dir, "logs", "-f") as bidkit:
         assert bidkit.stdout is not None
         assert bidkit.stdout.readline() == "redis | hello\n"
         bidkit.send_signal(number)
@@ -94,31 +98,33 @@ def test_logs_that_are_followed_end_with_bidkit(place: Place, engine: Engine, nu
     ],
 )
 def test_a_verb_that_nobody_listens_to_any_more_does_its_work(
-    place: Place, engine: Engine, verb: tuple[str, ...], afterwards: list[str]
+    state_dir: StateDir, engine: Engine, verb: tuple[str, ...], afterwards: list[str]
 ) -> None:
-    was_started(place)
+    was_started(state_dir)
     edge, api, broadcast = free_ports(3)
     replicas = {API: 0, BROADCAST: 0, ARCHIVAL: 1}
-    Stack(place).remember(Desired(api, broadcast, edge, replicas=replicas))
+    Stack(state_dir).remember(Desired(api, broadcast, edge, replicas=replicas))
     engine.runs(redis=1, archival_worker=1)
     engine.has_stopped("id2")
 
-    with begin(place, *verb) as bidkit:
+    with begin(state_dir, *verb) as bidkit:
         assert bidkit.stdout is not None
         bidkit.stdout.close()
         assert bidkit.wait(timeout=30) == 0
 
     running = [one["id"] for one in engine.containers(ARCHIVAL) if one["status"] == "running"]
     assert running == afterwards
-    assert place.running.exists() == bool(afterwards)
+    assert state_dir.running.exists() == bool(afterwards)
 
 
-def test_a_verb_that_was_started_to_outlive_its_terminal_does(place: Place, engine: Engine) -> None:
-    was_started(place)
+def test_a_verb_that_was_started_to_outlive_its_terminal_does(
+    state_dir: StateDir, engine: Engine
+) -> None:
+    was_started(state_dir)
     engine.runs(redis=1)
     engine.will("compose stop", lingers_s=1)
 
-    with begin(place, "down", wrapper=("nohup",)) as bidkit:
+    with begin(state_dir, "down", wrapper=("nohup",)) as bidkit:
         engine.awaits_call("compose stop lingers")
         bidkit.send_signal(signal.SIGHUP)
         said, _ = bidkit.communicate(timeout=30)
