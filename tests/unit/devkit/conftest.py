@@ -11,7 +11,6 @@ from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.home import Home
 from tests.unit.devkit.compose.docker_command import DockerCommand
-from tests.unit.devkit.compose.doubles import await_fact
 from tests.unit.devkit.compose.fake_engine import FakeEngine
 
 
@@ -41,6 +40,6 @@ def compose(state_dir: StateDir, engine: FakeEngine) -> ComposeBackend:
 @pytest.fixture
 def docker_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DockerCommand:
     """First on PATH."""
-    command = DockerCommand(tmp_path / "bin", await_fact)
+    command = DockerCommand(tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{command.folder}:/usr/bin:/bin")
     return command

@@ -17,7 +17,7 @@ from pkg.devkit.process.backend import ProcessBackend
 from pkg.devkit.progress import Progress
 from pkg.devkit.system import Desired
 from pkg.devkit.views import console
-from tests.unit.devkit.compose.standin import was_started
+from tests.unit.devkit.compose.doubles import was_started
 
 NO_ENGINE = 'echo "Cannot connect to the Docker daemon at unix:///x." >&2; exit 1'
 NO_PLUGIN = "echo \"docker: 'compose' is not a docker command.\" >&2; exit 1"

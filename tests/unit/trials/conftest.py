@@ -1,5 +1,3 @@
-"""Rows on containers run on the same stand-ins as bidkit's compose backend."""
+"""Rows on containers use the same docker command as bidkit's compose backend."""
 
-from tests.unit.devkit.conftest import engine, place
-
-__all__ = ["engine", "place"]
+__all__ = ["docker_command", "state_dir"]

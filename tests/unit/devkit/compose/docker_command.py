@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,10 @@ PARTS = ("redis", "nats", "postgres", "edge", "archival-worker")
 
 
 class DockerCommand:
-    def __init__(self, folder: Path, await_fact: Callable[..., None]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._containers = folder / "containers"
         self._containers.mkdir(parents=True)
-        self._await_fact = await_fact
         self._program = f'{sys.executable} -SE {Path(__file__)} {folder} "$@"'
         self._write(f"exec {self._program}")
 
@@ -33,6 +31,9 @@ class DockerCommand:
     def lingers(self, command: str, seconds: float) -> None:
         """It takes that long, and notes when it begins and how it ends."""
         (self.folder / "lingers").write_text(f"{seconds} {command}")
+
+    def fails(self, message: str) -> None:
+        self._write(f"echo '{message}' >&2; exit 1")
 
     def keeps_signals_to_itself(self, verb: str) -> Path:
         """`docker compose VERB` does as docker does: it does not pass signals on to its plugin.
@@ -61,9 +62,9 @@ class DockerCommand:
         return file.read_text().splitlines() if file.exists() else []
 
     def await_call(self, text: str) -> None:
-        self._await_fact(
-            lambda: any(text in line for line in self.calls), seen=lambda: self.calls[-5:]
-        )
+        from tests.unit.devkit.compose.doubles import await_fact  # the program does without
+
+        await_fact(lambda: any(text in line for line in self.calls), seen=lambda: self.calls[-5:])
 
     def _write(self, script: str) -> None:
         command = self.folder / "docker"

@@ -48,7 +48,6 @@ class FakeEngine(Engine):
         self.images: dict[str, str] = {}
         self.existing_volumes: list[str] = []
         self._existing: list[Container] = []
-        self._networks: list[str] = []
         self._orders: dict[str, Order] = {}
         self._made = self._builds = self._kills = 0
 
@@ -73,8 +72,10 @@ class FakeEngine(Engine):
     def ids(self, service: str | None = None) -> list[str]:
         return [one.id for one in self._existing if service in {None, one.service}]
 
-    def await_call(self, text: str) -> None:
-        await_fact(lambda: any(text in line for line in self.calls), seen=lambda: self.calls[-5:])
+    def await_call(self, call: str) -> None:
+        await_fact(
+            lambda: any(line.startswith(call) for line in self.calls), seen=lambda: self.calls[-5:]
+        )
 
     # What the backend asks of it.
 
@@ -89,7 +90,7 @@ class FakeEngine(Engine):
         return self.existing_volumes
 
     def networks(self, project: str) -> list[str]:  # noqa: ARG002
-        return self._networks
+        return []
 
     def tail(self, container: str, lines: int) -> list[str]:
         self.calls.append(f"logs {container} --tail {lines}")
@@ -133,7 +134,7 @@ class FakeEngine(Engine):
                 case ["stop"]:
                     self._stop(lambda _: True)
                 case ["down", *options]:
-                    self._existing, self._networks = [], []
+                    self._existing = []
                     if "--volumes" in options:
                         self.existing_volumes = []
                 case ["build", *_]:
@@ -150,7 +151,9 @@ class FakeEngine(Engine):
 
     def stop(self, project: Project, containers: list[str]) -> None:  # noqa: ARG002
         call = f"container stop {' '.join(containers)}"
-        self._do(call, lambda: self._stop(lambda one: one.id in containers), fails_with=ComposeFailed)
+        self._do(
+            call, lambda: self._stop(lambda one: one.id in containers), fails_with=ComposeFailed
+        )
 
     def remove(self, project: Project, containers: list[str]) -> None:  # noqa: ARG002
         def work() -> None:
@@ -200,7 +203,7 @@ class FakeEngine(Engine):
     def _up(self, project: Project, options: list[str]) -> None:
         over = _over(project, None)
         asked = dict(text[len("--scale=") :].split("=") for text in options if "--scale=" in text)
-        self._networks, self.existing_volumes = ["network"], ["redis-data"]
+        self.existing_volumes = ["redis-data"]
         for service in asked or (*STORES, *SERVICES, EDGE):
             wanted = int(asked.get(service, over.get(service, {}).get("scale", 1)))
             here = self.ids(service)
@@ -214,25 +217,8 @@ class FakeEngine(Engine):
     def _add(self, service: str) -> None:
         self._made += 1
         used = {one.number for one in self._existing if one.service == service}
-        self._existing.append(
-            Container(
-                id=f"id{self._made}",
-                name=f"{service}-{self._made}",
-                service=service,
-                number=min(set(range(1, 99)) - used),
-                status="running",
-                health="healthy",
-                last_check="",
-                exit_code=0,
-                out_of_memory=False,
-                error="",
-                restarts=0,
-                pid=None,
-                address=f"10.0.0.{self._made}",
-                health_port=None,
-                started_at=None,
-            )
-        )
+        container = ready_container(f"id{self._made}", service, min(set(range(1, 99)) - used))
+        self._existing.append(replace(container, address=f"10.0.0.{self._made}"))
 
     def _stop(self, which: Callable[[Container], bool]) -> None:
         self._existing = [
@@ -259,6 +245,26 @@ class FakeEngine(Engine):
             for one in self._existing
             if one.service in PORTS
         ]
+
+
+def ready_container(id_: str, service: str, number: int) -> Container:
+    return Container(
+        id=id_,
+        name=f"bidding-system-{service}-{number}",
+        service=service,
+        number=number,
+        status="running",
+        health="healthy",
+        last_check="ready",
+        exit_code=0,
+        out_of_memory=False,
+        error="",
+        restarts=0,
+        pid=None,
+        address=None,
+        health_port=None,
+        started_at=None,
+    )
 
 
 def _over(project: Project, override: Path | None) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_up_waits_until_the_edge_has_found_every_service() -> None:
     # Each of the four ways to a service is asked until it answers 200.
     answers = [503, 503, 200, 503, 200, 503, 200, 503, 200, 404]
     with answering(answers) as port:
-        await_passing(desired(port), still_wanted=nobody_stops)
+        await_passing(desired(port), check=nobody_stops)
 
     assert answers == [404]
 
@@ -60,7 +60,7 @@ def test_an_edge_that_finds_nobody_is_told_with_what_it_answers(
         answering([503]) as port,
         pytest.raises(NotReady, match=r"does not pass api-gateway on: .* answers 503"),
     ):
-        await_passing(desired(port), still_wanted=nobody_stops)
+        await_passing(desired(port), check=nobody_stops)
 
 
 def test_nothing_is_waited_for_in_a_system_that_is_stopped() -> None:
@@ -68,7 +68,7 @@ def test_nothing_is_waited_for_in_a_system_that_is_stopped() -> None:
         raise BidkitError("the system was stopped meanwhile.")
 
     with answering([503]) as port, pytest.raises(BidkitError, match="stopped meanwhile"):
-        await_passing(desired(port), still_wanted=stopped)
+        await_passing(desired(port), check=stopped)
 
 
 def test_a_service_of_which_nobody_wants_a_replica_is_not_waited_for() -> None:

@@ -146,7 +146,9 @@ def test_an_interrupted_compose_command_is_ended_and_a_restart_rolled_back(
     assert engine.ids() == old
 
 
-def test_an_interrupt_ends_a_restart_of_a_store(backend: ComposeBackend, engine: FakeEngine) -> None:
+def test_an_interrupt_ends_a_restart_of_a_store(
+    backend: ComposeBackend, engine: FakeEngine
+) -> None:
     engine.runs(redis=1)
     engine.will("compose restart", does=raised(signal.SIGINT))
 
@@ -273,7 +275,9 @@ def test_an_edge_that_does_not_answer_is_not_blamed_on_the_successor(
     assert engine.ids(API) == ["id1"]
 
 
-def test_a_replica_goes_once_the_edge_has_found_its_successor(gateways: Fleet, engine: FakeEngine) -> None:
+def test_a_replica_goes_once_the_edge_has_found_its_successor(
+    gateways: Fleet, engine: FakeEngine
+) -> None:
     gateways.restart(1, say=lambda _: None)
 
     asked = [n for n, line in enumerate(engine.calls) if line.startswith("exec id2")]
@@ -282,7 +286,9 @@ def test_a_replica_goes_once_the_edge_has_found_its_successor(gateways: Fleet, e
     assert engine.ids(API) == ["id3"]
 
 
-def test_without_an_edge_a_restart_does_not_wait_for_it(gateways: Fleet, engine: FakeEngine) -> None:
+def test_without_an_edge_a_restart_does_not_wait_for_it(
+    gateways: Fleet, engine: FakeEngine
+) -> None:
     engine.has_stopped("id2")
 
     gateways.restart(1, say=lambda _: None)

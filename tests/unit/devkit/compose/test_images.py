@@ -101,9 +101,7 @@ def test_a_restart_builds_again_after_a_build_that_was_interrupted(
     assert builds(engine) == 3
 
 
-def test_up_builds_again_after_a_build_that_failed(
-    project: Project, engine: FakeEngine
-) -> None:
+def test_up_builds_again_after_a_build_that_failed(project: Project, engine: FakeEngine) -> None:
     engine.will("compose build", half=True, says="no space left on device", times=1)
     with pytest.raises(BidkitError, match="the images could not be built"):
         images.provide(project, project.configuration(), say=lambda _: None)
@@ -113,7 +111,9 @@ def test_up_builds_again_after_a_build_that_failed(
     assert builds(engine) == 2
 
 
-def test_a_restart_does_not_replace_images_that_somebody_else_tagged(older: Project, engine: FakeEngine) -> None:
+def test_a_restart_does_not_replace_images_that_somebody_else_tagged(
+    older: Project, engine: FakeEngine
+) -> None:
     engine.holds(*OWN_IMAGES)
 
     renew(older)
@@ -136,7 +136,12 @@ def test_a_restart_does_not_rebuild_for_another_base_image_alone(
 
 @pytest.mark.parametrize(("service", "built"), [(ARCHIVAL, 2), ("redis", 1)])
 def test_a_restarted_service_runs_the_current_code(
-    older: Project, engine: FakeEngine, state_dir: StateDir, compose: ComposeBackend, service: str, built: int
+    older: Project,
+    engine: FakeEngine,
+    state_dir: StateDir,
+    compose: ComposeBackend,
+    service: str,
+    built: int,
 ) -> None:
     was_started(state_dir)
     Stack(state_dir).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))

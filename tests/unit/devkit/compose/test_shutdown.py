@@ -85,7 +85,7 @@ def test_containers_of_a_home_whose_files_are_gone_are_stopped_too(
 
 
 @pytest.fixture
-def said(backend: ComposeBackend) -> list[str]:  # noqa: ARG001 - it has to run
+def said(backend: ComposeBackend) -> list[str]:
     """What is said while it stops."""
     return []
 
@@ -93,7 +93,12 @@ def said(backend: ComposeBackend) -> list[str]:  # noqa: ARG001 - it has to run
 @pytest.mark.parametrize("phase", ["compose stop", "compose down"])
 @pytest.mark.parametrize("failures", [0, 1])
 def test_a_second_interrupt_kills_what_is_still_draining(
-    said: list[str], state_dir: StateDir, stack: Stack, engine: FakeEngine, phase: str, failures: int
+    said: list[str],
+    state_dir: StateDir,
+    stack: Stack,
+    engine: FakeEngine,
+    phase: str,
+    failures: int,
 ) -> None:
     """If the kill fails, it is tried again."""
     token = Cancellation()
