@@ -1,7 +1,7 @@
 """CPU and memory of containers.
 
-`docker stats` takes two to three seconds, as the engine measures once a second. Where the
-containers' processes are this machine's, they are measured directly, as the process backend does.
+`docker stats` takes two to three seconds, as the engine samples once a second. Processes on this
+machine are measured directly instead, as on the process backend.
 """
 
 import json
@@ -27,15 +27,15 @@ class Usage:
 
 
 def usage(pids: Mapping[str, int]) -> dict[str, Usage]:
-    """By container; `pids` are those of their first processes. What cannot be had is left out."""
+    """By container id, from their first processes' pids; leaves out what cannot be measured."""
     local = {one: pid for one, pid in pids.items() if _is_here(one, pid)}
     found = _measured(local) if local else {}
     elsewhere = [one for one in pids if one not in local]
-    return found | (_asked(elsewhere) if elsewhere else {})
+    return found | (_from_stats(elsewhere) if elsewhere else {})
 
 
 def _is_here(container: str, pid: int) -> bool:
-    """The engine may run in a virtual machine, where its process numbers mean others."""
+    """False when the engine runs in a virtual machine, whose pids mean nothing here."""
     try:
         return container in Path(f"/proc/{pid}/cgroup").read_text()
     except OSError:
@@ -83,7 +83,7 @@ def _memory(process: psutil.Process) -> int:
     return rss
 
 
-def _asked(containers: list[str]) -> dict[str, Usage]:
+def _from_stats(containers: list[str]) -> dict[str, Usage]:
     command = ("docker", "stats", "--no-stream", "--no-trunc", "--format", "{{json .}}")
     try:
         ran = subprocess.run(

@@ -88,12 +88,12 @@ def inspected(file: Path) -> dict[str, Any]:
 
 
 def up(containers: Path, options: list[str]) -> None:
-    scales = [text.removeprefix("--scale=") for text in options if text.startswith("--scale=")]
-    for service, _, number in (text.partition("=") for text in scales or PARTS):
-        here = [one for one in containers.iterdir() if one.read_text() == service]
-        for _ in range(int(number or 1) - len(here)):
-            last = max((int(one.name[2:]) for one in containers.iterdir()), default=0)
-            (containers / f"id{last + 1}").write_text(service)
+    """With --scale=SERVICE=NUMBER, or one of each part."""
+    scales = [text.split("=")[1:] for text in options if text.startswith("--scale=")]
+    for service, number in scales or [[part, "1"] for part in PARTS]:
+        here = [one.name for one in containers.iterdir() if one.read_text() == service]
+        for _ in range(int(number) - len(here)):
+            (containers / f"id{len(list(containers.iterdir())) + 1}").write_text(service)
 
 
 def answer(words: list[str], options: list[str], containers: Path) -> str:

@@ -1,7 +1,6 @@
 """A Docker engine in memory: containers come and go, and it fails as a test tells it to."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pkg.devkit.compose.command import ComposeFailed
-from pkg.devkit.compose.container import Container
+from pkg.devkit.compose.container import Container, container_of
 from pkg.devkit.compose.engine import Engine
 from pkg.devkit.compose.project import Project
 from pkg.devkit.docker_cli import failure
@@ -17,8 +16,15 @@ from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, EDGE, SERVICES, STORES
 from pkg.devkit.signals import Check, no_check
 from tests.unit.devkit.compose.doubles import await_fact
+from tests.unit.devkit.compose.test_container import inspected
 
-PORTS = {API: 8080, BROADCAST: 8081}
+STORE_ADDRESSES = {"REDIS_ADDR": "redis:6379", "NATS_URL": "nats://nats:4222"}
+ENVIRONMENTS = {
+    API: STORE_ADDRESSES | {"BID_STRATEGY": "lua", "DEREGISTER_S": "2"},
+    BROADCAST: STORE_ADDRESSES | {"DEREGISTER_S": "2"},
+    ARCHIVAL: STORE_ADDRESSES | {"POSTGRES_URL": "postgresql://bidding@postgres/bidding"},
+}
+"""What compose.yaml gives each service by name; it wins over `shared_environment`."""
 OWN_IMAGES = tuple(f"own/{name}:tag" for name in ("nats", *SERVICES))
 ENDING = {"compose stop", "compose down"}
 
@@ -28,9 +34,8 @@ class Order:
     """How a command goes from now on."""
 
     says: str = ""
-    """It fails with this message,"""
+    """If set, it fails with this message, having done `half` its work or nothing."""
     half: bool = False
-    """having done half its work rather than none."""
     does_nothing: bool = False
     lingers_s: float = 0
     does: Callable[[], object] = field(default=lambda: None)
@@ -46,6 +51,7 @@ class FakeEngine(Engine):
         self.unseen: set[str] = set()
         """Ids of containers that the edge does not find."""
         self.images: dict[str, str] = {}
+        self.shared_environment: dict[str, str] = {}
         self.existing_volumes: list[str] = []
         self._existing: list[Container] = []
         self._orders: dict[str, Order] = {}
@@ -80,10 +86,10 @@ class FakeEngine(Engine):
     # What the backend asks of it.
 
     def check_versions(self) -> None:
-        self._do("version", lambda: None)
+        self._do("version")
 
     def containers(self, project: str) -> list[Container]:  # noqa: ARG002 - has but one
-        self._do("ps", lambda: None)
+        self._do("ps")
         return sorted(map(self._seen, self._existing), key=lambda one: (one.service, one.number))
 
     def volumes(self, project: str) -> list[str]:  # noqa: ARG002
@@ -98,32 +104,30 @@ class FakeEngine(Engine):
         last = [f"the last words of {container}"] if stopped else []
         return [f"what {container} had to say", *last]
 
-    def execute(self, container: str, *command: str) -> str:  # noqa: ARG002 - the edge alone is asked
-        rows: list[str] = []
-        self._do(f"exec {container}", lambda: rows.extend(self._edge_table()))
-        return "\n".join(rows)
+    def execute(self, container: str, *command: str) -> str:  # noqa: ARG002 - only the edge is asked
+        rows = ["# pxname,svname,status,addr,"] + [
+            f"{one.service.partition('-')[0]},replica-{one.number},"
+            f"{'DOWN' if one.id in self.unseen else 'UP'},{one.address}:8080,"
+            for one in self._existing
+        ]
+        return "\n".join(rows) if self._do(f"exec {container}") else ""
 
     def missing_images(self, names: Sequence[str], *, within_s: float = 0) -> list[str]:  # noqa: ARG002
-        return [name for name in names if name in OWN_IMAGES and name not in self.images]
+        return []
 
     def image_ids(self, names: Sequence[str]) -> dict[str, str]:
         return {name: self.images[name] for name in names if name in self.images}
 
     def configuration(self, project: Project, override: Path | None) -> dict[str, Any]:
-        given = _over(project, override)
-        own = {
-            API: {"BID_STRATEGY": "lua", "DEREGISTER_S": "2"},
-            BROADCAST: {"DEREGISTER_S": "2"},
-            ARCHIVAL: {"POSTGRES_URL": "postgresql://bidding@postgres/bidding"},
+        given = _override(project, override)
+        services: dict[str, dict[str, Any]] = {
+            **{name: {"image": name} for name in ("redis", "postgres", "edge")},
+            **{name: {"image": f"own/{name}:tag", "build": {}} for name in ("nats", *SERVICES)},
         }
-        stores = {"REDIS_ADDR": "redis:6379", "NATS_URL": "nats://nats:4222"}
-        services: dict[str, Any] = {name: {"image": name} for name in ("redis", "postgres", "edge")}
-        services["nats"] = {"image": "own/nats:tag", "build": {}}
-        for name, its in own.items():
-            environment = _services_env() | stores | its
+        for name in SERVICES:
+            environment = self.shared_environment | ENVIRONMENTS[name]
             environment |= given.get(name, {}).get("environment", {})
-            image = f"own/{name}:tag"
-            services[name] = {"image": image, "build": {}, "environment": environment}
+            services[name]["environment"] = environment
         return {"services": services}
 
     def compose(self, project: Project, *arguments: str, check: Check = no_check) -> None:
@@ -143,32 +147,27 @@ class FakeEngine(Engine):
         self._do(f"compose {' '.join(arguments)}", work, check=check, fails_with=ComposeFailed)
 
     def kill(self, project: Project) -> None:  # noqa: ARG002
-        def work() -> None:
+        if self._do("compose kill", lambda: self._stop(lambda _: True), fails_with=ComposeFailed):
             self._kills += 1
-            self._stop(lambda _: True)
-
-        self._do("compose kill", work, fails_with=ComposeFailed)
 
     def stop(self, project: Project, containers: list[str]) -> None:  # noqa: ARG002
-        call = f"container stop {' '.join(containers)}"
         self._do(
-            call, lambda: self._stop(lambda one: one.id in containers), fails_with=ComposeFailed
+            f"container stop {' '.join(containers)}",
+            lambda: self._stop(lambda one: one.id in containers),
         )
 
     def remove(self, project: Project, containers: list[str]) -> None:  # noqa: ARG002
-        def work() -> None:
-            self._existing = [one for one in self._existing if one.id not in containers]
-
-        self._do(f"container rm {' '.join(containers)}", work, fails_with=ComposeFailed)
+        self._existing = [one for one in self._existing if one.id not in containers]
 
     def _do(
         self,
         call: str,
-        work: Callable[[], None],
+        work: Callable[[], object] = no_check,
         *,
         check: Check = no_check,
         fails_with: Callable[[str], BidkitError] = failure,
-    ) -> None:
+    ) -> bool:
+        """Returns whether the work was done."""
         words = call.split()
         key = " ".join(words[: 2 if words[0] in {"compose", "container"} else 1])
         self.calls.append(call)
@@ -189,6 +188,7 @@ class FakeEngine(Engine):
             work()
         if order.says:
             raise fails_with(order.says)
+        return works
 
     def _linger(self, key: str, seconds: float, check: Check) -> None:
         kills, deadline = self._kills, time.monotonic() + seconds
@@ -201,7 +201,7 @@ class FakeEngine(Engine):
             check()
 
     def _up(self, project: Project, options: list[str]) -> None:
-        over = _over(project, None)
+        over = _override(project)
         asked = dict(text[len("--scale=") :].split("=") for text in options if "--scale=" in text)
         self.existing_volumes = ["redis-data"]
         for service in asked or (*STORES, *SERVICES, EDGE):
@@ -217,8 +217,9 @@ class FakeEngine(Engine):
     def _add(self, service: str) -> None:
         self._made += 1
         used = {one.number for one in self._existing if one.service == service}
-        container = ready_container(f"id{self._made}", service, min(set(range(1, 99)) - used))
-        self._existing.append(replace(container, address=f"10.0.0.{self._made}"))
+        container = container_of(inspected(service, min(set(range(1, 99)) - used)))
+        id_, address = f"id{self._made}", f"10.0.0.{self._made}"
+        self._existing.append(replace(container, id=id_, address=address, pid=None))
 
     def _stop(self, which: Callable[[Container], bool]) -> None:
         self._existing = [
@@ -237,44 +238,9 @@ class FakeEngine(Engine):
         for name in OWN_IMAGES[: 1 if half else None]:
             self.images[name] = f"sha256:{self._builds}"
 
-    def _edge_table(self) -> list[str]:
-        """As in HAProxy's statistics."""
-        return ["# pxname,svname,status,addr,"] + [
-            f"{one.service.partition('-')[0]},replica-{one.number},"
-            f"{'DOWN' if one.id in self.unseen else 'UP'},{one.address}:{PORTS[one.service]},"
-            for one in self._existing
-            if one.service in PORTS
-        ]
 
-
-def ready_container(id_: str, service: str, number: int) -> Container:
-    return Container(
-        id=id_,
-        name=f"bidding-system-{service}-{number}",
-        service=service,
-        number=number,
-        status="running",
-        health="healthy",
-        last_check="ready",
-        exit_code=0,
-        out_of_memory=False,
-        error="",
-        restarts=0,
-        pid=None,
-        address=None,
-        health_port=None,
-        started_at=None,
-    )
-
-
-def _over(project: Project, override: Path | None) -> dict[str, Any]:
-    """The services of bidkit's own compose file."""
-    own = project.files(override)[1:]
+def _override(project: Project, file: Path | None = None) -> dict[str, Any]:
+    """The services in bidkit's own compose file."""
+    own = project.files(file)[1:]
     services: dict[str, Any] = json.loads(own[0].read_text())["services"] if own else {}
     return services
-
-
-def _services_env() -> dict[str, str]:
-    file = os.environ.get("SERVICES_ENV")
-    lines = Path(file).read_text().splitlines() if file else []
-    return dict(line.split("=") for line in lines)

@@ -1,9 +1,10 @@
 from dataclasses import replace
 
 from pkg.devkit.compose.changes import changes_between
-from tests.unit.devkit.compose.fake_engine import ready_container
+from pkg.devkit.compose.container import container_of
+from tests.unit.devkit.compose.test_container import HEALTHY, inspected
 
-API = ready_container("one", "api-gateway", 1)
+API = replace(container_of(inspected(Health=HEALTHY)), restarts=0)
 
 
 def test_an_unchanged_container_is_not_reported() -> None:

@@ -69,11 +69,9 @@ def test_grace_periods_follow_from_the_settings(
 
 
 def test_grace_periods_take_the_services_env_file_into_account(
-    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, engine: FakeEngine
 ) -> None:
-    file = tmp_path / "services.env"
-    file.write_text("SHUTDOWN_TIMEOUT_S=60\nDEREGISTER_S=9\n")
-    monkeypatch.setenv("SERVICES_ENV", str(file))
+    engine.shared_environment = {"SHUTDOWN_TIMEOUT_S": "60", "DEREGISTER_S": "9"}
     prepared(stack, {})
 
     stack.remember(stack.desired)
