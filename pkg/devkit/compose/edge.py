@@ -67,7 +67,7 @@ def await_passing(
             check()
             if time.monotonic() > deadline:
                 raise NotReady(
-                    f"the edge does not pass {service} on: http://127.0.0.1:{port}{path} answers "
+                    f"the edge does not route to {service}: http://127.0.0.1:{port}{path} answers "
                     f"{said}. `bidkit describe {service}` shows whether it is ready, `bidkit logs "
                     "edge` what the edge sees."
                 )

@@ -108,7 +108,7 @@ class Fleet:
             for one in new:
                 with contextlib.suppress(OSError):  # the terminal may be closed
                     log = Home(self._state_dir.home).log(one.replica)
-                    say(f"{one.replica} is taken away again; its log is {log}")
+                    say(f"{one.replica} is removed again; its log is {log}")
             self._remove({one.id for one in new})
 
     def _remove(self, ids: set[str]) -> None:

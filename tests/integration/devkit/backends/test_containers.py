@@ -140,7 +140,7 @@ async def test_an_interrupted_restart_leaves_what_was_there(whole: Bidkit) -> No
     said, complaints = await asyncio.wait_for(restarting.communicate(), timeout=60)
 
     assert (restarting.returncode, complaints) == (130, b"")
-    assert b"api-gateway-2 is taken away again; its log is " in said
+    assert b"api-gateway-2 is removed again; its log is " in said
     assert whole.pids("api-gateway") == before
 
 

@@ -25,8 +25,8 @@ def await_fact(fact: Callable[[], bool], *, seen: Callable[[], object]) -> None:
         time.sleep(_EVERY_S)
 
 
-class Onlooker:
-    """A watcher that keeps what it is told, and reacts to it."""
+class RecordingWatcher:
+    """Keeps what it is shown, and reacts to it."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -22,6 +22,9 @@ def test_a_restart_a_failing_check_and_a_recovery_are_reported() -> None:
 
 
 def test_containers_that_start_and_go_are_reported() -> None:
-    heir = replace(API, id="two", number=2)
+    successor = replace(API, id="two", number=2)
 
-    assert list(changes_between([API], [heir])) == ["api-gateway-2 starts", "api-gateway-1 is gone"]
+    assert list(changes_between([API], [successor])) == [
+        "api-gateway-2 starts",
+        "api-gateway-1 is gone",
+    ]

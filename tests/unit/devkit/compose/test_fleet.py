@@ -226,7 +226,7 @@ def test_restarting_the_edge_or_a_store_waits_for_the_services_reached_before(
     unreached.restart(touched, say=lambda _: None)
     engine.runs(api_gateway=1)
 
-    with pytest.raises(NotReady, match="does not pass api-gateway on"):
+    with pytest.raises(NotReady, match="does not route to api-gateway"):
         unreached.restart(touched, say=lambda _: None)
 
 

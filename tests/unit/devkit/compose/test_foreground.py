@@ -14,7 +14,7 @@ from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.system import Desired
 from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.doubles import (
-    Onlooker,
+    RecordingWatcher,
     await_fact,
     interrupt,
     is_handled,
@@ -50,16 +50,16 @@ def another(state_dir: StateDir, engine: FakeEngine) -> ComposeBackend:
 def test_a_foreground_outlives_an_engine_that_does_not_answer_for_a_while(
     backend: ComposeBackend, engine: FakeEngine
 ) -> None:
-    told = Onlooker()
+    watcher = RecordingWatcher()
     fails = {"says": "error during connect: EOF", "times": 3}
-    told.when("compose is ready", lambda: engine.will("ps", **fails))
-    told.when("the engine answers again", interrupt)
+    watcher.when("compose is ready", lambda: engine.will("ps", **fails))
+    watcher.when("the engine answers again", interrupt)
 
-    backend.up(Options(), detach=False, watcher=told)
+    backend.up(Options(), detach=False, watcher=watcher)
 
-    complaints = [line for line in told.lines if "the engine does not answer: no Docker" in line]
+    complaints = [line for line in watcher.lines if "the engine does not answer: no Docker" in line]
     assert len(complaints) == 1
-    assert told.lines[-1] == "Everything is stopped."
+    assert watcher.lines[-1] == "Everything is stopped."
     assert engine.ids() == []
 
 
@@ -76,7 +76,7 @@ def test_an_interrupt_ends_the_wait_for_another_up(
         meanwhile(loses_patience),
         pytest.raises(KeyboardInterrupt),
     ):
-        backend.up(Options(), detach=False, watcher=Onlooker())
+        backend.up(Options(), detach=False, watcher=RecordingWatcher())
 
     assert engine.ids() == []
 
@@ -89,7 +89,7 @@ def test_an_interrupt_ends_the_compose_command_and_a_foreground_leaves_nothing(
     engine.will(phase, does=interrupt)
 
     with pytest.raises(KeyboardInterrupt):
-        backend.up(Options(), detach=detach, watcher=Onlooker())
+        backend.up(Options(), detach=detach, watcher=RecordingWatcher())
 
     assert f"{phase} was ended" in engine.calls
     keeps = detach and phase == "compose up"
@@ -101,13 +101,13 @@ def test_an_interrupt_before_all_is_ready_stops_everything_and_is_raised(
     backend: ComposeBackend, engine: FakeEngine, state_dir: StateDir, number: int
 ) -> None:
     engine.unready = {ARCHIVAL}
-    told = Onlooker()
-    told.when("status", lambda: interrupt(number), shown=3)
+    watcher = RecordingWatcher()
+    watcher.when("status", lambda: interrupt(number), shown=3)
 
     with pytest.raises(KeyboardInterrupt):
-        backend.up(Options(), detach=False, watcher=told)
+        backend.up(Options(), detach=False, watcher=watcher)
 
-    assert told.lines[-1] == "Everything is stopped."
+    assert watcher.lines[-1] == "Everything is stopped."
     assert (engine.ids(), state_dir.running.exists()) == ([], False)
 
 
@@ -126,7 +126,7 @@ def test_a_down_ends_an_up_that_is_still_at_it(
         another.down(volumes=False, say=lambda _: None)
 
     with meanwhile(stop), pytest.raises(BidkitError, match="the system was stopped meanwhile"):
-        backend.up(Options(), detach=True, watcher=Onlooker())
+        backend.up(Options(), detach=True, watcher=RecordingWatcher())
 
     assert (engine.ids(), state_dir.running.exists()) == ([], False)
 
@@ -134,18 +134,18 @@ def test_a_down_ends_an_up_that_is_still_at_it(
 def test_a_foreground_leaves_a_system_alone_that_another_up_has_started_since(
     backend: ComposeBackend, another: ComposeBackend, engine: FakeEngine, state_dir: StateDir
 ) -> None:
-    told, others = Onlooker(), Onlooker()
+    watcher, others = RecordingWatcher(), RecordingWatcher()
 
     def replaced() -> None:
         another.down(volumes=False, say=lambda _: None)
         another.up(Options(), detach=True, watcher=others)
 
-    told.when("compose is ready", replaced)
+    watcher.when("compose is ready", replaced)
 
-    backend.up(Options(), detach=False, watcher=told)
+    backend.up(Options(), detach=False, watcher=watcher)
 
     assert others.lines[-1] == "compose is ready"
-    assert told.lines[-1] == "another bidkit has stopped it."
+    assert watcher.lines[-1] == "another bidkit has stopped it."
     assert len(engine.ids(ARCHIVAL)) == 1
     assert state_dir.is_wanted
 
@@ -153,18 +153,18 @@ def test_a_foreground_leaves_a_system_alone_that_another_up_has_started_since(
 def test_a_foreground_whose_system_is_being_stopped_elsewhere_ends_with_it(
     backend: ComposeBackend, another: ComposeBackend, engine: FakeEngine
 ) -> None:
-    told = Onlooker()
+    watcher = RecordingWatcher()
 
     def stop() -> None:
-        told.await_line("compose is ready")
+        watcher.await_line("compose is ready")
         engine.will("compose stop", lingers_s=1)
         another.down(volumes=False, say=lambda _: None)
 
     with meanwhile(stop):
-        backend.up(Options(), detach=False, watcher=told)
+        backend.up(Options(), detach=False, watcher=watcher)
         left = engine.ids()
 
-    assert told.lines[-1] == "another bidkit has stopped it."
+    assert watcher.lines[-1] == "another bidkit has stopped it."
     assert left == []
     assert engine.calls.count("compose stop") == 1
 
@@ -172,31 +172,31 @@ def test_a_foreground_whose_system_is_being_stopped_elsewhere_ends_with_it(
 def test_a_foreground_ends_its_system_itself_when_a_down_elsewhere_fails(
     backend: ComposeBackend, another: ComposeBackend, engine: FakeEngine, state_dir: StateDir
 ) -> None:
-    told = Onlooker()
+    watcher = RecordingWatcher()
 
     def tries() -> None:
-        told.await_line("compose is ready")
+        watcher.await_line("compose is ready")
         engine.will("compose stop", says="it was broken off", lingers_s=1, times=1)
         with pytest.raises(BidkitError, match="broken off"):
             another.down(volumes=False, say=lambda _: None)
 
     with meanwhile(tries):
-        backend.up(Options(), detach=False, watcher=told)
+        backend.up(Options(), detach=False, watcher=watcher)
 
-    assert told.lines[-1] == "Everything is stopped."
+    assert watcher.lines[-1] == "Everything is stopped."
     assert (engine.ids(), state_dir.running.exists()) == ([], False)
 
 
 def test_a_foreground_whose_port_is_taken_does_not_blame_another_bidkit(
     backend: ComposeBackend, engine: FakeEngine
 ) -> None:
-    told = Onlooker()
+    watcher = RecordingWatcher()
     engine.will("compose up", half=True, says="bind: address already in use")
 
     with pytest.raises(PortTaken):
-        backend.up(Options(), detach=False, watcher=told)
+        backend.up(Options(), detach=False, watcher=watcher)
 
-    assert not [line for line in told.lines if "stopped" in line]
+    assert not [line for line in watcher.lines if "stopped" in line]
     assert engine.ids() == []
 
 
@@ -208,7 +208,7 @@ def test_an_interrupt_ends_the_removal_of_leftovers(
     engine.will(phase, does=interrupt)
 
     with pytest.raises(KeyboardInterrupt):
-        backend.up(Options(), detach=False, watcher=Onlooker())
+        backend.up(Options(), detach=False, watcher=RecordingWatcher())
 
     assert engine.calls[-1] == f"{phase} was ended"
 
@@ -216,27 +216,27 @@ def test_an_interrupt_ends_the_removal_of_leftovers(
 def test_a_failed_query_while_compose_is_busy_does_not_end_a_start(
     backend: ComposeBackend, engine: FakeEngine
 ) -> None:
-    told = Onlooker()
+    watcher = RecordingWatcher()
     fails = {"says": "Error response from daemon: not now", "times": 1}
     engine.will("compose up", does=lambda: engine.will("ps", **fails))
 
-    backend.up(Options(), detach=True, watcher=told)
+    backend.up(Options(), detach=True, watcher=watcher)
 
-    assert told.lines[-1] == "compose is ready"
+    assert watcher.lines[-1] == "compose is ready"
 
 
 @pytest.mark.parametrize("complaint", ["error during connect: EOF", "Error: not now"])
 def test_a_failed_query_before_all_is_ready_does_not_end_a_start(
     backend: ComposeBackend, engine: FakeEngine, complaint: str
 ) -> None:
-    told = Onlooker()
+    watcher = RecordingWatcher()
     engine.unready = {ARCHIVAL}
-    told.when("status", lambda: engine.will("ps", says=complaint, times=2), shown=3)
-    told.when("status", engine.unready.clear, shown=5)
+    watcher.when("status", lambda: engine.will("ps", says=complaint, times=2), shown=3)
+    watcher.when("status", engine.unready.clear, shown=5)
 
-    backend.up(Options(), detach=True, watcher=told)
+    backend.up(Options(), detach=True, watcher=watcher)
 
-    assert told.lines[-1] == "compose is ready"
+    assert watcher.lines[-1] == "compose is ready"
 
 
 def test_an_engine_that_fails_for_good_is_reported_at_the_deadline(
@@ -244,8 +244,8 @@ def test_an_engine_that_fails_for_good_is_reported_at_the_deadline(
 ) -> None:
     monkeypatch.setattr(compose_backend, "READY_WITHIN_S", 0.5)
     engine.unready = {ARCHIVAL}
-    told = Onlooker()
-    told.when("status", lambda: engine.will("ps", says="Error: never again"), shown=3)
+    watcher = RecordingWatcher()
+    watcher.when("status", lambda: engine.will("ps", says="Error: never again"), shown=3)
 
     with pytest.raises(BidkitError, match="never again"):
-        backend.up(Options(), detach=True, watcher=told)
+        backend.up(Options(), detach=True, watcher=watcher)

@@ -19,7 +19,7 @@ from pkg.devkit.names import API, ARCHIVAL, BROADCAST, REDIS
 from pkg.devkit.system import Desired
 from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.docker_command import DockerCommand
-from tests.unit.devkit.compose.doubles import Onlooker, are_gone, was_started
+from tests.unit.devkit.compose.doubles import RecordingWatcher, are_gone, was_started
 from tests.unit.devkit.compose.fake_engine import FakeEngine
 
 
@@ -31,7 +31,7 @@ def backend(state_dir: StateDir, compose: ComposeBackend) -> ComposeBackend:
     return compose
 
 
-def told(backend: ComposeBackend) -> list[LogLine]:
+def shown(backend: ComposeBackend) -> list[LogLine]:
     return list(backend.logs((ARCHIVAL,), last=50, follow=True))
 
 
@@ -54,10 +54,10 @@ def test_the_logs_of_a_failed_start_are_kept(
     engine.unready = {ARCHIVAL}
 
     with pytest.raises(NotReady, match="`bidkit logs archival-worker` shows the rest"):
-        backend.up(Options(), detach=False, watcher=Onlooker())
+        backend.up(Options(), detach=False, watcher=RecordingWatcher())
 
     assert engine.ids() == []
-    (line, _) = told(backend)
+    (line, _) = shown(backend)
     assert (line.replica, line.text.startswith("what id")) == ("archival-worker-1", True)
 
 
@@ -72,7 +72,7 @@ def test_down_keeps_the_logs_and_those_of_the_run_before(
     backend.down(volumes=False, say=lambda _: None)
 
     previous = Home(state_dir.home).logs / "previous" / "archival-worker-1.log"
-    assert told(backend) == [
+    assert shown(backend) == [
         LogLine("archival-worker-1", "what id2 had to say"),
         LogLine("archival-worker-1", "the last words of id2"),
     ]
@@ -107,7 +107,7 @@ def test_the_log_of_a_replacement_that_was_rolled_back_is_kept(
 
     file = Home(state_dir.home).log("archival-worker-2")
     assert file.read_text() == "what id2 had to say\nthe last words of id2\n"
-    assert said == [f"archival-worker-2 is taken away again; its log is {file}"]
+    assert said == [f"archival-worker-2 is removed again; its log is {file}"]
 
 
 def test_a_system_stops_although_its_logs_cannot_be_kept(
@@ -154,4 +154,4 @@ def test_without_a_system_and_without_logs_there_is_nothing_to_show(
     backend: ComposeBackend,
 ) -> None:
     with pytest.raises(NotRunning):
-        told(backend)
+        shown(backend)

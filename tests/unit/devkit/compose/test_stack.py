@@ -17,7 +17,7 @@ from pkg.devkit.names import API, ARCHIVAL, BROADCAST, EDGE
 from pkg.devkit.signals import Cancellation, no_check
 from pkg.devkit.system import Desired
 from tests.integration.ports import free_ports
-from tests.unit.devkit.compose.doubles import Clock, Onlooker, was_started
+from tests.unit.devkit.compose.doubles import Clock, RecordingWatcher, was_started
 from tests.unit.devkit.compose.fake_engine import FakeEngine
 
 ODD = {"NATS_USER": "a$b$$c"}
@@ -109,11 +109,11 @@ def test_down_waits_for_another_bidkit_as_long_as_stopping_may_take(
 def test_a_second_up_with_the_same_settings_succeeds(
     backend: ComposeBackend, same: Mapping[str, str]
 ) -> None:
-    told = Onlooker()
+    watcher = RecordingWatcher()
 
-    backend.up(Options(settings=same), detach=True, watcher=told)
+    backend.up(Options(settings=same), detach=True, watcher=watcher)
 
-    assert told.lines == ["compose was ready"]
+    assert watcher.lines == ["compose was ready"]
 
 
 @pytest.mark.parametrize("other", [{"NATS_USER": "a$b$c"}, {"DEREGISTER_S": "2"}])
@@ -121,7 +121,7 @@ def test_a_second_up_with_other_settings_is_refused(
     backend: ComposeBackend, other: Mapping[str, str]
 ) -> None:
     with pytest.raises(BadArgument, match="differs"):
-        backend.up(Options(settings=other), detach=True, watcher=Onlooker())
+        backend.up(Options(settings=other), detach=True, watcher=RecordingWatcher())
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_running_system_keeps_running_when_one_of_its_ports_is_taken(
     engine.will("compose up", says="Bind for 127.0.0.1:8000 failed: port is already allocated")
 
     with pytest.raises(NotReady, match=r"127.0.0.1:8000 .* Everything else keeps running"):
-        backend.up(Options(), detach=detach, watcher=Onlooker())
+        backend.up(Options(), detach=detach, watcher=RecordingWatcher())
 
     assert (engine.ids(), state_dir.is_wanted) == (before, True)
 

@@ -14,7 +14,7 @@ def test_every_home_has_a_project_of_its_own(tmp_path: Path) -> None:
 
     assert one == StateDir(tmp_path / "one").project != other
     assert re.fullmatch(r"bidding-[0-9a-f]{8}", one)
-    assert StateDir(PROJECT / ".bidkit").project != "bidding-system"  # that of compose alone
+    assert StateDir(PROJECT / ".bidkit").project != "bidding-system"  # compose alone
 
 
 def test_every_checkout_has_images_of_its_own_whichever_home_runs_them(
@@ -28,7 +28,7 @@ def test_every_checkout_has_images_of_its_own_whichever_home_runs_them(
     assert re.fullmatch(r"checkout-[0-9a-f]{8}", one)
 
 
-def test_a_lock_that_another_holds_is_waited_for_only_so_long(tmp_path: Path) -> None:
+def test_waiting_for_a_lock_times_out(tmp_path: Path) -> None:
     here = StateDir(tmp_path)
 
     with (
