@@ -1,12 +1,11 @@
 """A quick check whether compose can run the system on this machine."""
 
-import subprocess
 from pathlib import Path
 
 from pkg.devkit.compose import images
 from pkg.devkit.compose.engine import Engine, compose_version
 from pkg.devkit.compose.project import COMPOSE_FILE
-from pkg.devkit.docker_cli import engine_version, reason
+from pkg.devkit.docker_cli import ask, engine_version, reason
 from pkg.devkit.errors import BidkitError
 
 LOOK_WITHIN_S = 2.0
@@ -34,12 +33,7 @@ def obstacle(compose_file: Path = COMPOSE_FILE) -> str | None:
 
 def _in_reach(image: str) -> bool:
     try:
-        asked = subprocess.run(
-            ("docker", "manifest", "inspect", image),
-            capture_output=True,
-            timeout=REGISTRY_WITHIN_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        ask("manifest", "inspect", image, within_s=REGISTRY_WITHIN_S)
+    except BidkitError:
         return False
-    return asked.returncode == 0
+    return True

@@ -28,13 +28,14 @@ from pkg.devkit.compose.usage import usage
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning, PortTaken
 from pkg.devkit.home import Home
 from pkg.devkit.names import ARCHIVAL, EDGE, SERVICES, STORES
-from pkg.devkit.signals import Cancellation, Check, cancellation, no_check
+from pkg.devkit.signals import Cancellation, Check, cancellation
 from pkg.devkit.system import SystemStatus
 
 READY_WITHIN_S = 120.0
 STARTED_WITHIN_S = 1200.0
 """How long another `up` may take, which may have to pull and build images."""
 
+_DELETED_WITHIN_S = 120.0
 _WATCH_EVERY_S = 1.0
 _TRY_AGAIN_AFTER_S = 1.0
 _IS_OURS, _WAS_RUNNING, _WAS_READY = "ours", "running", "ready"
@@ -71,18 +72,15 @@ class ComposeBackend:
                 self._delete_data(say, token)
 
     def _delete_data(self, say: Say, token: Cancellation) -> None:
-        with self._locked(check=token.check):
+        with self._state_dir.lock(within_s=_DELETED_WITHIN_S, check=token.check):
             if self._state_dir.running.exists():
                 raise BidkitError("somebody has just started the system again; nothing deleted.")
             has_data = self._stack.has_data()
             if has_data:
                 self._stack.project.down(volumes=True, check=token.check)
             self._stack.forget()
-        say(
-            "All data on compose is deleted."
-            if has_data
-            else "There was no data on compose to delete."
-        )
+        none = "There was no data on compose to delete."
+        say("All data on compose is deleted." if has_data else none)
 
     def status(self) -> SystemStatus:
         found = self._running()
@@ -132,7 +130,7 @@ class ComposeBackend:
             self._state_dir.check_not_being_stopped()
 
         busy = "another bidkit is still starting or stopping the system."
-        with self._locked(within_s=STARTED_WITHIN_S, busy=busy, check=token.check):
+        with self._state_dir.lock(within_s=STARTED_WITHIN_S, busy=busy, check=token.check):
             token.check()
             if self._is_up():
                 now = self._readiness.now()
@@ -271,12 +269,3 @@ class ComposeBackend:
         self._stack.take_down(check=check)
         names = ", ".join(one.replica for one in found)
         watcher.event(f"ended what an earlier run had left: {names}")
-
-    def _locked(
-        self,
-        *,
-        within_s: float = 120.0,
-        busy: str = "another bidkit is still busy here.",
-        check: Check = no_check,
-    ) -> contextlib.AbstractContextManager[None]:
-        return self._state_dir.lock(within_s=within_s, busy=busy, check=check)

@@ -139,8 +139,7 @@ class Fleet:
             work()
 
     def _lock(self, check: Check = no_check) -> contextlib.AbstractContextManager[None]:
-        within_s, busy = self._project.ends_within_s, "another bidkit is still busy here."
-        return self._state_dir.lock(within_s=within_s, busy=busy, check=check)
+        return self._state_dir.lock(within_s=self._project.ends_within_s, check=check)
 
 
 def _are_ready(found: list[Container], ids: set[str]) -> bool:

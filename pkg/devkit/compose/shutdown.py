@@ -4,11 +4,9 @@ import contextlib
 
 from pkg.devkit.backend import Say
 from pkg.devkit.compose.stack import Stack
-from pkg.devkit.compose.state_dir import StateDir
+from pkg.devkit.compose.state_dir import STOPPING, StateDir
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.signals import Cancellation, Check
-
-_BUSY = "another bidkit is still busy here."
 
 
 class Shutdown:
@@ -54,11 +52,9 @@ class Shutdown:
     def _run(self, progress: "_Progress", *, check: Check) -> bool:
         within_s = self._stack.project.ends_within_s
         with contextlib.ExitStack() as stopping:
-            stopping.enter_context(
-                self._state_dir.being_stopped(within_s=within_s, busy=_BUSY, check=check)
-            )
+            stopping.enter_context(self._state_dir.lock(STOPPING, within_s=within_s, check=check))
             check()  # another bidkit may just have stopped it
-            with self._state_dir.lock(within_s=within_s, busy=_BUSY, check=check):
+            with self._state_dir.lock(within_s=within_s, check=check):
                 check()
                 left = self._stack.containers()
                 if left or self._stack.networks():

@@ -14,7 +14,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -22,6 +22,9 @@ from uuid import uuid4
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.signals import Check, no_check
+
+STOPPING = "stopping"
+"""The lock that makes `check_wanted` fail everywhere while it is held."""
 
 _TRY_EVERY_S = 0.1
 _STOPPED = "the system was stopped meanwhile."
@@ -99,31 +102,21 @@ class StateDir:
 
     @property
     def _is_being_stopped(self) -> bool:
-        return _is_held(self._stopping)
+        return _is_held(self.folder / STOPPING)
 
-    @property
-    def _stopping(self) -> Path:
-        return self.folder / "stopping"
-
-    @contextmanager
-    def being_stopped(
-        self, *, within_s: float, busy: str, check: Check = no_check
-    ) -> Iterator[None]:
-        """Makes `check_wanted` fail everywhere until the block, or our process, ends."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with held(self._stopping, within_s=within_s, busy=busy, check=check):
-            yield
-
-    @contextmanager
     def lock(
-        self, name: str = "lock", *, within_s: float, busy: str, check: Check = no_check
-    ) -> Iterator[None]:
+        self,
+        name: str = "lock",
+        *,
+        within_s: float,
+        busy: str = "another bidkit is still busy here.",
+        check: Check = no_check,
+    ) -> AbstractContextManager[None]:
         """Held until the block, or our process, ends. Raises BidkitError with the text `busy` after
         `within_s`, or what `check` raises.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with held(self.folder / name, within_s=within_s, busy=busy, check=check):
-            yield
+        return held(self.folder / name, within_s=within_s, busy=busy, check=check)
 
 
 def _mark(folder: Path) -> str:

@@ -6,13 +6,15 @@ machine are measured directly instead, as on the process backend.
 
 import json
 import re
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from pkg.devkit.docker_cli import ask
+from pkg.devkit.errors import BidkitError
 
 MEASURED_FOR_S = 0.2
 _STATS_WITHIN_S = 8.0
@@ -84,18 +86,12 @@ def _memory(process: psutil.Process) -> int:
 
 
 def _from_stats(containers: list[str]) -> dict[str, Usage]:
-    command = ("docker", "stats", "--no-stream", "--no-trunc", "--format", "{{json .}}")
+    command = ("stats", "--no-stream", "--no-trunc", "--format", "{{json .}}")
     try:
-        ran = subprocess.run(
-            (*command, *containers),
-            capture_output=True,
-            text=True,
-            timeout=_STATS_WITHIN_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        said = ask(*command, *containers, within_s=_STATS_WITHIN_S)
+    except BidkitError:
         return {}
-    lines = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     return {line["ID"]: read for line in lines if (read := read_stats(line))}
 
 

@@ -169,24 +169,6 @@ def test_a_foreground_whose_system_is_being_stopped_elsewhere_ends_with_it(
     assert engine.calls.count("compose stop") == 1
 
 
-def test_a_foreground_ends_its_system_itself_when_a_down_elsewhere_fails(
-    backend: ComposeBackend, another: ComposeBackend, engine: FakeEngine, state_dir: StateDir
-) -> None:
-    watcher = RecordingWatcher()
-
-    def tries() -> None:
-        watcher.await_line("compose is ready")
-        engine.will("compose stop", says="it was broken off", lingers_s=1, times=1)
-        with pytest.raises(BidkitError, match="broken off"):
-            another.down(volumes=False, say=lambda _: None)
-
-    with meanwhile(tries):
-        backend.up(Options(), detach=False, watcher=watcher)
-
-    assert watcher.lines[-1] == "Everything is stopped."
-    assert (engine.ids(), state_dir.running.exists()) == ([], False)
-
-
 def test_a_foreground_whose_port_is_taken_does_not_blame_another_bidkit(
     backend: ComposeBackend, engine: FakeEngine
 ) -> None:

@@ -16,7 +16,7 @@ from pkg.devkit.home import save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.signals import Cancellation, Check, no_check
 from pkg.devkit.system import Desired
-from tests.unit.devkit.compose.doubles import meanwhile, was_started
+from tests.unit.devkit.compose.doubles import was_started
 from tests.unit.devkit.compose.fake_engine import OWN_IMAGES, FakeEngine
 
 
@@ -166,22 +166,3 @@ def test_a_restart_of_a_service_without_replicas_builds_nothing(
 
     assert builds(engine) == 1
     assert said == ["archival-worker has 0 replicas; there is nothing to restart"]
-
-
-def test_a_down_ends_a_restart_that_is_still_building(
-    older: Project, engine: FakeEngine, state_dir: StateDir, compose: ComposeBackend
-) -> None:
-    was_started(state_dir)
-    Stack(state_dir).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))
-    engine.runs(archival_worker=1)
-    engine.will("compose build", lingers_s=30)
-
-    def stop() -> None:
-        engine.await_call("compose build")
-        compose.down(volumes=False, say=lambda _: None)
-
-    with meanwhile(stop), pytest.raises(BidkitError, match="the system was stopped meanwhile"):
-        compose.restart(ARCHIVAL, say=lambda _: None)
-
-    assert "compose build was ended" in engine.calls
-    assert engine.ids() == []

@@ -7,7 +7,7 @@ import pytest
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.shutdown import Shutdown
 from pkg.devkit.compose.stack import Stack
-from pkg.devkit.compose.state_dir import StateDir
+from pkg.devkit.compose.state_dir import STOPPING, StateDir
 from pkg.devkit.errors import BidkitError, MissingServer
 from pkg.devkit.signals import Cancellation
 from tests.unit.devkit.compose.doubles import was_started
@@ -44,7 +44,7 @@ def test_a_system_being_stopped_is_not_wanted_but_still_running(
 ) -> None:
     was_started(state_dir)
 
-    with state_dir.being_stopped(within_s=0, busy="busy"):
+    with state_dir.lock(STOPPING, within_s=0):
         during = (state_dir.is_wanted, state_dir.running.exists())
 
     assert during == (False, True)
