@@ -5,11 +5,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from pkg.devkit.backend import Backend
-from pkg.devkit.compose import engine
 from pkg.devkit.compose.availability import obstacle
 from pkg.devkit.compose.backend import ComposeBackend
-from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.engine import Engine
 from pkg.devkit.compose.project import COMPOSE_FILE
+from pkg.devkit.compose.state_dir import StateDir
+from pkg.devkit.docker_cli import reason
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.home import Home
 from pkg.devkit.process.backend import ProcessBackend
@@ -27,7 +28,7 @@ class Choice:
         self._home = home
         self._compose_file = compose_file
         self._file = home.folder / "backend"
-        self._place = Place(home.folder)
+        self._state_dir = StateDir(home.folder)
 
     def named(self, name: BackendName) -> Backend:
         match name:
@@ -59,7 +60,7 @@ class Choice:
             note = None if self._last in {None, asked} else elsewhere.capitalize()
             return self._chosen(asked), note
         hindered = obstacle(self._compose_file)
-        if hindered and self._last is BackendName.COMPOSE and self._place.desired.exists():
+        if hindered and self._last is BackendName.COMPOSE and self._state_dir.desired.exists():
             raise BidkitError(
                 f"this home's data is in containers' volumes, which are out of reach: {hindered}. "
                 "Mend that and try again, or run another system with data of its own: "
@@ -85,7 +86,7 @@ class Choice:
             return None
 
     def _marked(self) -> BackendName | None:
-        if self._place.running.exists():
+        if self._state_dir.running.exists():
             # It may outlive its system: where the engine was lost, processes may have taken over.
             return BackendName.PROCESS if self._runs_processes() else BackendName.COMPOSE
         return BackendName.PROCESS if self._home.supervisor.exists() else None
@@ -94,16 +95,16 @@ class Choice:
         """What really runs. Whoever asks for processes answers for what a lost engine may run."""
         if self._runs_processes():
             return BackendName.PROCESS
-        if not self._place.running.exists():
+        if not self._state_dir.running.exists():
             return None
         try:
-            return BackendName.COMPOSE if engine.containers(self._place.project) else None
+            return BackendName.COMPOSE if Engine().containers(self._state_dir.project) else None
         except BidkitError as error:
             if asked:
                 return None
             raise BidkitError(
                 "this home's system was started on compose, and whether it still runs cannot be "
-                f"told: {engine.reason(error)}. Start the engine, or leave that one as it is and "
+                f"told: {reason(error)}. Start the engine, or leave that one as it is and "
                 "run another with data of its own: `bidkit up --on process`."
             ) from error
 

@@ -27,7 +27,7 @@ from pkg.devkit.errors import BadArgument, BidkitError
 from pkg.devkit.names import NO_EDGE, scaling
 from pkg.devkit.progress import Progress
 from pkg.devkit.settings import PROJECT, DevkitSettings
-from pkg.devkit.signals import signals_interrupt
+from pkg.devkit.signals import interrupt_on_termination
 
 INTERRUPTED = 130
 
@@ -202,7 +202,7 @@ def doctor(*, output: OutputOption = Output.TABLE) -> None:
 
 def main() -> NoReturn:
     """Every failure that was foreseen is one sentence on standard error and its exit code."""
-    signals_interrupt()
+    interrupt_on_termination()
     code = _run()
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pkg.devkit import docker_cli
 from pkg.devkit.backend import Backend
-from pkg.devkit.compose import engine, images
+from pkg.devkit.compose import images
+from pkg.devkit.compose.engine import Engine, compose_version
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.process.wheels import Programs
 from pkg.devkit.system import DEFAULT_API_PORT, DEFAULT_BROADCAST_PORT, DEFAULT_EDGE_PORT
@@ -48,9 +50,9 @@ def examine(backend: Backend) -> list[Finding]:
 def docker() -> Finding:
     """An engine that answers, not merely the command."""
     try:
-        version = engine.engine_version(within_s=_ASK_WITHIN_S)
+        version = docker_cli.engine_version(within_s=_ASK_WITHIN_S)
     except BidkitError as error:
-        return Finding("docker", well=False, says=engine.reason(error), needed=False)
+        return Finding("docker", well=False, says=docker_cli.reason(error), needed=False)
     return Finding("docker", well=True, says=f"engine {version}", needed=False)
 
 
@@ -58,8 +60,8 @@ def _containers(found: Finding) -> list[Finding]:
     if not found.well:
         return [found]
     try:
-        version = engine.compose_version(within_s=_ASK_WITHIN_S)
-        missing = engine.missing_images(images.needed(), within_s=_ASK_WITHIN_S)
+        version = compose_version(within_s=_ASK_WITHIN_S)
+        missing = Engine().missing_images(images.needed(), within_s=_ASK_WITHIN_S)
     except BidkitError as error:
         return [found, Finding("docker compose", well=False, says=str(error), needed=False)]
     says = (

@@ -6,7 +6,7 @@ import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
-from pkg.devkit.compose import engine
+from pkg.devkit import docker_cli
 from pkg.devkit.compose.container import Container as Found
 from pkg.devkit.errors import BidkitError
 from pkg.trials.faults.waiting import NotInTimeError, until
@@ -23,7 +23,7 @@ _METRICS = (
 
 async def ask(*arguments: str, within_s: float = 60.0) -> str:
     """What `docker ARGUMENTS` writes. Raises BidkitError with its last words."""
-    return await asyncio.to_thread(engine.ask, *arguments, within_s=within_s)
+    return await asyncio.to_thread(docker_cli.ask, *arguments, within_s=within_s)
 
 
 class Container:
@@ -44,13 +44,13 @@ class Container:
 
     @property
     def alive(self) -> bool:
-        state = json.loads(engine.ask("inspect", "-f", "{{json .State}}", self.id))
+        state = json.loads(docker_cli.ask("inspect", "-f", "{{json .State}}", self.id))
         return bool(state["Status"] == "running")
 
     @property
     def crashes(self) -> int:
         """How often Docker has started it again since it was started by hand."""
-        return int(engine.ask("inspect", "-f", "{{.RestartCount}}", self.id))
+        return int(docker_cli.ask("inspect", "-f", "{{.RestartCount}}", self.id))
 
     async def running(self) -> bool:
         """Paused counts as running."""
@@ -68,7 +68,7 @@ class Container:
                 ("docker", "logs", "--since", self._since.isoformat(), self.id),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                timeout=engine.ANSWER_WITHIN_S,
+                timeout=docker_cli.ANSWER_WITHIN_S,
                 check=False,
             )
         except subprocess.TimeoutExpired:

@@ -10,17 +10,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from pkg.devkit import views
-from pkg.devkit.compose import engine
+from pkg.devkit import docker_cli, views
 from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.edge import await_passing
+from pkg.devkit.compose.engine import Engine, compose_version
 from pkg.devkit.compose.images import provide
 from pkg.devkit.compose.passwords import make_passwords
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.home import Home, save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS, SERVICES, STORES
 from pkg.devkit.settings import PROJECT
+from pkg.devkit.signals import no_check
 from pkg.devkit.system import Desired
 from pkg.trials.faults.containers.container import Container
 from pkg.trials.faults.containers.services import ContainerServices
@@ -42,12 +43,12 @@ _SHOWN = 12
 
 
 class ContainerStage:
-    def __init__(self, project: Project, desired: Desired, place: Place) -> None:
-        (network,) = engine.networks(project.name)
-        name = engine.ask("network", "inspect", "-f", "{{.Name}}", network).strip()
+    def __init__(self, project: Project, desired: Desired, place: StateDir) -> None:
+        (network,) = project.engine.networks(project.name)
+        name = docker_cli.ask("network", "inspect", "-f", "{{.Name}}", network).strip()
         self._desired = desired
         self.containers: dict[str, list[Container]] = {}
-        for found in engine.containers(project.name):
+        for found in project.containers():
             one = Container(found, network=name)
             self.containers.setdefault(one.service, []).append(one)
         self.stores = ContainerStores(
@@ -75,7 +76,7 @@ class ContainerStage:
         await self.services.start()
         # Healthy to the engine is not yet found by the edge: a bid in between would be refused,
         # and the row would charge it to its fault.
-        await asyncio.to_thread(await_passing, self._desired, still_wanted=lambda: None)
+        await asyncio.to_thread(await_passing, self._desired, check=no_check)
         try:
             yield Scene(
                 stores=self.stores,
@@ -110,7 +111,7 @@ async def container_stage(*, short: bool) -> AsyncIterator[ContainerStage]:
 
 @asynccontextmanager
 async def _stage(home: Path, *, short: bool) -> AsyncIterator[ContainerStage]:
-    place = Place(home)
+    place = StateDir(home)
     desired = _desired(short=short)
     project = Project(place, desired)
     try:
@@ -142,7 +143,7 @@ def end_leftovers() -> None:
         with _owner(home).lock() as free:
             if not free:
                 continue
-            _take_down(Project(Place(home), Desired()))
+            _take_down(Project(StateDir(home), Desired()))
             shutil.rmtree(home)
             views.complain(f"ended what a killed bench had left: {home.name}")
 
@@ -172,11 +173,10 @@ def _override(project: Project, desired: Desired) -> dict[str, Any]:
 
 def _look_for_engine() -> None:
     """Raises NoEngine, which says what to install."""
-    engine.engine_version()
-    engine.compose_version()
+    Engine().check_versions()
 
 
-def _bring_up(project: Project, desired: Desired, place: Place) -> None:
+def _bring_up(project: Project, desired: Desired, place: StateDir) -> None:
     make_passwords(place.secrets)
     save(place.override, _override(project, desired))
     provide(project, project.configuration(), say=views.complain)
@@ -205,10 +205,10 @@ def _take_down(project: Project) -> None:
 
 def images() -> str:
     """What the containers are made of, with ids, and by what they run."""
-    project = Project(Place(PROJECT / ".bidkit"), Desired())
+    project = Project(StateDir(PROJECT / ".bidkit"), Desired())
     names = {one["image"] for one in project.configuration()["services"].values()}
-    ids = engine.image_ids(sorted(names))
+    ids = project.engine.image_ids(sorted(names))
     listed = ", ".join(
         f"{name} {found.removeprefix('sha256:')[:_SHOWN]}" for name, found in ids.items()
     )
-    return f"{listed}; Docker {engine.engine_version()}, compose {engine.compose_version()}"
+    return f"{listed}; Docker {docker_cli.engine_version()}, compose {compose_version()}"
