@@ -10,13 +10,13 @@ from aiohttp import web
 
 from pkg.broadcast import routes
 from pkg.broadcast.audience import Audience
-from pkg.broadcast.channel import Channel, Desk
+from pkg.broadcast.channel import Channel, Shared
+from pkg.broadcast.fan_outs import FanOuts
 from pkg.broadcast.feeds import Feeds
 from pkg.broadcast.laggards import Laggards
 from pkg.broadcast.metrics import Counts
-from pkg.broadcast.position import Patience
 from pkg.broadcast.repairs import Repairs
-from pkg.broadcast.rounds import Rounds
+from pkg.broadcast.sequencer import Patience
 from pkg.broadcast.settings import BroadcastSettings
 from pkg.runtime import readiness as pages
 from pkg.runtime.background import Background
@@ -53,7 +53,7 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
             watched=channels.values,
             counts=counts,
         )
-        rounds = Rounds()
+        fan_outs = FanOuts()
         laggards = Laggards(slow_viewer_s=settings.slow_viewer_s, counts=counts)
         feeds = Feeds(
             link,
@@ -63,9 +63,9 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
         )
         audience = Audience(
             channels,
-            Desk(
+            Shared(
                 reads=repairs,
-                rounds=rounds,
+                fan_outs=fan_outs,
                 laggards=laggards,
                 counts=counts,
                 patience=Patience(gap_wait_s=settings.gap_wait_s, confirm_s=settings.repair_s / 2),
@@ -76,7 +76,7 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
             max_viewers=settings.max_viewers,
         )
         background = await stack.enter_async_context(Background(stop))
-        background.start(rounds.run(), name="rounds")
+        background.start(fan_outs.run(), name="fan_outs")
         background.start(laggards.run(), name="laggards")
         background.start(repairs.run(), name="repairs")
         background.start(feeds.run(), name="feeds")

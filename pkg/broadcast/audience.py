@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from pkg.auction.item import partition_of
 from pkg.broadcast import frames
-from pkg.broadcast.channel import Channel, Desk
+from pkg.broadcast.channel import Channel, Shared
 from pkg.broadcast.feeds import Feeds
 
 
@@ -22,18 +22,18 @@ class Audience:
     def __init__(
         self,
         channels: dict[str, Channel],
-        desk: Desk,
+        shared: Shared,
         feeds: Feeds,
         *,
         partitions: int,
         max_viewers: int,
     ) -> None:
         self._channels = channels
-        self._desk = desk
+        self._shared = shared
         self._feeds = feeds
         self._partitions = partitions
         self._max_viewers = max_viewers
-        self._counts = desk.counts
+        self._counts = shared.counts
         self._users = 0
 
     def subscribers(self, item_id: str) -> int:
@@ -53,7 +53,7 @@ class Audience:
             raise AudienceFullError
         channel = self._channels.get(item_id)
         if channel is None:
-            channel = Channel(item_id, partition_of(item_id, self._partitions), self._desk)
+            channel = Channel(item_id, partition_of(item_id, self._partitions), self._shared)
             self._channels[item_id] = channel
             self._feeds.of(channel.partition).channels[item_id] = channel
         self._users += 1
@@ -75,8 +75,8 @@ class Audience:
                 # What came before was missed by those who were here already.
                 for other in feed.channels.values():
                     if other is not channel:
-                        self._desk.reads.ask(other)
-            self._desk.reads.ask(channel)
+                        self._shared.reads.ask(other)
+            self._shared.reads.ask(channel)
             # Shielded: one who gives up must not take the others' answer with it.
             await asyncio.shield(channel.opened)
         if not channel.opened.result():

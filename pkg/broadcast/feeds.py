@@ -13,8 +13,8 @@ from pkg.auction.events import UndecodableError, decode_batch
 from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import events_subject
 from pkg.broadcast.channel import Channel, Reads
+from pkg.broadcast.item_view import Event
 from pkg.broadcast.metrics import Counts
-from pkg.broadcast.standing import Event
 from pkg.runtime import logs
 from pkg.runtime.nats_link import NatsLink
 

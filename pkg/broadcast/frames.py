@@ -7,7 +7,7 @@ import msgspec
 
 from pkg.auction.events import BidEvent
 from pkg.auction.money import text_from_cents
-from pkg.broadcast.standing import Standing
+from pkg.broadcast.item_view import ItemView
 
 GOING_AWAY = 1001
 TRY_AGAIN_LATER = 1013
@@ -69,24 +69,24 @@ def bid(event: BidEvent) -> bytes:
     )
 
 
-def connected(item_id: str, client_id: str, standing: Standing) -> bytes:
+def connected(item_id: str, client_id: str, item: ItemView) -> bytes:
     return text(
         _json(
             _Connected(
                 type="connected",
                 item_id=item_id,
                 client_id=client_id,
-                seq=standing.seq,
-                current_bid=Decimal(text_from_cents(standing.price_cents)),
-                highest_bidder_id=standing.bidder,
-                status=standing.status,
+                seq=item.seq,
+                current_bid=Decimal(text_from_cents(item.price_cents)),
+                highest_bidder_id=item.bidder,
+                status=item.status,
             )
         )
     )
 
 
 def snapshot(
-    item_id: str, standing: Standing, *, skipped: int | None = None, reset: bool = False
+    item_id: str, item: ItemView, *, skipped: int | None = None, reset: bool = False
 ) -> bytes:
     """``skipped``: how many events the viewer was not sent; ``reset``: Redis went back."""
     return text(
@@ -94,10 +94,10 @@ def snapshot(
             _Snapshot(
                 type="snapshot",
                 item_id=item_id,
-                seq=standing.seq,
-                current_bid=Decimal(text_from_cents(standing.price_cents)),
-                highest_bidder_id=standing.bidder,
-                status=standing.status,
+                seq=item.seq,
+                current_bid=Decimal(text_from_cents(item.price_cents)),
+                highest_bidder_id=item.bidder,
+                status=item.status,
                 skipped=skipped,
                 reset=reset,
             )

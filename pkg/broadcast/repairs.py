@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 from pkg.auction.item import FIELDS, ItemState, partition_names
 from pkg.auction.keys import item_key, meta_key
 from pkg.broadcast.channel import Channel
+from pkg.broadcast.item_view import ItemView
 from pkg.broadcast.metrics import Counts
-from pkg.broadcast.standing import Standing
 from pkg.runtime import logs
 from pkg.stores.redis_meta import PARTITIONS, NotOpenError, PartitionsDifferError, require_open
 
@@ -105,7 +105,7 @@ class Repairs:
             return
 
     async def _read(self, channels: Sequence[Channel]) -> None:
-        asked_at = [channel.position.standing for channel in channels]
+        asked_at = [channel.sequencer.told for channel in channels]
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for channel in channels:
@@ -113,7 +113,7 @@ class Repairs:
                 answers = await pipeline.execute(raise_on_error=False)
             self._is_up()
             readings = [
-                (channel, self._standing(channel, answer), before)
+                (channel, self._view(channel, answer), before)
                 for channel, answer, before in zip(channels, answers, asked_at, strict=True)
             ]
             trusted = True
@@ -133,12 +133,12 @@ class Repairs:
             else:
                 channel.read(found, asked_at=before, trusted=trusted)
 
-    def _standing(self, channel: Channel, answer: Any) -> Standing | None:  # noqa: ANN401 - a reply
+    def _view(self, channel: Channel, answer: Any) -> ItemView | None:  # noqa: ANN401 - a reply
         self._counts.repair_reads += 1
         try:
             if isinstance(answer, RedisError):
                 raise answer
-            return Standing.of(ItemState.from_redis(answer))
+            return ItemView.of(ItemState.from_redis(answer))
         except (RedisError, ValueError) as error:
             # This item alone cannot be read: a key of another type, or not our text in it.
             self._counts.repair_reads_failed += 1
