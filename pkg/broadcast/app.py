@@ -1,4 +1,4 @@
-"""Puts the broadcaster together, and takes it apart again."""
+"""Builds the broadcaster from its parts, and closes them."""
 
 import asyncio
 import socket
@@ -39,7 +39,7 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
     counts.watched_items = channels.__len__
     registry = registry_of(counts)
     listening = bind(settings.server_addr)
-    # Connections inherit it. The kernel would hold megabytes for a viewer that does not read.
+    # Connections inherit it. The default lets a viewer that does not read hold megabytes.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.viewer_socket_bytes)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(

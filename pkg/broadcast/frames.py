@@ -1,4 +1,4 @@
-"""What viewers are sent, as the bytes of whole WebSocket frames: built once, written to many."""
+"""Messages to viewers as whole WebSocket frames, built once and written to many."""
 
 from decimal import Decimal
 from typing import Literal
@@ -42,7 +42,7 @@ class _Connected(msgspec.Struct, rename={"item_id": "itemId", "client_id": "clie
 
 
 class _Snapshot(msgspec.Struct, rename={"item_id": "itemId"}, omit_defaults=True):
-    type: str  # no default: it is always sent
+    type: str  # no default, so that it is always sent
     item_id: str
     seq: int
     current_bid: Decimal
@@ -88,7 +88,7 @@ def connected(item_id: str, client_id: str, item: ItemView) -> bytes:
 def snapshot(
     item_id: str, item: ItemView, *, skipped: int | None = None, reset: bool = False
 ) -> bytes:
-    """``skipped``: how many events the viewer was not sent; ``reset``: Redis went back."""
+    """``skipped``: events the viewer was not sent. ``reset``: the state was set back."""
     return text(
         _json(
             _Snapshot(
