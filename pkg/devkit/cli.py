@@ -173,11 +173,16 @@ def run_tests(
     ] = False,
 ) -> None:
     """Run the test environments and sum them up; other arguments go to pytest."""
-    from pkg.devkit.testing import TestRun
+    from pkg.devkit.testing import run
 
-    run = TestRun(results=PROJECT / "results", required=DevkitSettings.read().ci_require)
-    arguments = [text for text in context.args if text != "--"]
-    raise typer.Exit(run.run(views.console(), everything=everything, arguments=arguments))
+    code = run(
+        views.console(),
+        results=PROJECT / "results",
+        required=DevkitSettings.read().ci_require,
+        everything=everything,
+        arguments=[text for text in context.args if text != "--"],
+    )
+    raise typer.Exit(code)
 
 
 @app.command()
