@@ -160,7 +160,7 @@ class Feeds:
             await asyncio.sleep(0)
 
     async def keep_attached(self) -> None:
-        """Subscribes again after every connect and reads what was missed; drops idle subscriptions."""
+        """Subscribes after every connect and reads what was missed; drops idle subscriptions."""
         # The NATS client swallows a cancellation that arrives during its flush.
         this = asyncio.current_task()
         while this is None or not this.cancelling():

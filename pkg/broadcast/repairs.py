@@ -140,7 +140,7 @@ class Repairs:
                 raise answer
             return ItemView.of(ItemState.from_redis(answer))
         except (RedisError, ValueError) as error:
-            # Only this item is unreadable: its key has another type, or holds text that is not ours.
+            # Only this item is unreadable: its key has another type, or text that is not ours.
             self._counts.repair_reads_failed += 1
             log.warning("item cannot be read", item=channel.item_id, error=str(error))
             return None

@@ -105,7 +105,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 async def close_while_draining(request: web.Request, response: web.StreamResponse) -> None:
-    """aiohttp's on_response_prepare signal: makes clients send their next request elsewhere."""
+    """Makes clients send their next request elsewhere. A signal handler of aiohttp's."""
     if request.app[READINESS].draining:
         response.force_close()
 

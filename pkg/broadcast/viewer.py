@@ -104,7 +104,7 @@ class ViewerSocket(web.WebSocketResponse):
     async def close(
         self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = False
     ) -> bool:
-        """aiohttp calls this before every Close frame that it sends: no event may follow one.
+        """Called by aiohttp before every Close frame that it sends: no event may follow one.
 
         It does not wait for the buffer to drain: a viewer that is behind would get its snapshot in
         between.

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pkg.devkit.backend import Backend
-from pkg.devkit.choice import BackendName, Choice
+from pkg.devkit.backend import Backend, BackendName
+from pkg.devkit.choice import Choice
 from pkg.devkit.errors import BadArgument
 from pkg.devkit.home import Home
 from pkg.devkit.names import NO_EDGE, SERVICES, named

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import ClassVar, Protocol
 from urllib.parse import urlsplit
 
@@ -11,6 +12,12 @@ from pkg.devkit.errors import BadArgument
 from pkg.devkit.names import API, EDGE
 from pkg.devkit.service_settings import readers
 from pkg.devkit.system import Desired, SystemStatus
+
+
+class BackendName(StrEnum):
+    PROCESS = "process"
+    COMPOSE = "compose"
+
 
 Say = Callable[[str], None]
 """Takes one line of progress, as soon as it is true."""
@@ -63,7 +70,7 @@ class Watcher(Protocol):
 class Backend(Protocol):
     """Each method blocks until its work is done, and raises a BidkitError that says what to do."""
 
-    name: ClassVar[str]
+    name: ClassVar[BackendName]
     parts: ClassVar[tuple[str, ...]]
     """What its system consists of, by name."""
 

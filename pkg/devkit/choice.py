@@ -1,10 +1,9 @@
 """Which backend a verb means: the one that runs this home's system, else the one chosen for it."""
 
 import os
-from enum import StrEnum
 from pathlib import Path
 
-from pkg.devkit.backend import Backend
+from pkg.devkit.backend import Backend, BackendName
 from pkg.devkit.compose.availability import obstacle
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.engine import Engine
@@ -14,11 +13,6 @@ from pkg.devkit.docker_cli import reason
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.home import Home
 from pkg.devkit.process.backend import ProcessBackend
-
-
-class BackendName(StrEnum):
-    PROCESS = "process"
-    COMPOSE = "compose"
 
 
 class Choice:

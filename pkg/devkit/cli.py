@@ -20,9 +20,8 @@ from pkg.devkit.arguments import (
     chosen_backend,
     part,
 )
-from pkg.devkit.backend import Options
+from pkg.devkit.backend import BackendName, Options
 from pkg.devkit.bid_verbs import app as bids
-from pkg.devkit.choice import BackendName
 from pkg.devkit.errors import BadArgument, BidkitError
 from pkg.devkit.names import NO_EDGE, scaling
 from pkg.devkit.progress import Progress
@@ -80,7 +79,7 @@ def up(
         settings=dict(_setting(text) for text in settings or ()),
     )
     backend, why = choice().for_up(on)
-    if edge_port and backend.name == BackendName.PROCESS:
+    if edge_port and backend.name is BackendName.PROCESS:
         raise BadArgument(f"{NO_EDGE} Leave --edge-port out.")
     if why:
         (views.write_regardless if detach else views.write)(why)

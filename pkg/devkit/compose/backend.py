@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from pkg.devkit import log_files as process_logs
-from pkg.devkit.backend import STOPPING, LogLine, Options, Say, Watcher, refuse_change
+from pkg.devkit.backend import STOPPING, BackendName, LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.compose import edge, logs
 from pkg.devkit.compose.changes import Changes
 from pkg.devkit.compose.command import CHECK_EVERY_S, ComposeFailed
@@ -42,7 +42,7 @@ _IS_OURS, _WAS_RUNNING, _WAS_READY = "ours", "running", "ready"
 
 
 class ComposeBackend:
-    name: ClassVar[str] = "compose"
+    name: ClassVar[BackendName] = BackendName.COMPOSE
     parts: ClassVar[tuple[str, ...]] = (*SERVICES, *STORES, EDGE)
 
     def __init__(self, home: Home, engine: Engine | None = None) -> None:

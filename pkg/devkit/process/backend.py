@@ -12,7 +12,7 @@ from typing import ClassVar
 import msgspec
 
 from pkg.devkit import log_files as logs
-from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
+from pkg.devkit.backend import BackendName, LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning, error_of
 from pkg.devkit.home import Home
 from pkg.devkit.names import ARCHIVAL, SERVICES, STORES
@@ -33,7 +33,7 @@ _LOOK_EVERY_S = 0.05
 
 
 class ProcessBackend:
-    name: ClassVar[str] = "process"
+    name: ClassVar[BackendName] = BackendName.PROCESS
     parts: ClassVar[tuple[str, ...]] = (*SERVICES, *STORES)
 
     def __init__(self, home: Home) -> None:

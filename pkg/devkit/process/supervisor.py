@@ -11,7 +11,7 @@ from pkg.devkit.errors import BadArgument, BidkitError
 from pkg.devkit.home import Home, load, save
 from pkg.devkit.log_files import keep_small, set_aside
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS, SERVICES, STORES
-from pkg.devkit.ports import Ports
+from pkg.devkit.ports import free_port
 from pkg.devkit.process.child import Hurry
 from pkg.devkit.process.fleet import Fleet
 from pkg.devkit.process.postgres import PostgresServer
@@ -38,7 +38,6 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._event = event
         self._desired = options.applied_to(load(home.desired, Desired) or Desired())
-        self._ports = Ports()
         self._records = Records(home.processes)
         self._servers: dict[str, Server] = {}
         self._stores: dict[str, Replica] = {}
@@ -163,14 +162,12 @@ class Supervisor:
 
     def _define_servers(self) -> dict[str, Server]:
         kept = {**PREFERRED_PORTS, **self._desired.store_ports}
-        ports = {name: self._ports.free(kept[name]) for name in STORES}
+        ports = {name: free_port(kept[name]) for name in STORES}
         self._desired = msgspec.structs.replace(self._desired, store_ports=ports)
         data = self._home.data
         return {
             REDIS: RedisServer(data=data / REDIS, port=ports[REDIS]),
-            NATS: NatsServer(
-                data=data / NATS, port=ports[NATS], monitoring_port=self._ports.free(18222)
-            ),
+            NATS: NatsServer(data=data / NATS, port=ports[NATS], monitoring_port=free_port(18222)),
             POSTGRES: PostgresServer(data=data / POSTGRES, port=ports[POSTGRES]),
         }
 

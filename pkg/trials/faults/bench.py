@@ -18,7 +18,7 @@ from pkg.trials.faults.row import Result, Row
 from pkg.trials.faults.scene import Scene
 from pkg.trials.faults.verdict import judge
 from pkg.trials.faults.viewers import VIEWERS
-from pkg.trials.faults.waiting import NotInTimeError, until
+from pkg.trials.waiting import NotInTimeError, until
 
 LEAST_RATE_PER_S = 200
 """Accepted bids a second that the warm-up must reach, or the row proves little."""

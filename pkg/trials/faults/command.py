@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ import typer
 from rich.table import Table
 
 from pkg.devkit import views
+from pkg.devkit.backend import BackendName
 from pkg.devkit.errors import BadArgument, BidkitError
 
 if TYPE_CHECKING:  # what is imported here every verb of bidkit would wait for
@@ -27,18 +27,13 @@ app = typer.Typer(
 )
 
 
-class Backend(StrEnum):
-    PROCESS = "process"
-    COMPOSE = "compose"
-
-
 _On = Annotated[
-    Backend, typer.Option("--on", help="Processes in a temporary directory, or containers.")
+    BackendName, typer.Option("--on", help="Processes in a temporary directory, or containers.")
 ]
 
 
 @app.command("list")
-def list_rows(*, on: _On = Backend.PROCESS) -> None:
+def list_rows(*, on: _On = BackendName.PROCESS) -> None:
     """The rows, and what each expects."""
     rows, controls = _rows(on)
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -51,7 +46,7 @@ def list_rows(*, on: _On = Backend.PROCESS) -> None:
 def run(
     rows: Annotated[list[str] | None, typer.Argument(metavar="[ROW...]")] = None,
     *,
-    on: _On = Backend.PROCESS,
+    on: _On = BackendName.PROCESS,
     everything: Annotated[bool, typer.Option("--all", help="Every row of the list.")] = False,
     short: Annotated[bool, typer.Option("--short", help="Shortened outages, as in CI.")] = False,
     jobs: Annotated[
@@ -71,7 +66,7 @@ def run(
     from pkg.trials.faults.document import with_section
 
     chosen = _chosen(rows or (), on=on, everything=everything)
-    if on is Backend.COMPOSE and jobs > 1:
+    if on is BackendName.COMPOSE and jobs > 1:
         raise BadArgument("containers take one row at a time; leave out --jobs.")
     if output is not None and not os.access(output if output.exists() else output.parent, os.W_OK):
         raise BadArgument(f"{output} cannot be written to.")  # said before, not after, the rows
@@ -84,10 +79,10 @@ def run(
     if output is not None:
         # Without --logs: it names a place on this machine and changes nothing of the run.
         what = ["--all"] if everything else [row.name for row in chosen]
-        where = ["--on", on.value] if on is not Backend.PROCESS else []
+        where = ["--on", on.value] if on is not BackendName.PROCESS else []
         how = [*where, *(["--short"] if short else []), *(["-j", str(jobs)] if jobs > 1 else [])]
         command = shlex.join(["fault", "run", *what, *how, "--report", str(output)])
-        images = stage.images() if on is Backend.COMPOSE else ""
+        images = stage.images() if on is BackendName.COMPOSE else ""
         text = report.section(
             list(zip(chosen, results, strict=True)),
             setting=report.Setting.now(f"./bidkit {command}", images=images),
@@ -100,17 +95,17 @@ def run(
         raise typer.Exit(1)
 
 
-def _rows(on: Backend) -> "tuple[tuple[Row, ...], tuple[Row, ...]]":
+def _rows(on: BackendName) -> "tuple[tuple[Row, ...], tuple[Row, ...]]":
     """The rows of a backend, and its controls."""
     from pkg.trials.faults import rows
     from pkg.trials.faults.containers import rows as containers
 
-    if on is Backend.COMPOSE:
+    if on is BackendName.COMPOSE:
         return containers.ROWS, containers.CONTROLS
     return rows.ROWS, rows.CONTROLS
 
 
-def _chosen(names: Sequence[str], *, on: Backend, everything: bool) -> "list[Row]":
+def _chosen(names: Sequence[str], *, on: BackendName, everything: bool) -> "list[Row]":
     rows, controls = _rows(on)
     if everything:
         return list(rows)
@@ -126,7 +121,7 @@ def _chosen(names: Sequence[str], *, on: Backend, everything: bool) -> "list[Row
 
 
 async def _run(
-    rows: "Sequence[Row]", *, on: Backend, short: bool, logs: Path | None, jobs: int
+    rows: "Sequence[Row]", *, on: BackendName, short: bool, logs: Path | None, jobs: int
 ) -> "list[Result]":
     """Each job takes the next row, on a stage of its own; the results come in the rows' order."""
     from pkg.trials.faults import bench, report
@@ -134,7 +129,7 @@ async def _run(
     from pkg.trials.faults.processes import process_stage
 
     def stage() -> "AbstractAsyncContextManager[bench.Stage]":
-        return container_stage(short=short) if on is Backend.COMPOSE else process_stage()
+        return container_stage(short=short) if on is BackendName.COMPOSE else process_stage()
 
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine always runs in one

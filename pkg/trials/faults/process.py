@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from pkg.devkit.process.launch import Launch
-from pkg.trials.faults.waiting import NotInTimeError, until
+from pkg.trials.waiting import NotInTimeError, until
 
 _ENDS_WITHIN_S = 20.0
 _LOG_TAIL = 4000

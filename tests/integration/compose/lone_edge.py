@@ -18,10 +18,10 @@ from uuid import uuid4
 import aiohttp
 from aiohttp import web
 
+from pkg.devkit.ports import free_ports
+from pkg.trials.waiting import until
 from tests.integration.compose.leftovers import OWNER, owned
 from tests.integration.devkit.conftest import docker
-from tests.integration.ports import free_ports
-from tests.waiting import until
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / "compose" / "haproxy.cfg"
 IMAGE = os.environ.get("HAPROXY_IMAGE", "haproxy:2.6-alpine")

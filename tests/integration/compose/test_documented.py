@@ -14,10 +14,10 @@ import pytest
 from pkg.devkit.compose.images import provide
 from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.state_dir import StateDir
+from pkg.devkit.ports import free_ports
 from pkg.devkit.system import Desired
 from tests.integration.compose.leftovers import NOTHING, owned, remaining
 from tests.integration.devkit.conftest import ROOT
-from tests.integration.ports import free_ports
 
 pytestmark = pytest.mark.timeout(900)  # the first one builds the images
 

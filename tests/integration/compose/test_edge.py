@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from pkg.devkit.names import MOST_REPLICAS
+from pkg.trials.waiting import until
 from tests.integration.compose.lone_edge import LoneEdge, lone_edge, up
-from tests.waiting import until
 
 pytestmark = [
     pytest.mark.timeout(60),

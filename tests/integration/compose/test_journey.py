@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from pkg.trials.waiting import until
 from tests.integration.compose.conftest import BROADCASTERS, GATEWAYS
 from tests.integration.devkit.conftest import Bidkit, docker
 from tests.integration.processes import Service
@@ -20,7 +21,6 @@ from tests.integration.system.test_contention import (
     VIEWERS,
     contended_amounts,
 )
-from tests.waiting import until
 
 GATEWAY_PORT = 8080
 HEALTH_CHECK_BYTES = 60

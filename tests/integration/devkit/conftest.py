@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from pkg.devkit.compose.state_dir import StateDir
+from pkg.devkit.ports import free_ports
 from tests.integration.compose.leftovers import NOTHING, end_leftovers, owned, remaining
-from tests.integration.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -13,9 +13,9 @@ from pkg.broadcast.laggards import Laggards
 from pkg.broadcast.metrics import Counts
 from pkg.broadcast.sequencer import Patience
 from pkg.runtime.nats_link import NatsLink
+from pkg.trials.waiting import until
 from tests.unit.broadcast.crowd import sit
 from tests.unit.broadcast.history import event, standing
-from tests.waiting import until
 
 
 class Broker:

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from pkg.devkit import bidding
 from pkg.devkit.bidding import Outcome, line_of, place_bid, watch
 from pkg.devkit.errors import BadArgument, BidkitError
-from tests.waiting import until
+from pkg.trials.waiting import until
 
 ACCEPTED = (
     '{"success":true,"message":"Bid placed successfully!","current_bid":9999999999.90,'

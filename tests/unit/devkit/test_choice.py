@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pkg.devkit.backend import Options
-from pkg.devkit.choice import BackendName, Choice
+from pkg.devkit.backend import BackendName, Options
+from pkg.devkit.choice import Choice
 from pkg.devkit.compose.availability import obstacle
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.images import needed

@@ -7,8 +7,8 @@ import pytest
 
 from pkg.devkit.doctor import docker, examine, port
 from pkg.devkit.home import Home
+from pkg.devkit.ports import free_ports
 from pkg.devkit.process.backend import ProcessBackend
-from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.docker_command import DockerCommand
 
 

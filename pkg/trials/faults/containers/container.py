@@ -9,7 +9,7 @@ from typing import Any
 from pkg.devkit import docker_cli
 from pkg.devkit.compose.container import Container as Found
 from pkg.devkit.errors import BidkitError
-from pkg.trials.faults.waiting import NotInTimeError, until
+from pkg.trials.waiting import NotInTimeError, until
 
 HEALTHY_WITHIN_S = 45.0
 _ENDS_WITHIN_S = 40.0

@@ -13,7 +13,7 @@ from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import ARCHIVAL, MODULES
 from pkg.trials.faults import findings, pages
 from pkg.trials.faults.containers.container import Container, ask, each
-from pkg.trials.faults.waiting import NotInTimeError, until
+from pkg.trials.waiting import NotInTimeError, until
 
 
 @dataclass(frozen=True, slots=True)

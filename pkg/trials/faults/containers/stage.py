@@ -20,6 +20,7 @@ from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.home import Home, save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS, SERVICES, STORES
+from pkg.devkit.ports import free_ports
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.signals import no_check
 from pkg.devkit.system import Desired
@@ -30,7 +31,6 @@ from pkg.trials.faults.ledger import Ledger
 from pkg.trials.faults.pace import BASE, SHORTENED
 from pkg.trials.faults.row import Row
 from pkg.trials.faults.scene import Scene
-from pkg.trials.faults.stores import free_ports
 from pkg.trials.faults.viewers import Viewers
 
 REPLICAS = {API: 2, BROADCAST: 2, ARCHIVAL: 1}

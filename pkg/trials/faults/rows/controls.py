@@ -4,7 +4,7 @@ from redis.asyncio import Redis
 
 from pkg.trials.faults.row import Row
 from pkg.trials.faults.scene import Scene
-from pkg.trials.faults.waiting import until
+from pkg.trials.waiting import until
 
 
 async def entry_removed(scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 from pkg.trials.faults.row import Row
 from pkg.trials.faults.scene import Scene
-from pkg.trials.faults.waiting import until
+from pkg.trials.waiting import until
 
 _SLOW_COMMIT = """
 CREATE FUNCTION faults_slow_commit() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -5,7 +5,7 @@ from pathlib import Path
 from pkg.trials.faults.parts import Store, data_of
 from pkg.trials.faults.row import REDIS_AWAY, Row
 from pkg.trials.faults.scene import Scene
-from pkg.trials.faults.waiting import until
+from pkg.trials.waiting import until
 
 RESTORE_WITHIN_S = 60.0
 EVERYSEC_S = 2.0

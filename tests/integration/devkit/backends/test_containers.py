@@ -20,8 +20,8 @@ from pkg.devkit.errors import BidkitError, NotReady
 from pkg.devkit.names import API, BROADCAST
 from pkg.devkit.signals import no_check
 from pkg.devkit.system import Desired
+from pkg.trials.waiting import until
 from tests.integration.devkit.conftest import Bidkit, docker
-from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from pkg.trials.waiting import until
 from tests.integration.devkit.conftest import Bidkit, alive
-from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(200)
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable
 import aiohttp
 import pytest
 
+from pkg.trials.waiting import until
 from tests.integration.devkit.conftest import Bidkit, Ran
-from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
+from pkg.trials.waiting import until
 from tests.integration.devkit.conftest import Bidkit, Ran, alive, taken_down
-from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -15,7 +15,7 @@ from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.names import SERVICES, STORES
 from pkg.trials.faults.containers.rows import CONTROLS, ROWS
 from pkg.trials.faults.document import section
-from tests.waiting import until
+from pkg.trials.waiting import until
 
 ROOT = Path(__file__).resolve().parents[4]
 BIDKIT = (sys.executable, "-m", "pkg.devkit", "fault")

@@ -15,10 +15,10 @@ from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import NotReady
 from pkg.devkit.home import Home
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.ports import free_ports
 from pkg.devkit.signals import no_check
 from pkg.devkit.system import Desired
 from pkg.devkit.views import ReaderGone
-from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.doubles import was_started
 from tests.unit.devkit.compose.fake_engine import FakeEngine
 

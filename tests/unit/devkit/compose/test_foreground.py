@@ -11,8 +11,8 @@ from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import BidkitError, PortTaken
 from pkg.devkit.home import Home, save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.ports import free_ports
 from pkg.devkit.system import Desired
-from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.doubles import (
     RecordingWatcher,
     await_fact,

@@ -16,8 +16,8 @@ from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import NotReady, NotRunning
 from pkg.devkit.home import Home, save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, REDIS
+from pkg.devkit.ports import free_ports
 from pkg.devkit.system import Desired
-from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.docker_command import DockerCommand
 from tests.unit.devkit.compose.doubles import RecordingWatcher, are_gone, was_started
 from tests.unit.devkit.compose.fake_engine import FakeEngine

@@ -11,8 +11,8 @@ import pytest
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.ports import free_ports
 from pkg.devkit.system import Desired
-from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.docker_command import DockerCommand
 from tests.unit.devkit.compose.doubles import are_gone, was_started
 

@@ -14,9 +14,9 @@ from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.state_dir import StateDir, held
 from pkg.devkit.errors import BadArgument, BidkitError, NotReady, PortTaken
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, EDGE
+from pkg.devkit.ports import free_ports
 from pkg.devkit.signals import Cancellation, no_check
 from pkg.devkit.system import Desired
-from tests.integration.ports import free_ports
 from tests.unit.devkit.compose.doubles import Clock, RecordingWatcher, was_started
 from tests.unit.devkit.compose.fake_engine import FakeEngine
 

@@ -15,11 +15,10 @@ from pkg.devkit.system import Desired
 from pkg.trials.faults.containers.container import Container
 from pkg.trials.faults.containers.services import ContainerServices
 from pkg.trials.faults.containers.stage import end_leftovers
-from pkg.trials.faults.waiting import NotInTimeError
+from pkg.trials.waiting import NotInTimeError, until
 from tests.unit.devkit.compose.docker_command import DockerCommand
 from tests.unit.devkit.compose.doubles import are_gone
 from tests.unit.devkit.compose.test_container import inspected
-from tests.waiting import until
 
 
 @pytest.fixture
