@@ -1,4 +1,4 @@
-"""What this machine has of what bidkit needs."""
+"""Checks this machine for what bidkit needs."""
 
 import errno
 import platform

@@ -16,8 +16,8 @@ EDGE = "edge"
 """The load balancer, of which backends that share a listening socket have none."""
 
 NO_EDGE = (
-    f"the {EDGE}, a load balancer, exists on compose only; "
-    f"on process ask {API} and {BROADCAST}, which answer on ports of their own."
+    f"the {EDGE}, a load balancer, exists only on compose; "
+    f"on process {API} and {BROADCAST} answer on their own ports."
 )
 
 ALIASES = {"api": API, "broadcast": BROADCAST, "archival": ARCHIVAL}
