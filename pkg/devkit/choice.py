@@ -1,4 +1,4 @@
-"""Which backend a verb means: the one that runs this home's system, else the one chosen for it."""
+"""Which backend a verb acts on: the one that runs this home's system, else the last one."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ from pkg.devkit.process.backend import ProcessBackend
 
 
 class Choice:
-    """Of a home, which remembers in its file `backend` what it was last run on."""
+    """For one home. Its file `backend` names the backend it last ran on."""
 
     def __init__(self, home: Home, *, compose_file: Path = COMPOSE_FILE) -> None:
         self._home = home
@@ -32,11 +32,11 @@ class Choice:
                 return ComposeBackend(self._home)
 
     def of_verb(self, asked: BackendName | None = None) -> Backend:
-        """For what is done to a system that is there, or was."""
+        """For verbs that act on a system that runs or ran."""
         return self.named(asked or self._marked() or self._last or BackendName.PROCESS)
 
     def for_up(self, asked: BackendName | None) -> tuple[Backend, str | None]:
-        """The backend, and why when nobody asked for it, or where the data stays that is elsewhere.
+        """The backend, and a sentence: why this one, or that data stays on the other one.
 
         Raises BidkitError when the home's system runs on another one, or may do so, and when its
         data is on one that cannot be had.
@@ -81,12 +81,12 @@ class Choice:
 
     def _marked(self) -> BackendName | None:
         if self._state_dir.running.exists():
-            # It may outlive its system: where the engine was lost, processes may have taken over.
+            # The mark may be outdated: if the engine was lost, processes may have taken over.
             return BackendName.PROCESS if self._runs_processes() else BackendName.COMPOSE
         return BackendName.PROCESS if self._home.supervisor.exists() else None
 
     def _running(self, asked: BackendName | None) -> BackendName | None:
-        """What really runs. Whoever asks for processes answers for what a lost engine may run."""
+        """What really runs. If the engine does not answer, asking for processes overrules it."""
         if self._runs_processes():
             return BackendName.PROCESS
         if not self._state_dir.running.exists():

@@ -31,7 +31,7 @@ class Finding:
     well: bool
     says: str
     needed: bool = True
-    """False for what only some verbs and tests use."""
+    """False if only some verbs and tests use it."""
 
 
 def examine(backend: Backend) -> list[Finding]:
@@ -48,7 +48,7 @@ def examine(backend: Backend) -> list[Finding]:
 
 
 def docker() -> Finding:
-    """An engine that answers, not merely the command."""
+    """Whether an engine answers; the command alone is not enough."""
     try:
         version = docker_cli.engine_version(within_s=_ASK_WITHIN_S)
     except BidkitError as error:
@@ -99,7 +99,7 @@ def _optional(name: str, used_by: str) -> Finding:
 
 
 def _running(backend: Backend, *, edge: bool) -> list[Finding]:
-    """Processes have no edge, and want no port for it."""
+    """Processes have no edge, so they need no port for it."""
     try:
         status = backend.status()
     except BidkitError:
@@ -114,7 +114,7 @@ def _running(backend: Backend, *, edge: bool) -> list[Finding]:
 
 
 def port(option: str, number: int) -> Finding:
-    """Whether `bidkit up` could have it."""
+    """Whether `bidkit up` could use the port."""
     try:
         socket.create_server(("127.0.0.1", number)).close()
     except OSError as error:

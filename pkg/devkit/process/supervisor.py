@@ -46,7 +46,7 @@ class Supervisor:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What every service gets besides its addresses."""
+        """Settings that every service gets, besides its addresses."""
         return {
             "REDIS_URL": self._servers[REDIS].url,
             "NATS_URL": self._servers[NATS].url,
@@ -73,7 +73,7 @@ class Supervisor:
         )
 
     async def prepare(self) -> None:
-        """Everything that can be refused, before anything is started.
+        """Checks everything that can be refused, before anything is started.
 
         Raises BadArgument, PortTaken, MissingServer or UnusableData, having started nothing and
         remembered nothing.
@@ -99,11 +99,11 @@ class Supervisor:
         try:
             for fleet in self._fleets.values():
                 fleet.bind()
-            # A data directory may have to be made, which takes a second.
+            # Making a data directory takes a second.
             async with asyncio.TaskGroup() as preparing:
                 for server in self._servers.values():
                     preparing.create_task(asyncio.to_thread(server.prepare))
-        except BaseException as error:  # Ctrl-C too: the ports are given back
+        except BaseException as error:  # also Ctrl-C: release the ports
             for fleet in self._fleets.values():
                 fleet.close()
             if isinstance(error, BaseExceptionGroup):
@@ -112,12 +112,12 @@ class Supervisor:
         save(self._home.desired, self._desired)
 
     async def run(self) -> None:
-        """Returns when everything is stopped, in order."""
+        """Returns when everything has stopped, in order."""
         async with asyncio.TaskGroup() as self._tasks:
             sampling = self._tasks.create_task(self._sample())
             for name, server in self._servers.items():
                 self._stores[name] = self._begin(name, StoreWorkload(server))
-            # Services bear missing stores, but would spend their first seconds on reconnecting.
+            # Services start without stores too, but would spend their first seconds reconnecting.
             starting = self._tasks.create_task(self._begin_services())
             await self._stop.wait()
             starting.cancel()
@@ -127,7 +127,7 @@ class Supervisor:
             sampling.cancel()
 
     def stop(self) -> None:
-        """Asked again, it hurries."""
+        """A second call makes it hurry."""
         again = self._stop.is_set()
         self._stop.set()
         if again:
@@ -142,7 +142,7 @@ class Supervisor:
 
     async def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
         for name in replicas:
-            self._fleets[name].check_idle()  # what is refused must not be desired either
+            self._fleets[name].check_idle()  # a refused number must not become desired
         wanted = {**self._desired.replicas, **replicas}
         self._desired = msgspec.structs.replace(self._desired, replicas=wanted)
         save(self._home.desired, self._desired)
@@ -193,11 +193,11 @@ class Supervisor:
         return replica
 
     async def _sample(self) -> None:
-        """CPU and memory for `get`, and logs that grew too long."""
+        """Samples CPU and memory for `get`, and cuts logs that grew too long."""
         while True:
             for replica in self._everything():
                 replica.sample()
-            with suppress(OSError):  # a full disk ends no server; it is tried again
+            with suppress(OSError):  # a full disk must not stop a server; the next round retries
                 await asyncio.to_thread(keep_small, self._home)
             await asyncio.sleep(SAMPLE_EVERY_S)
 

@@ -285,10 +285,10 @@ def test_restore_finds_nothing_to_do(running: Bidkit) -> None:
         (("scale", "api=-1"), "can have 0 to 32 replicas, not '-1'"),
         (("scale", "redis=2"), "redis is a store and cannot be scaled"),
         (("restart", "lamp"), "there is no service 'lamp'"),
-        (("bid", "lamp", "many", "--user", "ann"), "'many' is no amount"),
+        (("bid", "lamp", "many", "--user", "ann"), "'many' is not an amount"),
         (("up", "--set", "conflate=5"), "'conflate=5' is not a setting"),
         (("up", "--set", "CONFLATE=5"), "no service reads a setting CONFLATE; did you mean"),
-        (("watch", "my vase"), "'my vase' is no item id; one has 1 to 128 of A-Z a-z 0-9"),
+        (("watch", "my vase"), "'my vase' is not an item id; one has 1 to 128 of A-Z a-z 0-9"),
     ],
 )
 def test_a_usage_error_is_one_sentence(
