@@ -7,7 +7,7 @@ from pkg.broadcast import app
 from pkg.broadcast.settings import BroadcastSettings
 from pkg.runtime import process
 
-_DESCRIPTORS = 65_536  # where there is no limit; macOS refuses to be asked for none
+_DESCRIPTORS = 65_536  # used where there is no limit: macOS refuses "unlimited"
 
 
 def main() -> int:
@@ -16,7 +16,7 @@ def main() -> int:
 
 
 def _make_room() -> None:
-    """A viewer is a descriptor, and shells start processes with room for 1,024 or fewer."""
+    """Each viewer takes a descriptor, and shells allow a process 1,024 or fewer."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else most
     if now not in {resource.RLIM_INFINITY, wanted}:

@@ -1,4 +1,4 @@
-"""Puts the broadcaster together, and takes it apart again."""
+"""Builds the broadcaster from its parts, and closes them."""
 
 import asyncio
 import socket
@@ -10,13 +10,13 @@ from aiohttp import web
 
 from pkg.broadcast import routes
 from pkg.broadcast.audience import Audience
-from pkg.broadcast.channel import Channel, Desk
+from pkg.broadcast.channel import Channel, Shared
+from pkg.broadcast.fan_outs import FanOuts
 from pkg.broadcast.feeds import Feeds
 from pkg.broadcast.laggards import Laggards
 from pkg.broadcast.metrics import Counts
-from pkg.broadcast.position import Patience
 from pkg.broadcast.repairs import Repairs
-from pkg.broadcast.rounds import Rounds
+from pkg.broadcast.sequencer import Patience
 from pkg.broadcast.settings import BroadcastSettings
 from pkg.runtime import readiness as pages
 from pkg.runtime.background import Background
@@ -39,7 +39,7 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
     counts.watched_items = channels.__len__
     registry = registry_of(counts)
     listening = bind(settings.server_addr)
-    # Connections inherit it. The kernel would hold megabytes for a viewer that does not read.
+    # Connections inherit it. The default lets a viewer that does not read hold megabytes.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.viewer_socket_bytes)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(
@@ -53,7 +53,7 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
             watched=channels.values,
             counts=counts,
         )
-        rounds = Rounds()
+        fan_outs = FanOuts()
         laggards = Laggards(slow_viewer_s=settings.slow_viewer_s, counts=counts)
         feeds = Feeds(
             link,
@@ -63,9 +63,9 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
         )
         audience = Audience(
             channels,
-            Desk(
+            Shared(
                 reads=repairs,
-                rounds=rounds,
+                fan_outs=fan_outs,
                 laggards=laggards,
                 counts=counts,
                 patience=Patience(gap_wait_s=settings.gap_wait_s, confirm_s=settings.repair_s / 2),
@@ -76,7 +76,7 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
             max_viewers=settings.max_viewers,
         )
         background = await stack.enter_async_context(Background(stop))
-        background.start(rounds.run(), name="rounds")
+        background.start(fan_outs.run(), name="fan_outs")
         background.start(laggards.run(), name="laggards")
         background.start(repairs.run(), name="repairs")
         background.start(feeds.run(), name="feeds")

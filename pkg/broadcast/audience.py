@@ -1,4 +1,4 @@
-"""Who watches what: channels are opened for the first viewer of an item, closed after the last."""
+"""Who watches what. An item's first viewer opens its channel, its last one closes it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,34 +6,34 @@ from contextlib import asynccontextmanager
 
 from pkg.auction.item import partition_of
 from pkg.broadcast import frames
-from pkg.broadcast.channel import Channel, Desk
+from pkg.broadcast.channel import Channel, Shared
 from pkg.broadcast.feeds import Feeds
 
 
 class AudienceFullError(Exception):
-    """There are MAX_VIEWERS already. Nobody was let in."""
+    """There are MAX_VIEWERS already. The viewer was not connected."""
 
 
 class ItemUnreadableError(Exception):
-    """Redis is away, so nobody knows how the item stands. Nobody was let in."""
+    """The item cannot be read from Redis. The viewer was not connected."""
 
 
 class Audience:
     def __init__(
         self,
         channels: dict[str, Channel],
-        desk: Desk,
+        shared: Shared,
         feeds: Feeds,
         *,
         partitions: int,
         max_viewers: int,
     ) -> None:
         self._channels = channels
-        self._desk = desk
+        self._shared = shared
         self._feeds = feeds
         self._partitions = partitions
         self._max_viewers = max_viewers
-        self._counts = desk.counts
+        self._counts = shared.counts
         self._users = 0
 
     def subscribers(self, item_id: str) -> int:
@@ -46,14 +46,14 @@ class Audience:
 
         Raises:
             AudienceFullError: there is no room for one more.
-            ItemUnreadableError: Redis is away, and the item was not read before.
+            ItemUnreadableError: Redis is down, and the item was not read before.
         """
         if self._users >= self._max_viewers:
             self._counts.viewers_refused_full += 1
             raise AudienceFullError
         channel = self._channels.get(item_id)
         if channel is None:
-            channel = Channel(item_id, partition_of(item_id, self._partitions), self._desk)
+            channel = Channel(item_id, partition_of(item_id, self._partitions), self._shared)
             self._channels[item_id] = channel
             self._feeds.of(channel.partition).channels[item_id] = channel
         self._users += 1
@@ -68,20 +68,20 @@ class Audience:
                 self._drop(channel)
 
     async def _open(self, channel: Channel) -> None:
-        """Subscribe first, then read: what happens in between is both read and received."""
+        """Subscribes before it reads, so that no event falls in between."""
         if not channel.opened.done():
             feed = self._feeds.of(channel.partition)
             if await feed.attach():
-                # What came before was missed by those who were here already.
+                # Until now, those who were here already may have missed events.
                 for other in feed.channels.values():
                     if other is not channel:
-                        self._desk.reads.ask(other)
-            self._desk.reads.ask(channel)
-            # Shielded: one who gives up must not take the others' answer with it.
+                        self._shared.reads.ask(other)
+            self._shared.reads.ask(channel)
+            # Shielded: a viewer that gives up must not cancel the others' answer.
             await asyncio.shield(channel.opened)
         if not channel.opened.result():
             self._counts.viewers_refused_redis += 1
-            # Whoever comes next tries anew.
+            # The next viewer tries again.
             self._drop(channel)
             raise ItemUnreadableError
 
@@ -92,7 +92,7 @@ class Audience:
             channel.close()
 
     def close(self) -> None:
-        """Tells all viewers that this process goes away."""
+        """Closes all viewers with 1001, going away."""
         for channel in tuple(self._channels.values()):
             for viewer in tuple(channel.viewers):
                 viewer.close(frames.GOING_AWAY)

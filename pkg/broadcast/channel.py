@@ -1,17 +1,17 @@
-"""An item that is watched: its position, and everybody who is told of it."""
+"""A watched item: its sequencer and its viewers."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pkg.broadcast.fan_outs import FanOuts
 from pkg.broadcast.in_order import InOrder
+from pkg.broadcast.item_view import Event, ItemView
 from pkg.broadcast.laggards import Laggards
 from pkg.broadcast.latest import Latest
 from pkg.broadcast.metrics import Counts
-from pkg.broadcast.position import News, Patience, Position
-from pkg.broadcast.rounds import Rounds
-from pkg.broadcast.standing import Event, Standing
+from pkg.broadcast.sequencer import Patience, Sequencer, Update
 from pkg.broadcast.viewer import Mode, Viewer
 
 
@@ -21,11 +21,11 @@ class Reads(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Shared:
     """What all channels of a process share."""
 
     reads: Reads
-    rounds: Rounds
+    fan_outs: FanOuts
     laggards: Laggards
     counts: Counts
     patience: Patience
@@ -33,37 +33,37 @@ class Desk:
 
 
 class Channel:
-    """Nothing here awaits, so each call sees a whole state."""
+    """Nothing here awaits, so no call sees a half-made change."""
 
-    def __init__(self, item_id: str, partition: str, desk: Desk) -> None:
+    def __init__(self, item_id: str, partition: str, shared: Shared) -> None:
         self.item_id = item_id
         self.partition = partition
-        self.position = Position(desk.patience, desk.counts)
+        self.sequencer = Sequencer(shared.patience, shared.counts)
         self.opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        """Whether the item could be read, once that is known."""
+        """Resolves to whether the item could be read."""
         self.users = 0
-        """Viewers, and those who are about to be."""
+        """Viewers, including those still waiting for their greeting."""
         self.viewers: set[Viewer] = set()
-        self._reads = desk.reads
-        self._viewers_in = desk.counts.viewers
-        self._in_order = InOrder(item_id, desk.rounds, desk.laggards, desk.counts)
+        self._reads = shared.reads
+        self._viewers_in = shared.counts.viewers
+        self._in_order = InOrder(item_id, shared.fan_outs, shared.laggards, shared.counts)
         self._latest = Latest(
-            item_id, desk.rounds, desk.laggards, desk.counts, conflate_s=desk.conflate_s
+            item_id, shared.fan_outs, shared.laggards, shared.counts, conflate_s=shared.conflate_s
         )
         self._gap: asyncio.TimerHandle | None = None
         self._closed = False
 
     def event(self, event: Event) -> None:
-        """Takes in an event from NATS. ``flush`` tells the viewers of all that came together."""
-        self._take(self.position.event(event, _now()))
+        """Takes an event from NATS. Viewers are told at the next ``flush``."""
+        self._take(self.sequencer.event(event, _now()))
 
-    def read(self, found: Standing, *, asked_at: Standing | None, trusted: bool = True) -> None:
-        """Takes in what Redis held; see ``Position.read``."""
+    def read(self, found: ItemView, *, asked_at: ItemView | None, trusted: bool = True) -> None:
+        """Takes what was read from Redis; see ``Sequencer.read``."""
         if self._closed:
-            return  # asked for, and not wanted any more
-        if self.position.standing is None:
-            self._in_order.told = self._latest.standing = found
-        self._take(self.position.read(found, asked_at=asked_at, now=_now(), trusted=trusted))
+            return  # the last viewer left while it was read
+        if self.sequencer.told is None:
+            self._in_order.told = self._latest.current = found
+        self._take(self.sequencer.read(found, asked_at=asked_at, now=_now(), trusted=trusted))
         self.flush()
         if not self.opened.done():
             self.opened.set_result(True)
@@ -77,7 +77,7 @@ class Channel:
         self._latest.flush()
 
     def join(self, viewer: Viewer) -> None:
-        """Greets, and from then on tells all that follows."""
+        """Greets the viewer, then tells it everything that follows."""
         self.viewers.add(viewer)
         self._viewers_in[viewer.mode] += 1
         if viewer.mode is Mode.LATEST:
@@ -93,26 +93,26 @@ class Channel:
         self._latest.leave(viewer)
 
     def close(self) -> None:
-        """Nobody is left."""
+        """Called when the last viewer has left."""
         self._closed = True
         self._latest.close()
         if self._gap is not None:
             self._gap.cancel()
             self._gap = None
 
-    def _take(self, news: Sequence[News]) -> None:
-        if news:
-            self._in_order.add(news)
-            self._latest.add(news)
-        if self.position.wants_reading:
-            self.position.wants_reading = False
+    def _take(self, updates: Sequence[Update]) -> None:
+        if updates:
+            self._in_order.add(updates)
+            self._latest.add(updates)
+        if self.sequencer.wants_reading:
+            self.sequencer.wants_reading = False
             self._reads.ask(self)
-        if self._gap is None and (deadline := self.position.deadline()) is not None:
+        if self._gap is None and (deadline := self.sequencer.deadline()) is not None:
             self._gap = asyncio.get_running_loop().call_at(deadline, self._gap_is_due)
 
     def _gap_is_due(self) -> None:
         self._gap = None
-        self._take(self.position.overdue(_now()))
+        self._take(self.sequencer.overdue(_now()))
         self.flush()
 
 

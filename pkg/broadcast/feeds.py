@@ -1,4 +1,4 @@
-"""Batches of events from NATS, a core subscription for each partition that is watched."""
+"""Batches of events from NATS, by one core subscription for each watched partition."""
 
 import asyncio
 from collections import deque
@@ -13,29 +13,29 @@ from pkg.auction.events import UndecodableError, decode_batch
 from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import events_subject
 from pkg.broadcast.channel import Channel, Reads
+from pkg.broadcast.item_view import Event
 from pkg.broadcast.metrics import Counts
-from pkg.broadcast.standing import Event
 from pkg.runtime import logs
 from pkg.runtime.nats_link import NatsLink
 
 INBOX_MESSAGES = 4096
 INBOX_BYTES = 16 * 1024 * 1024
-"""What may wait to be told. Beyond it messages are dropped, and their items read from Redis."""
+"""Most that may wait. Beyond it messages are dropped and their items are read from Redis."""
 LINGER_S = 5.0
-"""How long a subscription nobody needs is kept: viewers come back."""
+"""How long an unused subscription is kept, because viewers often come back."""
 _ANSWER_S = 2
 
 log = logs.get("feeds")
 
 
 class Feed:
-    """A partition's subscription, and the channels it is for."""
+    """A partition's subscription and the channels that it feeds."""
 
     def __init__(self, partition: str, client: Client, inbox: "Inbox") -> None:
         self.partition = partition
         self.channels: dict[str, Channel] = {}
         self.last: OutboxId | None = None
-        """Outbox id up to which batches were seen."""
+        """Outbox id up to which batches were received."""
         self._client = client
         self._inbox = inbox
         self._subscription: Subscription | None = None
@@ -44,10 +44,10 @@ class Feed:
         self._changing = asyncio.Lock()
 
     async def attach(self) -> bool:
-        """Returns when NATS sends us every new batch, or when it is away; true if that is new.
+        """Subscribes if we are not subscribed; returns True if we are now and were not before.
 
-        A reading of Redis that starts afterwards, and the events that come, leave nothing out.
-        When NATS was away, this is called again at its return.
+        A read of Redis that starts afterwards, plus the events received, miss nothing. Returns
+        False while NATS is down; called again when it reconnects.
         """
         if self._attached:
             return False
@@ -56,7 +56,7 @@ class Feed:
             if self._attached or not self._client.is_connected:
                 return False
             if now() - self._failed_at < _ANSWER_S:
-                return False  # who waited for the lock need not wait for the same again
+                return False  # another caller has just waited for NATS in vain
             try:
                 if self._subscription is None:
                     self._subscription = await self._client.subscribe(
@@ -71,7 +71,7 @@ class Feed:
             return self._attached
 
     def lost(self) -> None:
-        """After a reconnect. The client repeats the subscription; what came between is missing."""
+        """After a reconnect: the client has subscribed again, but missed the events in between."""
         self._attached = False
         self._failed_at = float("-inf")
 
@@ -92,9 +92,9 @@ class Feed:
 
 
 class Inbox:
-    """Messages on their way from the client to the task that tells viewers.
+    """Messages between NATS' client and the task that tells viewers.
 
-    The client calls back from a task of its own that would swallow an error; here it surfaces.
+    The client's own task would swallow an error; the task that reads from here does not.
     """
 
     def __init__(self, counts: Counts) -> None:
@@ -151,7 +151,7 @@ class Feeds:
         return feed
 
     async def run(self) -> None:
-        """Tells viewers what NATS sends, a message at a time, others getting their turn between."""
+        """Passes messages on one at a time, and lets other tasks run in between."""
         while True:
             feed, data = await self._inbox.next()
             self._take(feed, data)
@@ -160,8 +160,8 @@ class Feeds:
             await asyncio.sleep(0)
 
     async def keep_attached(self) -> None:
-        """After every connect subscribes anew and reads what was missed; drops what is idle."""
-        # The NATS client swallows a cancellation that meets it while it flushes.
+        """Subscribes after every connect and reads what was missed; drops idle subscriptions."""
+        # The NATS client swallows a cancellation that arrives during its flush.
         this = asyncio.current_task()
         while this is None or not this.cancelling():
             try:
@@ -181,7 +181,7 @@ class Feeds:
             try:
                 await self._make_stream()
             except (nats.errors.Error, TimeoutError, OSError) as error:
-                # Viewers do not need it; who publishes makes it too.
+                # Viewers do not need the stream, and publishers create it too.
                 log.warning("stream not made", error=str(error))
 
     def _take(self, feed: Feed, data: bytes) -> None:
@@ -210,7 +210,7 @@ class Feeds:
             channel.flush()
 
     def _follow_chain(self, feed: Feed, prev: OutboxId, last: OutboxId) -> None:
-        """A batch that begins after the last one seen says that one in between was missed."""
+        """If a batch begins after the end of the last one, a batch in between was missed."""
         if feed.last is None:
             feed.last = last
             return

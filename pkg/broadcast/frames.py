@@ -1,4 +1,4 @@
-"""What viewers are sent, as the bytes of whole WebSocket frames: built once, written to many."""
+"""Messages to viewers as whole WebSocket frames, built once and written to many."""
 
 from decimal import Decimal
 from typing import Literal
@@ -7,7 +7,7 @@ import msgspec
 
 from pkg.auction.events import BidEvent
 from pkg.auction.money import text_from_cents
-from pkg.broadcast.standing import Standing
+from pkg.broadcast.item_view import ItemView
 
 GOING_AWAY = 1001
 TRY_AGAIN_LATER = 1013
@@ -42,7 +42,7 @@ class _Connected(msgspec.Struct, rename={"item_id": "itemId", "client_id": "clie
 
 
 class _Snapshot(msgspec.Struct, rename={"item_id": "itemId"}, omit_defaults=True):
-    type: str  # no default: it is always sent
+    type: str  # no default, so that it is always sent
     item_id: str
     seq: int
     current_bid: Decimal
@@ -69,35 +69,35 @@ def bid(event: BidEvent) -> bytes:
     )
 
 
-def connected(item_id: str, client_id: str, standing: Standing) -> bytes:
+def connected(item_id: str, client_id: str, item: ItemView) -> bytes:
     return text(
         _json(
             _Connected(
                 type="connected",
                 item_id=item_id,
                 client_id=client_id,
-                seq=standing.seq,
-                current_bid=Decimal(text_from_cents(standing.price_cents)),
-                highest_bidder_id=standing.bidder,
-                status=standing.status,
+                seq=item.seq,
+                current_bid=Decimal(text_from_cents(item.price_cents)),
+                highest_bidder_id=item.bidder,
+                status=item.status,
             )
         )
     )
 
 
 def snapshot(
-    item_id: str, standing: Standing, *, skipped: int | None = None, reset: bool = False
+    item_id: str, item: ItemView, *, skipped: int | None = None, reset: bool = False
 ) -> bytes:
-    """``skipped``: how many events the viewer was not sent; ``reset``: Redis went back."""
+    """``skipped``: events the viewer was not sent. ``reset``: the state was set back."""
     return text(
         _json(
             _Snapshot(
                 type="snapshot",
                 item_id=item_id,
-                seq=standing.seq,
-                current_bid=Decimal(text_from_cents(standing.price_cents)),
-                highest_bidder_id=standing.bidder,
-                status=standing.status,
+                seq=item.seq,
+                current_bid=Decimal(text_from_cents(item.price_cents)),
+                highest_bidder_id=item.bidder,
+                status=item.status,
                 skipped=skipped,
                 reset=reset,
             )

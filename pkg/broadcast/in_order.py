@@ -1,53 +1,53 @@
-"""Telling viewers every event, in order, without a gap or a duplicate."""
+"""Sends viewers every event in order, without gaps or duplicates."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from time import time
 
 from pkg.broadcast import frames
+from pkg.broadcast.fan_outs import FanOuts
+from pkg.broadcast.item_view import Event, ItemView
 from pkg.broadcast.laggards import Laggards
 from pkg.broadcast.metrics import Counts
-from pkg.broadcast.position import Jump, News
-from pkg.broadcast.rounds import Rounds
-from pkg.broadcast.standing import Event, Standing
+from pkg.broadcast.sequencer import Jump, Update
 from pkg.broadcast.viewer import Viewer
 
 WRITES_A_STEP = 500
-"""Viewers written to before others get their turn: about 5 ms."""
+"""Writes before another fan-out gets its turn: about 5 ms."""
 BLOCK_BYTES = 16 * 1024
-"""Frames that wait together are written together, up to about this size."""
+"""Waiting frames are joined into one write of up to about this size."""
 MAX_PENDING = 2000
-"""Events that may wait for an item's fan-out; beyond it one snapshot stands in for them."""
+"""Most events that may wait for an item's fan-out; beyond it one snapshot replaces them."""
 
 
 class InOrder:
     """The viewers of one item who want every event.
 
-    ``told`` is the state that every viewer in step has been told, or is being told by the fan-out
-    that is under way. Whoever joins or catches up is told that state, and then gets what is
-    pending like all others: that is what makes a greeting exact in the midst of a burst.
+    ``told`` is the state that every viewer in step has been told, or is being told by the current
+    fan-out. Whoever joins or catches up is told that state, then gets the pending updates like
+    everyone else. This keeps a greeting exact in the middle of a burst.
     """
 
-    def __init__(self, item_id: str, rounds: Rounds, laggards: Laggards, counts: Counts) -> None:
-        self.told = Standing.unknown()
+    def __init__(self, item_id: str, fan_outs: FanOuts, laggards: Laggards, counts: Counts) -> None:
+        self.told = ItemView.unknown()
         self._item_id = item_id
-        self._rounds = rounds
+        self._fan_outs = fan_outs
         self._laggards = laggards
         self._counts = counts
         self._in_step: dict[Viewer, None] = {}
-        self._pending: deque[News] = deque()
+        self._pending: deque[Update] = deque()
         self._resets = 0
         self._fanning_out = False
 
-    def add(self, news: Sequence[News]) -> None:
-        self._pending.extend(news)
+    def add(self, updates: Sequence[Update]) -> None:
+        self._pending.extend(updates)
         if len(self._pending) > MAX_PENDING:
             self._collapse()
 
     def flush(self) -> None:
         if self._pending and not self._fanning_out:
             self._fanning_out = True
-            self._rounds.start(self._fan_out())
+            self._fan_outs.start(self._fan_out())
 
     def join(self, viewer: Viewer) -> None:
         viewer.transport.write(frames.connected(self._item_id, viewer.client_id, self.told))
@@ -71,7 +71,7 @@ class InOrder:
         self._counts.snapshots_for_slow += 1
 
     def _fan_out(self) -> Iterator[None]:
-        """Tells what is pending to the viewers in step, in steps of so many writes."""
+        """Sends the pending updates to the viewers in step; yields every WRITES_A_STEP writes."""
         viewers = self._in_step
         writes = 0
         while self._pending:
@@ -93,20 +93,20 @@ class InOrder:
                 self._observe(sent)
         self._fanning_out = False
 
-    def _next_block(self) -> tuple[bytes, list[News]]:
-        """Frames that are written at once, and what they tell. ``told`` moves to their end."""
+    def _next_block(self) -> tuple[bytes, list[Update]]:
+        """Frames for one write, and the updates in them. Moves ``told`` to the last one."""
         parts: list[bytes] = []
-        sent: list[News] = []
+        sent: list[Update] = []
         size = 0
         while self._pending and size < BLOCK_BYTES:
-            news = self._pending.popleft()
-            if isinstance(news, Jump):
-                part = self._jump_frame(news)
+            update = self._pending.popleft()
+            if isinstance(update, Jump):
+                part = self._jump_frame(update)
             else:
-                part = frames.bid(news.bid) if self._in_step else b""
-            self.told = news.after
+                part = frames.bid(update.bid) if self._in_step else b""
+            self.told = update.after
             parts.append(part)
-            sent.append(news)
+            sent.append(update)
             size += len(part)
         return b"".join(parts), sent
 
@@ -122,7 +122,9 @@ class InOrder:
         return frames.snapshot(self._item_id, jump.after, reset=True)
 
     def _falls_behind(self, viewer: Viewer, seq: int, resets: int) -> None:
-        """Notes what it was told last: not the block that it misses, nor a reset in it."""
+        """Records what the viewer was told last, which excludes the block it misses and any reset
+        in it.
+        """
         self._in_step.pop(viewer, None)
         viewer.seq = seq
         viewer.resets = resets
@@ -130,13 +132,13 @@ class InOrder:
 
     def _collapse(self) -> None:
         self._counts.fan_outs_collapsed += 1
-        reset = any(isinstance(news, Jump) and news.reset for news in self._pending)
+        reset = any(isinstance(update, Jump) and update.reset for update in self._pending)
         last = self._pending[-1]
         self._pending.clear()
         self._pending.append(Jump(last.after, reset=reset))
 
-    def _observe(self, sent: list[News]) -> None:
+    def _observe(self, sent: list[Update]) -> None:
         now = time()
-        for news in sent:
-            if isinstance(news, Event):
-                self._counts.delivery.observe(max(0.0, now - news.placed_at))
+        for update in sent:
+            if isinstance(update, Event):
+                self._counts.delivery.observe(max(0.0, now - update.placed_at))

@@ -1,4 +1,4 @@
-"""Viewers that are behind: they wait here, at nobody else's cost, until they drain or must go."""
+"""Viewers that are behind wait here, without delaying others, until they drain or are closed."""
 
 import asyncio
 from typing import Protocol
@@ -12,7 +12,7 @@ _LOOK_EVERY_S = 0.05
 
 class CatchesUp(Protocol):
     def catch_up(self, viewer: Viewer) -> None:
-        """Tells a viewer that has drained how things stand, and goes on writing to it."""
+        """Sends a drained viewer the present state and resumes writing to it."""
 
 
 class Laggards:

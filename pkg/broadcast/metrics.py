@@ -13,7 +13,7 @@ from pkg.runtime.metrics import (
 
 
 class Counts:
-    """What the service counted since its start. Plain ints: the fan-out adds to them."""
+    """Counts since the start. Plain ints, because the fan-out increments them."""
 
     def __init__(self) -> None:
         self.viewers = dict.fromkeys(Mode, 0)

@@ -1,4 +1,4 @@
-"""Reading items from Redis: when the first viewer comes, when something is missing, and in turn."""
+"""Reads items from Redis: for the first viewer, when something is missing, and every REPAIR_S."""
 
 import asyncio
 from collections import defaultdict, deque
@@ -11,22 +11,22 @@ from redis.exceptions import RedisError
 from pkg.auction.item import FIELDS, ItemState, partition_names
 from pkg.auction.keys import item_key, meta_key
 from pkg.broadcast.channel import Channel
+from pkg.broadcast.item_view import ItemView
 from pkg.broadcast.metrics import Counts
-from pkg.broadcast.standing import Standing
 from pkg.runtime import logs
 from pkg.stores.redis_meta import PARTITIONS, NotOpenError, PartitionsDifferError, require_open
 
 READ_AT_ONCE = 500
-"""Items a pipeline reads: about 15 ms of this process."""
+"""Items in one pipeline: about 15 ms of this process."""
 _RETRY_S = 0.5
 
 log = logs.get("repairs")
 
 
 class Repairs:
-    """One reading at a time, so that what is asked for now is read by one that starts later.
+    """One read at a time, so that an item asked for now is read by one that starts later.
 
-    This task is the only one that talks to Redis, and only reads.
+    No other task talks to Redis, and this one only reads.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class Repairs:
         return None if self._up else "down"
 
     def ask(self, channel: Channel) -> None:
-        """Reads the item before those whose turn it is. Twice asked is read once."""
+        """Reads the item ahead of the periodic reads. Asking twice reads it once."""
         self._asked[channel] = None
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled.
+        """Runs until cancelled.
 
         Raises:
             PartitionsDifferError: items would be looked for in the wrong place.
@@ -88,7 +88,7 @@ class Repairs:
         return batch
 
     def _turns(self) -> Iterable[list[Channel]]:
-        """Every watched item, a pipeline a partition, or several of a bounded size."""
+        """Every watched item, in pipelines of one partition and at most READ_AT_ONCE items each."""
         by_partition: defaultdict[str, list[Channel]] = defaultdict(list)
         for channel in self._watched():
             by_partition[channel.partition].append(channel)
@@ -105,7 +105,7 @@ class Repairs:
             return
 
     async def _read(self, channels: Sequence[Channel]) -> None:
-        asked_at = [channel.position.standing for channel in channels]
+        asked_at = [channel.sequencer.told for channel in channels]
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for channel in channels:
@@ -113,7 +113,7 @@ class Repairs:
                 answers = await pipeline.execute(raise_on_error=False)
             self._is_up()
             readings = [
-                (channel, self._standing(channel, answer), before)
+                (channel, self._view(channel, answer), before)
                 for channel, answer, before in zip(channels, answers, asked_at, strict=True)
             ]
             trusted = True
@@ -127,20 +127,20 @@ class Repairs:
                 channel.unreadable()
             raise
         for channel, found, before in readings:
-            # Nobody is greeted with what a Redis that forgot still holds of an item.
+            # A Redis that may have forgotten bids greets nobody.
             if found is None or (before is None and not trusted):
                 channel.unreadable()
             else:
                 channel.read(found, asked_at=before, trusted=trusted)
 
-    def _standing(self, channel: Channel, answer: Any) -> Standing | None:  # noqa: ANN401 - a reply
+    def _view(self, channel: Channel, answer: Any) -> ItemView | None:  # noqa: ANN401 - a reply
         self._counts.repair_reads += 1
         try:
             if isinstance(answer, RedisError):
                 raise answer
-            return Standing.of(ItemState.from_redis(answer))
+            return ItemView.of(ItemState.from_redis(answer))
         except (RedisError, ValueError) as error:
-            # This item alone cannot be read: a key of another type, or not our text in it.
+            # Only this item is unreadable: its key has another type, or text that is not ours.
             self._counts.repair_reads_failed += 1
             log.warning("item cannot be read", item=channel.item_id, error=str(error))
             return None
@@ -154,7 +154,7 @@ class Repairs:
         return True
 
     async def _check_partitions(self) -> None:
-        """Only reads: a Redis that is full, or a replica, still serves viewers."""
+        """Writes nothing, so that a full Redis, or a replica, still serves viewers."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for partition in partition_names(self._partitions):
                 pipeline.hget(meta_key(partition), PARTITIONS)
@@ -173,10 +173,10 @@ class Repairs:
         self._up = True
 
     def _is_down(self, error: Exception) -> None:
-        """Nobody waits for a Redis that is away: who is asked for now is told so."""
+        """Refuses all who wait: nobody waits for a Redis that is down."""
         self._counts.repair_reads_failed += 1
         if self._up is not False:
-            log.warning("redis does not answer; trying on", error=str(error))
+            log.warning("redis does not answer; retrying", error=str(error))
         self._up = False
         self._in_turn.clear()
         for channel in self._asked:

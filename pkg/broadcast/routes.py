@@ -1,4 +1,4 @@
-"""What a broadcaster answers over HTTP, up to the handshake; and every error as JSON."""
+"""A broadcaster's HTTP routes, up to the handshake. Every error is JSON."""
 
 import base64
 import binascii
@@ -26,7 +26,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Refusal(Exception):  # noqa: N818 - HTTP's own word for it
-    """The request was not done; nobody was connected. ``code`` is for programs."""
+    """The request was refused; no viewer was connected. ``code`` is for programs."""
 
     def __init__(self, status: HTTPStatus, code: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -36,7 +36,7 @@ class Refusal(Exception):  # noqa: N818 - HTTP's own word for it
 
 
 async def watch(request: web.Request) -> web.StreamResponse:
-    """Connects a viewer, and reads what it says until it goes."""
+    """Connects a viewer and reads from it until it leaves."""
     item_id = _item_id(request)
     mode = _mode(request)
     _expect_handshake(request)
@@ -44,7 +44,7 @@ async def watch(request: web.Request) -> web.StreamResponse:
     _refuse_while_draining(request)
     try:
         async with request.app[AUDIENCE].channel(item_id) as channel:
-            _refuse_while_draining(request)  # it may have begun while the item was read
+            _refuse_while_draining(request)  # draining may have begun while the item was read
             connection = ViewerSocket(ping_s=settings.ping_s)
             await connection.prepare(request)
             transport = request.transport
@@ -57,7 +57,7 @@ async def watch(request: web.Request) -> web.StreamResponse:
                 viewer.close(frames.GOING_AWAY)
             try:
                 async for _ in connection:
-                    """What viewers say is not listened to."""
+                    """Messages from viewers are ignored."""
             finally:
                 channel.leave(viewer)
             return connection
@@ -105,7 +105,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 async def close_while_draining(request: web.Request, response: web.StreamResponse) -> None:
-    """A signal of aiohttp's: clients go elsewhere with their next request."""
+    """Makes clients send their next request elsewhere. A signal handler of aiohttp's."""
     if request.app[READINESS].draining:
         response.force_close()
 
@@ -142,7 +142,7 @@ def _mode(request: web.Request) -> Mode:
 
 
 def _expect_handshake(request: web.Request) -> None:
-    """RFC 6455, 4.2.1. aiohttp looks again, but answers in plain text, and fails on some keys."""
+    """RFC 6455, 4.2.1. aiohttp checks too, but answers in plain text and fails on some keys."""
     if request.headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket":
         raise Refusal(
             HTTPStatus.UPGRADE_REQUIRED, "upgrade_required", "This is a WebSocket address"

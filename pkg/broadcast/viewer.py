@@ -1,4 +1,4 @@
-"""One viewer: a connection that is written to, and no task of its own for that."""
+"""One viewer: a connection that others write to, without a writing task of its own."""
 
 import asyncio
 from enum import StrEnum
@@ -9,9 +9,9 @@ from pkg.auction.ids import uuid7
 from pkg.broadcast import frames
 
 CLOSE_GRACE_S = 1.5
-"""How long a closed viewer may take to read what waits for it; then its connection is cut."""
+"""How long a closed viewer may take to read its buffer before its connection is cut."""
 LATEST_BUFFER_BYTES = 4096
-"""A viewer of the latest state is behind sooner: what waits for it is out of date anyway."""
+"""The limit for viewers of the latest state: what waits for them is out of date anyway."""
 MAX_MESSAGE_BYTES = 4096
 
 
@@ -21,7 +21,7 @@ class Mode(StrEnum):
 
 
 class Viewer:
-    """Written to by its channel alone, between its greeting and ``close``.
+    """Only its channel writes to it, between its greeting and ``close``.
 
     Writes go straight to the transport, each a whole number of frames. aiohttp answers pings and
     sends its own through the same transport, a whole frame at a time, so nothing interleaves.
@@ -51,11 +51,11 @@ class Viewer:
         self.client_id = uuid7()
         self.limit = buffer_bytes if mode is Mode.EVENTS else LATEST_BUFFER_BYTES
         self.open = True
-        """Whether frames may be sent. Not after a Close frame, theirs or ours."""
+        """Whether frames may be sent: not after a Close frame, theirs or ours."""
         self.seq = 0
-        """Of the last thing it was told; kept up only while it is behind, or in mode=latest."""
+        """The last seq it was told; maintained only while it is behind, or in mode=latest."""
         self.resets = 0
-        """How many resets of the channel it was told of."""
+        """The channel's resets that it was told of."""
         self.behind_since = 0.0
 
     @property
@@ -63,7 +63,7 @@ class Viewer:
         return self.transport.get_write_buffer_size() == 0
 
     def close(self, code: int) -> None:
-        """Says why, and closes. What it did not read in CLOSE_GRACE_S it will not get."""
+        """Sends a Close frame and closes. The viewer has CLOSE_GRACE_S to read what is buffered."""
         if not self.open:
             return
         self.open = False
@@ -74,8 +74,8 @@ class Viewer:
         self._cut = asyncio.get_running_loop().call_later(CLOSE_GRACE_S, self._abort)
 
     def gone(self) -> None:
-        """Nobody reads from it any more. What it does not read itself is not kept for ever either:
-        it counts as nobody's, so nothing else would bound it.
+        """Called when we stop reading from it. Its buffer is kept for CLOSE_GRACE_S at most: no
+        other limit counts a viewer that has left.
         """
         self.open = False
         if self.drained:
@@ -89,7 +89,7 @@ class Viewer:
 
 
 class ViewerSocket(web.WebSocketResponse):
-    """Shakes hands, reads, pings. The channel does the writing."""
+    """Does the handshake, reads and pings. The channel writes."""
 
     viewer: Viewer | None = None
 
@@ -97,17 +97,17 @@ class ViewerSocket(web.WebSocketResponse):
         super().__init__(
             compress=False,
             heartbeat=ping_s,
-            max_msg_size=MAX_MESSAGE_BYTES + 1,  # aiohttp refuses what is as long as this
+            max_msg_size=MAX_MESSAGE_BYTES + 1,  # aiohttp refuses messages of exactly this size too
             timeout=CLOSE_GRACE_S,
         )
 
     async def close(
         self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = False
     ) -> bool:
-        """Comes before every Close frame that aiohttp sends: no event may follow one.
+        """Called by aiohttp before every Close frame that it sends: no event may follow one.
 
-        Not drained before the transport is closed: a viewer that is behind would get its snapshot
-        in between.
+        It does not wait for the buffer to drain: a viewer that is behind would get its snapshot in
+        between.
         """
         if self.viewer is not None:
             self.viewer.open = False

@@ -1,12 +1,12 @@
-"""What verbs have in common: options, arguments, and the backend that they mean."""
+"""Options and arguments that verbs share, and the backend they act on."""
 
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from pkg.devkit.backend import Backend
-from pkg.devkit.choice import BackendName, Choice
+from pkg.devkit.backend import Backend, BackendName
+from pkg.devkit.choice import Choice
 from pkg.devkit.errors import BadArgument
 from pkg.devkit.home import Home
 from pkg.devkit.names import NO_EDGE, SERVICES, named
@@ -25,9 +25,11 @@ class Output(StrEnum):
 
 ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help=", ".join(SERVICES))]
 OnOption = Annotated[
-    BackendName | None, typer.Option(help="The backend, when it is not the one that runs.")
+    BackendName | None, typer.Option(help="The backend; default: the one that runs, or ran last.")
 ]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="For people or programs.")]
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="table for people, json for programs.")
+]
 
 
 def choice() -> Choice:
@@ -39,7 +41,7 @@ def chosen_backend() -> Backend:
 
 
 def part(text: str, *, of: Backend) -> str:
-    """The part of its system that `text` names. Raises BadArgument where it does without."""
+    """The part of the backend's system that `text` names. Raises BadArgument if there is none."""
     name = named(text)
     if name not in of.parts:
         raise BadArgument(NO_EDGE)

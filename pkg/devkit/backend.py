@@ -1,7 +1,8 @@
-"""What a backend does for bidkit. The verbs are alike on all; how they come about is not."""
+"""What every backend does for bidkit. Verbs behave alike on all of them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import ClassVar, Protocol
 from urllib.parse import urlsplit
 
@@ -12,13 +13,19 @@ from pkg.devkit.names import API, EDGE
 from pkg.devkit.service_settings import readers
 from pkg.devkit.system import Desired, SystemStatus
 
+
+class BackendName(StrEnum):
+    PROCESS = "process"
+    COMPOSE = "compose"
+
+
 Say = Callable[[str], None]
-"""Takes one line of progress, as soon as it is true."""
+"""Takes one line of progress as soon as it is true."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the user asked `up` for; None leaves it as it was the last time."""
+    """Options of `up`; None keeps what was set before."""
 
     api_port: int | None = None
     broadcast_port: int | None = None
@@ -47,7 +54,7 @@ class LogLine:
 
 
 STOPPING = "stopping everything, in order"
-"""The event after which nothing that was shown of the start is true any more."""
+"""The event after which nothing shown of the start is true any more."""
 
 
 class Watcher(Protocol):
@@ -57,52 +64,52 @@ class Watcher(Protocol):
     def event(self, line: str) -> None: ...
     def ready(self, now: SystemStatus) -> None: ...
     def already(self, now: SystemStatus) -> None:
-        """It was running, and ready, before anyone asked."""
+        """It was already running and ready."""
 
 
 class Backend(Protocol):
-    """Each method blocks until its work is done, and raises a BidkitError that says what to do."""
+    """Each method blocks until its work is done. Errors are BidkitErrors that say what to do."""
 
-    name: ClassVar[str]
+    name: ClassVar[BackendName]
     parts: ClassVar[tuple[str, ...]]
-    """What its system consists of, by name."""
+    """Names of the services, stores and edge of its system."""
 
     def up(self, options: Options, *, detach: bool, watcher: Watcher) -> None:
-        """Start everything and see it ready. Without `detach`, stay until interrupted.
+        """Starts everything and waits until it is ready. Without `detach`, stays until interrupted.
 
-        An interrupt before it is ready is raised as KeyboardInterrupt, once all is stopped again.
+        An interrupt before everything is ready stops all of it, then raises KeyboardInterrupt.
         """
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        """Says whether anything was running. `volumes` deletes all data, also then."""
+        """Stops everything. `volumes` also deletes all data, even if nothing was running."""
 
     def status(self) -> SystemStatus:
         """Raises NotRunning."""
 
     def settings(self) -> Mapping[str, Mapping[str, str]]:
-        """What each service was given, less secrets. Raises NotRunning."""
+        """Each service's settings without secrets. Raises NotRunning."""
 
     def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
-        """Returns when as many replicas are ready and no more are left."""
+        """Returns when exactly that many replicas run and are ready."""
 
     def restart(self, service: str, *, say: Say) -> None:
-        """A service: one replica at a time, the new one ready before the old one goes."""
+        """Replaces replicas one by one; an old one stops only when the new one is ready."""
 
     def logs(self, services: tuple[str, ...], *, last: int, follow: bool) -> Iterator[LogLine]: ...
 
     def audit(self, arguments: tuple[str, ...]) -> int:
-        """The audit's exit code; it writes to this process's standard output."""
+        """Writes to this process' standard output. Returns the audit's exit code."""
 
     def restore(self, arguments: tuple[str, ...]) -> int:
-        """The exit code of restore; it asks at this process's terminal."""
+        """Asks at this process' terminal. Returns restore's exit code."""
 
 
 def refuse_change(
     options: Options, now: SystemStatus, settings: Mapping[str, Mapping[str, str]]
 ) -> None:
-    """Raises BadArgument unless the running system is what the options ask for.
+    """Raises BadArgument if the options ask for another system than the running one.
 
-    `settings` are what each service was given.
+    `settings` are each service's.
     """
     ports = {one.service: one.port for one in now.services}
     compared = (
@@ -116,7 +123,7 @@ def refuse_change(
         for option, wanted, has in compared
         if wanted is not None and wanted != has
     ]
-    # Not their values: they may be secrets.
+    # Without the values: they may be secrets.
     differs += [
         f"--set {name} differs"
         for name, value in options.settings.items()
@@ -125,5 +132,5 @@ def refuse_change(
     if differs:
         raise BadArgument(
             f"the system is already running with other options: {', '.join(differs)}. "
-            "`bidkit down` stops it, its data stays."
+            "`bidkit down` stops it and keeps its data."
         )

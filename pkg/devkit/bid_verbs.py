@@ -1,4 +1,4 @@
-"""The verbs that are about bids: placed, watched, audited, restored."""
+"""The verbs about bids: bid, watch, audit, restore."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ app = typer.Typer()
 
 
 class _WithAmount(TyperCommand):
-    """Takes a negative amount for what it is, so that the API can say what it thinks of it."""
+    """Lets a negative amount through, so that the API refuses it, not the option parser."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         ctx.ignore_unknown_options = any(re.match(r"-[\d.]", text) for text in args)
@@ -31,13 +31,15 @@ def bid(
     amount: str,
     *,
     user: Annotated[str, typer.Option("--user", "-u", help="Who bids.")],
-    strategy: Annotated[Strategy | None, typer.Option(help="For this bid only.")] = None,
+    strategy: Annotated[
+        Strategy | None, typer.Option(help="How to write this bid; default: as the gateway is set.")
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Place a bid.
 
-    Exit codes: 0 accepted; 1 unavailable, or its fate unknown; 2 not a valid bid; 3 nothing runs;
-    4 refused by a rule of the auction.
+    Exit codes: 0 accepted; 1 unavailable, or the outcome is unknown; 2 not a valid bid; 3 nothing
+    runs; 4 refused by a rule of the auction.
     """
     outcome = bidding.place_bid(
         _serving(API).api_url,
@@ -63,10 +65,10 @@ class Mode(StrEnum):
 def watch(
     item: str,
     *,
-    mode: Annotated[Mode, typer.Option(help="Every bid, or the newest state only.")] = Mode.ALL,
+    mode: Annotated[Mode, typer.Option(help="Every bid, or only the newest state.")] = Mode.ALL,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Follow an item's bids as they are accepted, until Ctrl-C."""
+    """Show an item's bids as they are accepted, until Ctrl-C."""
     status = _serving(BROADCAST)
 
     def show(text: str) -> None:
@@ -86,13 +88,21 @@ def watch(
 @app.command()
 def audit(
     *,
-    every_item: Annotated[bool, typer.Option("--all", help="Items in order too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    every_item: Annotated[
+        bool, typer.Option("--all", help="Also list items without a finding.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     wait_s: Annotated[
-        float, typer.Option("--wait", metavar="SECONDS", min=0, help="For bids under way.")
+        float,
+        typer.Option(
+            "--wait",
+            metavar="SECONDS",
+            min=0,
+            help="How long to wait for bids that are not archived yet.",
+        ),
     ] = 30.0,
 ) -> None:
-    """Compare Redis and PostgreSQL bid by bid; exit code 1 when they disagree."""
+    """Compare Redis and PostgreSQL bid by bid; exit code 1 if they differ."""
     chosen = (("--all", every_item), ("--json", as_json))
     flags = (flag for flag, given in chosen if given)
     raise typer.Exit(chosen_backend().audit((*flags, "--wait", f"{wait_s:g}")))
@@ -101,20 +111,18 @@ def audit(
 @app.command()
 def restore(
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show only, write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Rebuild a Redis that forgot from PostgreSQL and NATS; shows what it would do, then asks."""
+    """Rebuild a Redis that lost bids from PostgreSQL and NATS; shows the plan and asks."""
     chosen = (("--dry-run", dry_run), ("--yes", yes), ("--json", as_json))
     raise typer.Exit(chosen_backend().restore(tuple(flag for flag, given in chosen if given)))
 
 
 def _serving(service: str) -> SystemStatus:
-    """Raises BidkitError when no replica of the service should be there to answer."""
+    """Raises BidkitError if the service is scaled to 0."""
     status = chosen_backend().status()
     if not status.of(service).desired:
-        raise BidkitError(
-            f"{service} has 0 replicas, nobody answers; `bidkit scale {service}=1` starts one."
-        )
+        raise BidkitError(f"{service} has 0 replicas; `bidkit scale {service}=1` starts one.")
     return status

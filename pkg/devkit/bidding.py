@@ -1,4 +1,4 @@
-"""Bidding and watching from the command line, as any client of the system would."""
+"""Bids and watches from the command line, as any client of the system would."""
 
 import asyncio
 import http.client
@@ -29,7 +29,7 @@ class Outcome:
 
     item: str
     answer: dict[str, Any]
-    """As it came; money is exact."""
+    """As received, with exact money."""
 
     @property
     def accepted(self) -> bool:
@@ -41,13 +41,13 @@ class Outcome:
 
     @property
     def line(self) -> str:
-        """What was accepted, for people."""
+        """The accepted bid as one line for people."""
         amount, seq = _money(self.answer.get("your_bid")), self.answer.get("seq", "?")
         return f"{self.message} {self.item}: {amount}, seq {seq}"
 
     @property
     def json(self) -> str:
-        """The answer with the item it is about, on one line."""
+        """The answer and its item as one line of JSON."""
         return _ENCODER.encode({"item_id": self.item, **self.answer}).decode()
 
 
@@ -60,7 +60,7 @@ def place_bid(
     bid none, whatever the auction's state.
     """
     if not _JSON_NUMBER.fullmatch(amount):
-        raise BadArgument(f"{amount!r} is no amount; write one such as 125.50.")
+        raise BadArgument(f"{amount!r} is not an amount; write it as in 125.50.")
     address = urlsplit(api_url)
     connection = http.client.HTTPConnection(
         str(address.hostname), address.port, timeout=ANSWER_WITHIN_S
@@ -105,9 +105,10 @@ async def watch(
     """
     if not is_identifier(item):
         raise BadArgument(
-            f"{item!r} is no item id; one has 1 to {MAX_ID_LENGTH} of A-Z a-z 0-9 . _ : and -."
+            f"{item!r} is not an item id; one has 1 to {MAX_ID_LENGTH} of A-Z a-z 0-9 . _ : and -."
         )
-    from aiohttp import ClientError, ClientSession, WSMsgType  # 0.2 s that other verbs need not
+    # Imported here because it takes 0.2 s, and other verbs do not need it.
+    from aiohttp import ClientError, ClientSession, WSMsgType
 
     url = f"{websocket_url}/ws/items/{quote(item, safe='')}{'?mode=latest' if latest else ''}"
     connected = noticed = False

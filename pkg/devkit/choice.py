@@ -1,33 +1,28 @@
-"""Which backend a verb means: the one that runs this home's system, else the one chosen for it."""
+"""Which backend a verb acts on: the one that runs this home's system, else the last one."""
 
 import os
-from enum import StrEnum
 from pathlib import Path
 
-from pkg.devkit.backend import Backend
-from pkg.devkit.compose import engine
+from pkg.devkit.backend import Backend, BackendName
 from pkg.devkit.compose.availability import obstacle
 from pkg.devkit.compose.backend import ComposeBackend
-from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.engine import Engine
 from pkg.devkit.compose.project import COMPOSE_FILE
+from pkg.devkit.compose.state_dir import StateDir
+from pkg.devkit.docker_cli import reason
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.home import Home
 from pkg.devkit.process.backend import ProcessBackend
 
 
-class BackendName(StrEnum):
-    PROCESS = "process"
-    COMPOSE = "compose"
-
-
 class Choice:
-    """Of a home, which remembers in its file `backend` what it was last run on."""
+    """For one home. Its file `backend` names the backend it last ran on."""
 
     def __init__(self, home: Home, *, compose_file: Path = COMPOSE_FILE) -> None:
         self._home = home
         self._compose_file = compose_file
         self._file = home.folder / "backend"
-        self._place = Place(home.folder)
+        self._state_dir = StateDir(home.folder)
 
     def named(self, name: BackendName) -> Backend:
         match name:
@@ -37,11 +32,11 @@ class Choice:
                 return ComposeBackend(self._home)
 
     def of_verb(self, asked: BackendName | None = None) -> Backend:
-        """For what is done to a system that is there, or was."""
+        """For verbs that act on a system that runs or ran."""
         return self.named(asked or self._marked() or self._last or BackendName.PROCESS)
 
     def for_up(self, asked: BackendName | None) -> tuple[Backend, str | None]:
-        """The backend, and why when nobody asked for it, or where the data stays that is elsewhere.
+        """The backend, and a sentence: why this one, or that data stays on the other one.
 
         Raises BidkitError when the home's system runs on another one, or may do so, and when its
         data is on one that cannot be had.
@@ -59,7 +54,7 @@ class Choice:
             note = None if self._last in {None, asked} else elsewhere.capitalize()
             return self._chosen(asked), note
         hindered = obstacle(self._compose_file)
-        if hindered and self._last is BackendName.COMPOSE and self._place.desired.exists():
+        if hindered and self._last is BackendName.COMPOSE and self._state_dir.desired.exists():
             raise BidkitError(
                 f"this home's data is in containers' volumes, which are out of reach: {hindered}. "
                 "Mend that and try again, or run another system with data of its own: "
@@ -85,25 +80,25 @@ class Choice:
             return None
 
     def _marked(self) -> BackendName | None:
-        if self._place.running.exists():
-            # It may outlive its system: where the engine was lost, processes may have taken over.
+        if self._state_dir.running.exists():
+            # The mark may be outdated: if the engine was lost, processes may have taken over.
             return BackendName.PROCESS if self._runs_processes() else BackendName.COMPOSE
         return BackendName.PROCESS if self._home.supervisor.exists() else None
 
     def _running(self, asked: BackendName | None) -> BackendName | None:
-        """What really runs. Whoever asks for processes answers for what a lost engine may run."""
+        """What really runs. If the engine does not answer, asking for processes overrules it."""
         if self._runs_processes():
             return BackendName.PROCESS
-        if not self._place.running.exists():
+        if not self._state_dir.running.exists():
             return None
         try:
-            return BackendName.COMPOSE if engine.containers(self._place.project) else None
+            return BackendName.COMPOSE if Engine().containers(self._state_dir.project) else None
         except BidkitError as error:
             if asked:
                 return None
             raise BidkitError(
                 "this home's system was started on compose, and whether it still runs cannot be "
-                f"told: {engine.reason(error)}. Start the engine, or leave that one as it is and "
+                f"told: {reason(error)}. Start the engine, or leave that one as it is and "
                 "run another with data of its own: `bidkit up --on process`."
             ) from error
 

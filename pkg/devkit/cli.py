@@ -1,4 +1,4 @@
-"""bidkit's verbs. What they do is elsewhere; here is what they are called and what they print."""
+"""bidkit's verbs: their names, options and output. What they do is in the backends."""
 
 import errno
 import os
@@ -20,14 +20,13 @@ from pkg.devkit.arguments import (
     chosen_backend,
     part,
 )
-from pkg.devkit.backend import Options
+from pkg.devkit.backend import BackendName, Options
 from pkg.devkit.bid_verbs import app as bids
-from pkg.devkit.choice import BackendName
 from pkg.devkit.errors import BadArgument, BidkitError
 from pkg.devkit.names import NO_EDGE, scaling
 from pkg.devkit.progress import Progress
 from pkg.devkit.settings import PROJECT, DevkitSettings
-from pkg.devkit.signals import signals_interrupt
+from pkg.devkit.signals import interrupt_on_termination
 
 INTERRUPTED = 130
 
@@ -48,29 +47,33 @@ app.add_typer(bids)
 @app.command()
 def up(
     *,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave it running.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return once everything is ready.")
+    ] = False,
     on: Annotated[
         BackendName | None,
         typer.Option(
-            envvar="BIDKIT_ON", help="Containers where a Docker engine answers, else processes."
+            envvar="BIDKIT_ON", help="Default: compose if a Docker engine answers, else process."
         ),
     ] = None,
-    api_port: Annotated[int | None, typer.Option(min=1, max=65535, help="8080 at first.")] = None,
+    api_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="8080 unless set before.")
+    ] = None,
     broadcast_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="8081 at first.")
+        int | None, typer.Option(min=1, max=65535, help="8081 unless set before.")
     ] = None,
     edge_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="8000 at first; compose only.")
+        int | None, typer.Option(min=1, max=65535, help="8000 unless set before; compose only.")
     ] = None,
-    bid_strategy: Annotated[Strategy | None, typer.Option(help="lua at first.")] = None,
+    bid_strategy: Annotated[Strategy | None, typer.Option(help="lua unless set before.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A services' setting; repeatable."),
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the services; repeatable."),
     ] = None,
 ) -> None:
-    """Start everything and wait until it is ready; Ctrl-C stops it, in order.
+    """Start everything and wait until it is ready; Ctrl-C stops it in order.
 
-    What is given here, and what `scale` does, is remembered until `down --volumes`; --on is not.
+    Options given here or set by `scale` are kept until `down --volumes`; `--on` is not.
     """
     options = Options(
         api_port=api_port,
@@ -80,13 +83,13 @@ def up(
         settings=dict(_setting(text) for text in settings or ()),
     )
     backend, why = choice().for_up(on)
-    if edge_port and backend.name == BackendName.PROCESS:
+    if edge_port and backend.name is BackendName.PROCESS:
         raise BadArgument(f"{NO_EDGE} Leave --edge-port out.")
     if why:
         (views.write_regardless if detach else views.write)(why)
     farewell = "`bidkit down` stops it." if detach else "Ctrl-C stops it."
     with Progress(views.console(), farewell=farewell) as progress:
-        # In the foreground it is for the reader that the system runs; without one it stops.
+        # A foreground system runs for its reader: when the reader goes, it stops.
         watcher = views.Regardless(progress) if detach else progress
         backend.up(options, detach=detach, watcher=watcher)
 
@@ -94,10 +97,10 @@ def up(
 @app.command()
 def down(
     *,
-    volumes: Annotated[bool, typer.Option("--volumes", help="Delete all data too.")] = False,
+    volumes: Annotated[bool, typer.Option("--volumes", help="Also delete all data.")] = False,
     on: OnOption = None,
 ) -> None:
-    """Stop everything, in order; the data stays unless told otherwise."""
+    """Stop everything in order; the data stays unless you add --volumes."""
     choice().of_verb(on).down(volumes=volumes, say=views.write_regardless)
 
 
@@ -107,7 +110,7 @@ def get(
     *,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """What runs: replicas, restarts, ports, processes, CPU, memory, age."""
+    """Show what runs: replicas, restarts, ports, processes, CPU, memory, age."""
     backend = chosen_backend()
     only = part(service, of=backend) if service else None
     status = backend.status()
@@ -119,7 +122,7 @@ def get(
 
 @app.command()
 def describe(service: ServiceArgument) -> None:
-    """Everything known about one service or store."""
+    """Show everything known about one service or store."""
     from pkg.devkit.service_settings import read_by
 
     backend = chosen_backend()
@@ -132,10 +135,10 @@ def describe(service: ServiceArgument) -> None:
 def logs(
     service: Annotated[str | None, typer.Argument(metavar="[SERVICE]")] = None,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until Ctrl-C.")] = False,
-    last: Annotated[int, typer.Option("-n", min=0, help="Lines of each replica.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    last: Annotated[int, typer.Option("-n", min=0, help="Lines per replica.")] = 50,
 ) -> None:
-    """What the replicas of a service, or all of them, have said."""
+    """Show the logs of one service's replicas, or of all."""
     backend = chosen_backend()
     services = (part(service, of=backend),) if service else backend.parts
     for line in backend.logs(services, last=last, follow=follow):
@@ -146,7 +149,7 @@ def logs(
 def scale(
     replicas: Annotated[list[str], typer.Argument(metavar="SERVICE=REPLICAS...")],
 ) -> None:
-    """Set the number of replicas, such as `scale api-gateway=2`; waits until it is so."""
+    """Set the number of replicas, as in `scale api-gateway=2`, and wait until they are ready."""
     backend = chosen_backend()
     for text in replicas:
         part(text.partition("=")[0], of=backend)
@@ -156,7 +159,7 @@ def scale(
 
 @app.command()
 def restart(service: ServiceArgument) -> None:
-    """One replica after the other, each replaced by a ready one before it goes."""
+    """Replace replicas one by one; each stops only when its replacement is ready."""
     backend = chosen_backend()
     backend.restart(part(service, of=backend), say=views.write_regardless)
 
@@ -169,20 +172,25 @@ def run_tests(
     context: typer.Context,
     *,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also what takes long or needs Docker or Terraform.")
+        bool, typer.Option("--all", help="Also slow tests and those that need Docker or Terraform.")
     ] = False,
 ) -> None:
-    """Run the test environments and sum them up; other arguments go to pytest."""
-    from pkg.devkit.testing import TestRun
+    """Run the tests and sum them up; other arguments go to pytest."""
+    from pkg.devkit.testing import run
 
-    run = TestRun(results=PROJECT / "results", required=DevkitSettings.read().ci_require)
-    arguments = [text for text in context.args if text != "--"]
-    raise typer.Exit(run.run(views.console(), everything=everything, arguments=arguments))
+    code = run(
+        views.console(),
+        results=PROJECT / "results",
+        required=DevkitSettings.read().ci_require,
+        everything=everything,
+        arguments=[text for text in context.args if text != "--"],
+    )
+    raise typer.Exit(code)
 
 
 @app.command()
 def doctor(*, output: OutputOption = Output.TABLE) -> None:
-    """What this machine has of what bidkit needs, and what runs."""
+    """Check this machine for what bidkit needs."""
     from pkg.devkit.doctor import examine
 
     findings = examine(chosen_backend())
@@ -201,15 +209,15 @@ def doctor(*, output: OutputOption = Output.TABLE) -> None:
 
 
 def main() -> NoReturn:
-    """Every failure that was foreseen is one sentence on standard error and its exit code."""
-    signals_interrupt()
+    """Every expected failure is one sentence on standard error and an exit code."""
+    interrupt_on_termination()
     code = _run()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
-            # The terminal was closed, or the reader has seen enough. What is still buffered goes
-            # nowhere; Python would complain of it at its end, and exit with 120.
+            # The terminal or the reader is gone. Otherwise Python would fail to write what is still
+            # buffered when it exits, complain, and exit with 120.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
 
@@ -228,11 +236,11 @@ def _run() -> int:
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             where = error.filename or "what was to be written"
-            views.complain(f"bidkit: there is no space left for {where}; make some, and try again.")
+            views.complain(f"bidkit: no space is left for {where}; free some and try again.")
             return BidkitError.exit_code
         if not isinstance(error, views.ReaderGone) and error.errno != errno.EIO:
             raise
-        # The reader, such as `head`, has seen enough, or the terminal was closed.
+        # The reader, such as `head`, or the terminal is gone.
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -244,6 +252,6 @@ def _setting(text: str) -> tuple[str, str]:
 
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier() or not name.isupper():
-        raise BadArgument(f"{text!r} is no setting; write one such as CONFLATE_MS=50.")
+        raise BadArgument(f"{text!r} is not a setting; write it as in CONFLATE_MS=50.")
     check(name, value)
     return name, value

@@ -1,4 +1,4 @@
-"""What this machine has of what bidkit needs."""
+"""Checks this machine for what bidkit needs."""
 
 import errno
 import platform
@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pkg.devkit import docker_cli
 from pkg.devkit.backend import Backend
-from pkg.devkit.compose import engine, images
+from pkg.devkit.compose import images
+from pkg.devkit.compose.engine import Engine, compose_version
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.process.wheels import Programs
 from pkg.devkit.system import DEFAULT_API_PORT, DEFAULT_BROADCAST_PORT, DEFAULT_EDGE_PORT
@@ -29,7 +31,7 @@ class Finding:
     well: bool
     says: str
     needed: bool = True
-    """False for what only some verbs and tests use."""
+    """False if only some verbs and tests use it."""
 
 
 def examine(backend: Backend) -> list[Finding]:
@@ -46,11 +48,11 @@ def examine(backend: Backend) -> list[Finding]:
 
 
 def docker() -> Finding:
-    """An engine that answers, not merely the command."""
+    """Whether an engine answers; the command alone is not enough."""
     try:
-        version = engine.engine_version(within_s=_ASK_WITHIN_S)
+        version = docker_cli.engine_version(within_s=_ASK_WITHIN_S)
     except BidkitError as error:
-        return Finding("docker", well=False, says=engine.reason(error), needed=False)
+        return Finding("docker", well=False, says=docker_cli.reason(error), needed=False)
     return Finding("docker", well=True, says=f"engine {version}", needed=False)
 
 
@@ -58,8 +60,8 @@ def _containers(found: Finding) -> list[Finding]:
     if not found.well:
         return [found]
     try:
-        version = engine.compose_version(within_s=_ASK_WITHIN_S)
-        missing = engine.missing_images(images.needed(), within_s=_ASK_WITHIN_S)
+        version = compose_version(within_s=_ASK_WITHIN_S)
+        missing = Engine().missing_images(images.needed(), within_s=_ASK_WITHIN_S)
     except BidkitError as error:
         return [found, Finding("docker compose", well=False, says=str(error), needed=False)]
     says = (
@@ -97,7 +99,7 @@ def _optional(name: str, used_by: str) -> Finding:
 
 
 def _running(backend: Backend, *, edge: bool) -> list[Finding]:
-    """Processes have no edge, and want no port for it."""
+    """Processes have no edge, so they need no port for it."""
     try:
         status = backend.status()
     except BidkitError:
@@ -112,7 +114,7 @@ def _running(backend: Backend, *, edge: bool) -> list[Finding]:
 
 
 def port(option: str, number: int) -> Finding:
-    """Whether `bidkit up` could have it."""
+    """Whether `bidkit up` could use the port."""
     try:
         socket.create_server(("127.0.0.1", number)).close()
     except OSError as error:

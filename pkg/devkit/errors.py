@@ -1,17 +1,18 @@
 # ruff: noqa: N818 - they read as what is the matter: `raise PortTaken(…)`
-"""What bidkit can fail with, and the exit code that says so.
+"""bidkit's errors and their exit codes.
 
 BidkitError            1  something failed; the message says what
-├─ BadArgument         2  an argument names nothing there is, or a value that makes no sense
+├─ BadArgument         2  an argument names nothing that exists, or makes no sense
 ├─ NotRunning          3  there is no running system to ask
 ├─ BidRefused          4  a rule of the auction refused the bid
-├─ PortTaken           5  a port the system was asked to serve on is in use
+├─ PortTaken           5  a port that the system should serve on is in use
 ├─ MissingServer       6  a server's program, or a Docker engine, is not on this machine
 ├─ UnusableData        7  a data directory cannot be used as it is
-└─ NotReady            8  something did not get ready in the time it was given
+└─ NotReady            8  something did not get ready in time
 
-0 is success, also of a foreground `up` that is interrupted when all is ready, which is the way to
-end it; 130 any other interrupt. `audit`, `restore` and `test` pass on the codes of what they run.
+0 is success. A foreground `up` also exits with 0 if it is interrupted after everything was ready:
+that is how to stop it. Any other interrupt gives 130. `audit`, `restore` and `test` exit with the
+code of what they run.
 """
 
 from typing import ClassVar
@@ -24,7 +25,7 @@ class BidkitError(Exception):
 
 
 class BadArgument(BidkitError):
-    """An argument names nothing there is, or a value that makes no sense. Nothing was done."""
+    """An argument names nothing that exists, or makes no sense. Nothing was done."""
 
     exit_code = 2
 
@@ -66,7 +67,7 @@ class NotReady(BidkitError):
 
 
 def error_of(exit_code: int, message: str) -> BidkitError:
-    """The error another process of bidkit ended with."""
+    """The error that another process of bidkit exited with."""
     for kind in BidkitError.__subclasses__():
         if vars(kind).get("exit_code") == exit_code:  # its own, none that it inherited
             return kind(message)

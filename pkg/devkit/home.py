@@ -1,11 +1,11 @@
-"""The directory that a local system lives in, and the files bidkit keeps there.
+"""A local system's directory and the files that bidkit keeps there.
 
-lock              held by the supervisor as long as it lives: whether a system runs
-supervisor.json   its process and where it can be asked
-processes.json    what it started, for whoever finds it dead
-desired.json      what should run; outlives `down`
-data/STORE        the stores' data (postgres.elsewhere: a note where PostgreSQL's is instead)
-logs/REPLICA.log  logs of this run; logs/previous those of the one before
+lock              held by the supervisor while it lives: tells whether a system runs
+supervisor.json   the supervisor's process and its address
+processes.json    what it started, for clean-up if the supervisor dies
+desired.json      what should run; `down` keeps it
+data/STORE        the stores' data (postgres.elsewhere: says where PostgreSQL's is instead)
+logs/REPLICA.log  logs of this run; logs/previous has those of the run before
 """
 
 import fcntl
@@ -52,7 +52,7 @@ class Home:
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
-        """Whether we hold the lock; released with the block or with our process, however it ends.
+        """Whether we hold the lock. It is released with the block, or when our process ends.
 
         Children do not inherit it.
         """
@@ -70,7 +70,7 @@ class Home:
 
 
 def load(file: Path, kind: type[State]) -> State | None:
-    """None when there is no such file."""
+    """None if there is no such file."""
     try:
         text = file.read_bytes()
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def load(file: Path, kind: type[State]) -> State | None:
 
 
 def save(file: Path, state: object) -> None:
-    """Whole or not at all: a reader, or a crash, never sees half of it."""
+    """Writes atomically: neither a reader nor a crash ever sees half of it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     writing = file.with_name(f".{file.name}.{os.getpid()}")
     writing.touch(mode=0o600)  # settings may hold secrets

@@ -1,4 +1,4 @@
-"""Public ports: bound once, with a sentence for whoever finds one taken."""
+"""Opens public ports; says who has one that is taken, and what to do."""
 
 import errno
 import socket

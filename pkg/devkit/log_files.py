@@ -1,4 +1,4 @@
-"""The log files of replicas: read together, and kept from growing for ever."""
+"""Replicas' log files: read together, and kept small."""
 
 import shutil
 import time
@@ -10,13 +10,13 @@ from pkg.devkit.backend import LogLine
 from pkg.devkit.home import Home
 
 MOST_BYTES = 16 * 1024 * 1024
-"""Of one log; what is older moves to a second file of at most that size."""
+"""Largest size of one log; older lines move to a second file of at most that size."""
 
 _FOLLOW_EVERY_S = 0.2
 
 
 def set_aside(home: Home) -> None:
-    """The logs of the run before, kept once, out of the way of a new one."""
+    """Moves the last run's logs to logs/previous, replacing those of the run before it."""
     previous = home.logs / "previous"
     if previous.exists():
         shutil.rmtree(previous)
@@ -26,7 +26,7 @@ def set_aside(home: Home) -> None:
 
 
 def keep_small(home: Home, *, most_bytes: int = MOST_BYTES) -> None:
-    """Copy and truncate: the processes go on writing to the file they have (in append mode)."""
+    """Copies and truncates, because processes keep appending to the file they opened."""
     for log in home.logs.glob("*.log"):
         if log.stat().st_size > most_bytes:
             shutil.copyfile(log, log.with_name(f"{log.name}.1"))

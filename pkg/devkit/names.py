@@ -1,4 +1,4 @@
-"""What the parts of the system are called, on every backend and in every message."""
+"""Names of the system's parts, the same on every backend and in every message."""
 
 from pkg.devkit.errors import BadArgument
 
@@ -13,18 +13,18 @@ POSTGRES = "postgres"
 STORES = (REDIS, NATS, POSTGRES)
 
 EDGE = "edge"
-"""The load balancer, of which backends that share a listening socket have none."""
+"""The load balancer. Backends whose replicas share a listening socket have none."""
 
 NO_EDGE = (
-    f"the {EDGE}, a load balancer, exists on compose only; "
-    f"on process ask {API} and {BROADCAST}, which answer on ports of their own."
+    f"the {EDGE}, a load balancer, exists only on compose; "
+    f"on process {API} and {BROADCAST} answer on their own ports."
 )
 
 ALIASES = {"api": API, "broadcast": BROADCAST, "archival": ARCHIVAL}
 MODULES = {API: "pkg.api", BROADCAST: "pkg.broadcast", ARCHIVAL: "pkg.archival"}
 
 MOST_REPLICAS = 32
-"""The edge has room for more: see haproxy.cfg."""
+"""The edge has room for more; see haproxy.cfg."""
 
 
 def named(text: str) -> str:

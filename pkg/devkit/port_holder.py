@@ -1,32 +1,32 @@
-"""Who listens on a port that `up` was to have, where it is a system of bidkit's own kind."""
+"""Finds out who listens on a port, if it is another bidding system."""
 
 import contextlib
 import shlex
 
 import psutil
 
-from pkg.devkit.compose import engine
+from pkg.devkit import docker_cli
 from pkg.devkit.errors import BidkitError
 
 _ASK_WITHIN_S = 2.0
 _OURS = "bidding-"
-"""What the names of this system's compose projects begin with, bidkit's and compose's alone."""
+"""The prefix of this system's compose projects, whether bidkit or compose started them."""
 
 _PROGRAMS = {"pkg.devkit", "pkg.devkit.process.serve"}
 
 
 def taken_by(port: int) -> str:
-    """By whom, and how that is stopped, as what comes after "is taken by "."""
+    """Completes the sentence "is taken by "; says how to stop the program."""
     return _project(port) or _bidkit(port) or "another program. Stop that program"
 
 
 def _project(port: int) -> str | None:
-    label = f'{{{{.Label "{engine.PROJECT_LABEL}"}}}}'
+    label = f'{{{{.Label "{docker_cli.PROJECT_LABEL}"}}}}'
     try:
-        found = engine.ask(
+        found = docker_cli.ask(
             *("ps", "--filter", f"publish={port}", "--format", label), within_s=_ASK_WITHIN_S
         ).split()
-    except BidkitError:  # no engine, no containers
+    except BidkitError:  # no engine, hence no containers
         return None
     for name in found:
         if name.startswith(_OURS):
@@ -35,10 +35,10 @@ def _project(port: int) -> str | None:
 
 
 def _bidkit(port: int) -> str | None:
-    with contextlib.suppress(psutil.Error):  # it ends just now, or is another user's
+    with contextlib.suppress(psutil.Error):  # it has just ended, or belongs to another user
         for one in psutil.net_connections(kind="tcp"):
             if one.status == psutil.CONN_LISTEN and one.pid and one.laddr[1:] == (port,):
-                # Of those that share a socket, one is listed: a replica, or who started it.
+                # Of the processes that share a socket one is listed: a replica or its parent.
                 listed = psutil.Process(one.pid)
                 for process in filter(None, (listed, listed.parent())):
                     if not _PROGRAMS.isdisjoint(process.cmdline()):

@@ -1,4 +1,4 @@
-"""A system that comes up, as it does: a live table on a terminal, a line a change elsewhere."""
+"""Shows a system as it starts: a live table on a terminal, elsewhere one line per change."""
 
 import contextlib
 import time
@@ -17,7 +17,7 @@ _MARKS = {True: Text("✓", style="green"), False: Text("…", style="yellow")}
 
 
 class Progress:
-    """A Watcher. Between the first status and readiness it owns the terminal's last lines."""
+    """A Watcher. It owns the terminal's last lines from the first status until all is ready."""
 
     def __init__(self, console: Console, *, farewell: str) -> None:
         self._console = console
@@ -28,12 +28,12 @@ class Progress:
         self._settled = False
 
     def __enter__(self) -> Self:
-        # What comes first, making data directories, has no status yet and may take a second.
+        # Making data directories comes first: it has no status yet and may take a second.
         if self._console.is_terminal:
             preparing = Text("… preparing the stores", style="yellow")
             self._live = Live(preparing, console=self._console, refresh_per_second=10)
             self._live.transient = True
-            with contextlib.suppress(OSError):  # the terminal may be gone; the system comes up
+            with contextlib.suppress(OSError):  # even without a terminal the system starts
                 self._live.start()
         return self
 
@@ -96,5 +96,5 @@ def _is_ready(service: ServiceStatus) -> bool:
 
 
 def _is_of_course(line: str) -> bool:
-    """Readiness is shown by the table, or by a line with the time it took."""
+    """Readiness is shown by the table, or by a line with the time that it took."""
     return line.endswith(" is ready")

@@ -1,4 +1,4 @@
-"""When a system that was started counts as ready, and when it is given up."""
+"""Decides when a started system is ready and when it has failed."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def is_settled(
     deadline: float,
     last_words: Callable[[str], str | None],
 ) -> bool:
-    """Raises NotReady for a replica that keeps ending, or when the deadline has passed."""
+    """Raises NotReady if a replica keeps ending, or past the deadline."""
     watcher.status(now)
     if now.ready:
         return True

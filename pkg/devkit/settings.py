@@ -16,15 +16,15 @@ class DevkitSettings:
     """`BIDKIT_HOME`: where state, data and logs of a local system are; `.bidkit` of the project."""
 
     ci_require: frozenset[str]
-    """`CI_REQUIRE`: what `bidkit test` may not skip for want of, such as `docker,terraform`."""
+    """`CI_REQUIRE`: what no test may be skipped for lack of, such as `docker,terraform`."""
 
     @classmethod
     def read(cls) -> Self:
-        """Raises BadArgument when there is no folder, nor could be, where the home should be."""
+        """Raises BadArgument if the home is not a folder and cannot become one."""
         home = Path(os.environ.get("BIDKIT_HOME") or PROJECT / ".bidkit").absolute()
         there = next(path for path in (home, *home.parents) if path.exists())
         if not there.is_dir():
-            raise BadArgument(f"BIDKIT_HOME is {home}, but {there} is no folder.")
+            raise BadArgument(f"BIDKIT_HOME is {home}, but {there} is not a folder.")
         required = os.environ.get("CI_REQUIRE", "").split(",")
         return cls(
             home=home,

@@ -16,20 +16,20 @@ def _one_each() -> dict[str, int]:
 
 
 class Desired(msgspec.Struct, frozen=True):
-    """What should run. It outlives `down`, and is forgotten by `down --volumes`."""
+    """What should run. `down` keeps it, `down --volumes` deletes it."""
 
     api_port: int = DEFAULT_API_PORT
     broadcast_port: int = DEFAULT_BROADCAST_PORT
     edge_port: int = DEFAULT_EDGE_PORT
-    """Of the load balancer, where the backend has one."""
+    """The load balancer's port, if the backend has one."""
 
     bid_strategy: str = DEFAULT_STRATEGY
     replicas: dict[str, int] = msgspec.field(default_factory=_one_each)
     settings: dict[str, str] = msgspec.field(default_factory=dict)
-    """Environment variables for the services, beyond those that bidkit sets."""
+    """Environment variables for the services, besides those that bidkit sets."""
 
     store_ports: dict[str, int] = msgspec.field(default_factory=dict)
-    """Where the stores were last; they stay there as long as nobody else takes the port."""
+    """The stores' last ports, kept unless another program takes them."""
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True):
@@ -42,16 +42,16 @@ class ReplicaStatus(msgspec.Struct, frozen=True):
     pid: int | None = None
     host: str = "127.0.0.1"
     port: int | None = None
-    """Of a service: where this very replica answers for its health. Of a store: its port."""
+    """For a service, where this replica answers health checks; for a store, its port."""
 
     age_s: float | None = None
     cpu_percent: float | None = None
     memory_bytes: int | None = None
     why: str | None = None
-    """What keeps it from being ready, or how it last ended."""
+    """Why it is not ready, or how it last ended."""
 
     log: str | None = None
-    """A file, or the command that shows it."""
+    """The log file, or the command that shows it."""
 
 
 class ServiceStatus(msgspec.Struct, frozen=True):
@@ -72,14 +72,14 @@ class SystemStatus(msgspec.Struct, frozen=True):
     websocket_url: str
     services: tuple[ServiceStatus, ...]
     edge_url: str | None = None
-    """One address for every route, where there is a load balancer."""
+    """One address for every route, if there is a load balancer."""
 
     @property
     def ready(self) -> bool:
         return all(one.ready >= one.desired for one in self.services)
 
     def of(self, service: str) -> ServiceStatus:
-        """Raises BadArgument for a part that this backend does without."""
+        """Raises BadArgument for a part that this backend does not have."""
         for one in self.services:
             if one.service == service:
                 return one

@@ -23,7 +23,7 @@ def as_json(value: object) -> str:
 
 
 def overview(status: SystemStatus, *, only: str | None = None) -> Table:
-    """A row a service, and below it one a replica where there is not exactly one."""
+    """One row per service; below it one row per replica, unless there is exactly one."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("SERVICE", "READY", "RESTARTS", "PORT", "PID", "CPU", "MEMORY", "AGE"):
         left = column in {"SERVICE", "READY"}
@@ -52,7 +52,7 @@ def _rows(service: ServiceStatus) -> Iterator[list[RenderableType]]:
 
 
 def _phase(replica: ReplicaStatus) -> Text:
-    """Nothing when it is as it should be."""
+    """Empty for a replica in its normal state."""
     style = _COLOURS.get(replica.phase, "red")
     return Text("" if replica.ready else f" {replica.phase}", style=style)
 
@@ -125,7 +125,7 @@ def to_try(status: SystemStatus) -> str:
 
 
 class ReaderGone(BrokenPipeError):  # noqa: N818 - it is no error: `head` has seen enough
-    """Nobody reads standard output any more.
+    """Standard output has no reader any more.
 
     It has no errno, without which typer would end the program on the spot.
     """
@@ -133,18 +133,18 @@ class ReaderGone(BrokenPipeError):  # noqa: N818 - it is no error: `head` has se
 
 class _Console(Console):
     def on_broken_pipe(self) -> NoReturn:
-        # Rich's own raises SystemExit, in whichever task happens to print.
+        # Rich would raise SystemExit, in whichever task happens to print.
         raise ReaderGone from None
 
 
 def console() -> Console:
-    """Standard output; wide enough for every table when it is no terminal."""
+    """Standard output; wide enough for every table if it is not a terminal."""
     terminal = _Console()
     return terminal if terminal.is_terminal else _Console(width=WIDTH_ELSEWHERE)
 
 
 def write(line: str) -> None:
-    """A line of output, now: whoever reads it may be following. Raises ReaderGone."""
+    """Writes a line at once, as the reader may be following. Raises ReaderGone."""
     try:
         print(line, flush=True)  # noqa: T201 - this is where bidkit prints
     except BrokenPipeError:
@@ -152,18 +152,18 @@ def write(line: str) -> None:
 
 
 def write_regardless(line: str) -> None:
-    """As `write`, of work that is done whether or not anybody is left to be told of it."""
+    """As `write`, for work that goes on even without a reader."""
     with _unread():
         write(line)
 
 
 def complain(line: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal was closed: nobody is there to read it
+    with contextlib.suppress(OSError):  # the terminal was closed
         print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class Regardless:
-    """A watcher of work that is done whether or not anybody is left to be told of it."""
+    """A watcher of work that goes on even without a reader."""
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
@@ -186,10 +186,10 @@ class Regardless:
 
 
 def _unread() -> contextlib.AbstractContextManager[None]:
-    """The reader of a pipe has seen enough, the terminal was closed, a disk is full."""
+    """Ignores a reader that is gone, a closed terminal and a full disk."""
     return contextlib.suppress(OSError)
 
 
 def plain(console: Console, text: str) -> None:
-    """Text as it is: no markup, no colours guessed, no wrapping."""
+    """Prints text as it is: no markup, no guessed colours, no wrapping."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -14,9 +14,9 @@ from testcontainers.community.redis import RedisContainer
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 from testcontainers.core.container import DockerContainer
 
+from pkg.devkit.ports import free_ports
 from pkg.devkit.process import probes
 from pkg.devkit.process.servers import REDIS_MAX_MEMORY
-from tests.integration.ports import free_ports
 
 if TYPE_CHECKING:
     from tests.integration.providers import Store

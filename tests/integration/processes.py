@@ -13,7 +13,7 @@ from typing import Self
 
 from pkg.devkit.process.launch import Launch
 from pkg.devkit.process.probes import http_status
-from tests.waiting import until
+from pkg.trials.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,9 +17,9 @@ from typing import Literal, Protocol
 
 import psutil
 
+from pkg.devkit.ports import free_ports
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.servers import NatsServer, RedisServer, Server
-from tests.integration.ports import free_ports
 
 Store = Literal["redis", "nats", "postgres"]
 

@@ -1,25 +1,25 @@
-"""What happens to containers while a foreground `up` looks on."""
+"""Reports what happens to containers while a foreground `up` runs."""
 
 from collections.abc import Iterator, Sequence
 
 from pkg.devkit.backend import Watcher
-from pkg.devkit.compose import engine
 from pkg.devkit.compose.container import Container
+from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
 
 
-class News:
-    """What has come to pass from one time to the next; an engine that is silent is told once."""
+class Changes:
+    """Reports what changed since the last call, and once when the engine stops answering."""
 
-    def __init__(self, project: str, watcher: Watcher) -> None:
+    def __init__(self, project: Project, watcher: Watcher) -> None:
         self._project = project
         self._watcher = watcher
         self._before: list[Container] | None = None
         self._silent = False
 
-    def tell(self) -> None:
+    def report(self) -> None:
         try:
-            now = engine.containers(self._project)
+            now = self._project.containers()
         except BidkitError as error:
             if not self._silent:
                 self._watcher.event(f"the engine does not answer: {error}")
@@ -28,13 +28,13 @@ class News:
         if self._silent:
             self._watcher.event("the engine answers again")
             self._silent = False
-        for line in changes(now if self._before is None else self._before, now):
+        for line in changes_between(now if self._before is None else self._before, now):
             self._watcher.event(line)
         self._before = now
 
 
-def changes(before: Sequence[Container], now: Sequence[Container]) -> Iterator[str]:
-    """What has come to pass between two looks, a line each."""
+def changes_between(before: Sequence[Container], now: Sequence[Container]) -> Iterator[str]:
+    """One line for each change."""
     earlier = {one.id: one for one in before}
     for one in now:
         was = earlier.pop(one.id, None)

@@ -1,4 +1,4 @@
-"""A container of the system as Docker describes it, and as bidkit shows it."""
+"""A container as Docker describes it and as bidkit shows it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pkg.devkit.names import API, ARCHIVAL, BROADCAST, SERVICES
 from pkg.devkit.system import ReplicaStatus
 
 HEALTH_PORTS = {API: 8080, BROADCAST: 8081, ARCHIVAL: 8082}
-"""Where a service answers for its health unless ADMIN_ADDR says otherwise."""
+"""The ports of the health checks unless ADMIN_ADDR sets another."""
 
 _NEVER = "0001-"
 _SECOND = len("2026-01-02T03:04:05")
@@ -40,7 +40,7 @@ class Container:
 
     @property
     def replica(self) -> str:
-        """Its name in bidkit, as on every backend."""
+        """Its name in bidkit, the same on every backend."""
         return f"{self.service}-{self.number}" if self.service in SERVICES else self.service
 
     @property
@@ -104,7 +104,7 @@ class Container:
 
 
 def container_of(inspected: dict[str, Any]) -> Container:
-    """From what `docker container inspect` says of one."""
+    """From an entry of `docker container inspect`."""
     state, labels = inspected["State"], inspected["Config"]["Labels"]
     health = state.get("Health") or {}
     checks = health.get("Log") or []
@@ -133,7 +133,7 @@ def container_of(inspected: dict[str, Any]) -> Container:
 
 
 def _instant(text: str) -> datetime | None:
-    """Docker writes nanoseconds, which Python does not read; whole seconds will do."""
+    """To whole seconds: Python cannot parse Docker's nanoseconds."""
     if text.startswith(_NEVER):
         return None
     return datetime.fromisoformat(text[:_SECOND]).replace(tzinfo=UTC)

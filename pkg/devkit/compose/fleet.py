@@ -1,60 +1,56 @@
-"""Services scaled, and replaced one replica after the other; stores and the edge restarted."""
+"""Scaling and rolling restarts of one service; restarts of a store or the edge."""
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from pkg.devkit.backend import Say
-from pkg.devkit.compose import edge, engine, logs
-from pkg.devkit.compose.command import Look, nobody
+from pkg.devkit.compose import edge, logs
 from pkg.devkit.compose.container import Container
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import NotReady
 from pkg.devkit.home import Home
 from pkg.devkit.names import SERVICES
-from pkg.devkit.signals import Interrupt
+from pkg.devkit.signals import Check, no_check
 
 READY_WITHIN_S = 90.0
 
-_LOOK_EVERY_S = 0.25
+_POLL_EVERY_S = 0.25
 
 
 class Fleet:
-    """The containers of one service, or of a store or the edge, of which there is one.
+    """The containers of a service, or the only one of a store or the edge.
 
-    An interrupt takes back what a restart has begun, and then raises KeyboardInterrupt.
+    `check` is called while waiting: it raises when the user interrupts or the system is stopped.
     """
 
     def __init__(
-        self, service: str, *, project: Project, place: Place, interrupt: Interrupt
+        self, service: str, *, project: Project, state_dir: StateDir, check: Check
     ) -> None:
         self.service = service
         self._project = project
-        self._place = place
-        self._interrupt = interrupt
+        self._state_dir = state_dir
+        self._check = check
 
     def containers(self) -> list[Container]:
-        found = engine.containers(self._project.name)
-        return [one for one in found if one.service == self.service]
-
-    def still_has(self, before: Sequence[Container]) -> bool:
-        """Whether all of these that were alive are."""
-        alive = {one.id for one in self.containers() if one.alive}
-        return all(one.id in alive for one in before if one.alive)
+        return [one for one in self._project.containers() if one.service == self.service]
 
     def scale(self, replicas: int, *, say: Say) -> None:
-        """What it adds stays when it is interrupted; see `take_back`. What it ends is ended."""
+        """Leaves it at what was reached when `check` raises; the next call goes on from there."""
         self._shed(replicas, say=say)
         self._step(lambda: self._up(replicas))
         self._await(lambda found: len(found) == replicas and all(one.ready for one in found))
         say(f"{self.service} has {replicas} ready")
 
     def restart(self, replicas: int, *, say: Say) -> None:
-        """Of a service, `replicas` are there afterwards, whatever an earlier call has left."""
+        """Replaces each replica in turn; a service has `replicas` afterwards.
+
+        When `check` raises, the replacement just started is removed again.
+        """
         if self.service not in SERVICES:
             say(f"{self.service} stops and starts again")
-            self._step(lambda: self._project.restart(self.service, look=self._still_wanted))
+            self._step(lambda: self._project.restart(self.service, check=self._check))
             self._await(lambda found: any(one.ready for one in found))
             say(f"{self.service} is ready")
             return
@@ -68,14 +64,14 @@ class Fleet:
         say(f"{self.service} is restarted")
 
     def _shed(self, replicas: int, *, say: Say) -> None:
-        """Compose would remove them too, but nothing of what they said would be kept.
+        """Removes surplus replicas, unready ones first, among them any left by an earlier call.
 
-        A call that was killed may have left more than were desired: what is not ready goes first.
+        Compose would remove them too, but would not keep their logs.
         """
         found = sorted(self.containers(), key=lambda one: (one.ready, -one.number))
         surplus = found[: max(len(found) - replicas, 0)]
         for one in surplus:
-            with contextlib.suppress(OSError):  # the terminal may be gone
+            with contextlib.suppress(OSError):  # the terminal may be closed
                 say(f"{one.replica} is one too many and stops")
         if surplus:
             self._step(lambda: self._remove({one.id for one in surplus}))
@@ -89,67 +85,61 @@ class Fleet:
                 say(f"{one.replica} starts in place of {old.replica}")
             ours = {one.id for one in new}
             self._await(lambda found: _are_ready(found, ours))
-            # Ready to the engine is not yet found by the edge, which the old one has to outlive.
+            # The engine finds it ready before the edge does; the old one has to serve until then.
             new = [one for one in self.containers() if one.id in ours]
-            edge.await_found(self._project.name, new, still_wanted=self._still_wanted)
-            self._still_wanted()
+            edge.await_found(self._project, new, check=self._check)
+            self._check()
             for one in new:
                 say(f"{one.replica} is ready; {old.replica} drains")
-        except BaseException:  # also what `say` raises when nobody reads any more
-            self.take_back(before, say=say)
+        except BaseException:  # also when `say` has no reader any more
+            self._roll_back(before, say=say)
             raise
-        # From here on there is no way back: what has been asked to end is taken away.
+        # The point of no return: once the old one was told to stop, it is removed.
         with self._lock():
             self._remove({old.id})
-        self._still_wanted()
+        self._check()
 
     def _up(self, replicas: int) -> None:
-        self._project.up({self.service: replicas}, look=self._still_wanted)
+        self._project.up({self.service: replicas}, check=self._check)
 
-    def take_back(self, before: set[str], *, say: Say) -> None:
-        """Ends and removes what was not there before."""
+    def _roll_back(self, before: set[str], *, say: Say) -> None:
         with self._lock():
             new = [one for one in self.containers() if one.id not in before]
             for one in new:
-                with contextlib.suppress(OSError):  # the terminal may be gone
-                    log = Home(self._place.home).log(one.replica)
-                    say(f"{one.replica} is taken away again; its log is {log}")
+                with contextlib.suppress(OSError):  # the terminal may be closed
+                    log = Home(self._state_dir.home).log(one.replica)
+                    say(f"{one.replica} is removed again; its log is {log}")
             self._remove({one.id for one in new})
 
     def _remove(self, ids: set[str]) -> None:
-        """Each has drained by then, and what it said, to its end, is in the home's logs."""
+        """Lets them drain, and keeps their logs."""
         gone = [one for one in self.containers() if one.id in ids]
-        self._project.end([one.id for one in gone])
-        logs.keep(gone, Home(self._place.home))
-        self._project.remove([one.id for one in gone])
+        self._project.engine.stop(self._project, [one.id for one in gone])
+        logs.keep(self._project.engine, gone, Home(self._state_dir.home))
+        self._project.engine.remove(self._project, [one.id for one in gone])
 
     def _await(self, fact: Callable[[list[Container]], bool]) -> None:
-        """Raises NotReady with what stands in the way."""
+        """Raises NotReady with the replicas that are not ready."""
         deadline = time.monotonic() + READY_WITHIN_S
         while not fact(found := self.containers()):
-            self._still_wanted()
+            self._check()
             if time.monotonic() > deadline:
                 waiting = [one for one in found if not one.ready]
                 why = ", ".join(f"{one.replica}: {one.why or one.phase}" for one in waiting)
                 raise NotReady(
-                    f"{self.service} has not come to what was asked in {READY_WITHIN_S:g} s"
+                    f"{self.service} is not ready within {READY_WITHIN_S:g} s"
                     f" ({why or f'{len(found)} containers'})."
                 )
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_EVERY_S)
 
     def _step(self, work: Callable[[], None]) -> None:
-        """Nothing is started in a system that somebody stops."""
-        with self._lock(look=self._still_wanted):
-            self._still_wanted()
+        """Starts nothing in a system that is being stopped."""
+        with self._lock(self._check):
+            self._check()
             work()
 
-    def _lock(self, look: Look = nobody) -> contextlib.AbstractContextManager[None]:
-        within_s, busy = self._project.ends_within_s, "another bidkit is still busy here."
-        return self._place.lock(within_s=within_s, busy=busy, look=look)
-
-    def _still_wanted(self) -> None:
-        self._interrupt.heed()
-        self._place.check_wanted()
+    def _lock(self, check: Check = no_check) -> contextlib.AbstractContextManager[None]:
+        return self._state_dir.lock(within_s=self._project.ends_within_s, check=check)
 
 
 def _are_ready(found: list[Container], ids: set[str]) -> bool:

@@ -1,4 +1,4 @@
-"""The images the system needs: the stores' and the base are fetched, the services' are built."""
+"""The system's images: the stores' are pulled, our own are built when the code changes."""
 
 import hashlib
 import os
@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 
 from pkg.devkit.backend import Say
-from pkg.devkit.compose import engine
-from pkg.devkit.compose.command import ComposeFailed, Look, nobody
-from pkg.devkit.compose.place import held
+from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.project import Project
+from pkg.devkit.compose.state_dir import held
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.home import load, save
 from pkg.devkit.settings import PROJECT
+from pkg.devkit.signals import Check, no_check
 
 BUILT_WITHIN_S = 900.0
 BUILT = PROJECT / ".bidkit" / "images.json"
-"""What this checkout's images were built of, whichever home asked for them."""
+"""What this checkout's images were built from, shared by all its homes."""
 
 PYTHON_IMAGE = "python:3.11-slim"
 SERVER_IMAGES = {
@@ -29,20 +29,22 @@ SERVER_IMAGES = {
     "POSTGRES_IMAGE": "postgres:15-alpine",
     "HAPROXY_IMAGE": "haproxy:2.6-alpine",
 }
-"""As in compose.yaml, which a test compares."""
+"""A test compares them with compose.yaml."""
 
 SOURCES = (
     "compose/Dockerfile",
     "compose/nats.Dockerfile",
     ".dockerignore",
     "requirements/runtime.txt",
+    "pkg/__init__.py",
     "pkg/auction",
     "pkg/runtime",
+    "pkg/stores",
     "pkg/api",
     "pkg/broadcast",
     "pkg/archival",
 )
-"""What the services' images are made of."""
+"""What goes into our own images."""
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -50,46 +52,46 @@ class Built(msgspec.Struct, frozen=True):
     images: dict[str, str]
     bases: list[str] = []
     finished: bool = True
-    """Else some of these names may stand for older images: this checkout's, whatever they are."""
+    """While False, each of these names may stand for an old or a new build of this checkout."""
 
 
 def needed() -> list[str]:
-    """What must be here or in reach before anything can be built and started."""
+    """Images that must be present or pullable before anything can be built and started."""
     images = {**SERVER_IMAGES, "PYTHON_IMAGE": PYTHON_IMAGE}
     return [os.environ.get(name) or default for name, default in images.items()]
 
 
 def provide(
-    project: Project, configuration: dict[str, Any], *, say: Say, look: Look = nobody
+    project: Project, configuration: dict[str, Any], *, say: Say, check: Check = no_check
 ) -> None:
-    """Fetch what is missing, build what is missing or older than the code.
+    """Pulls missing images; builds our own if any is missing or older than the code.
 
-    Raises BidkitError with the last lines of what went wrong, or what `look` raises meanwhile.
+    Raises BidkitError with the last lines of the failure, or what `check` raises.
     """
     services: dict[str, Any] = configuration["services"]
-    bought = {name: one["image"] for name, one in services.items() if "build" not in one}
-    lacking = set(engine.missing_images(list(bought.values())))
-    if lacking:
-        say(f"fetching {', '.join(sorted(lacking))}")
-        names = [name for name, image in bought.items() if image in lacking]
-        _told("the images could not be fetched", lambda: project.pull(names, look=look))
+    pulled = {name: one["image"] for name, one in services.items() if "build" not in one}
+    missing = set(project.engine.missing_images(list(pulled.values())))
+    if missing:
+        say(f"fetching {', '.join(sorted(missing))}")
+        names = [name for name, image in pulled.items() if image in missing]
+        _explained("the images could not be fetched", lambda: project.pull(names, check=check))
     own = _Own(project, services)
     if not own.are_current():
-        own.build(say=say, look=look)
+        own.build(say=say, check=check)
 
 
-def renew(project: Project, configuration: dict[str, Any], *, say: Say, look: Look) -> None:
-    """Build again what was built of older code; other images, as somebody gave, stay as they are.
+def renew(project: Project, configuration: dict[str, Any], *, say: Say, check: Check) -> None:
+    """Rebuilds our own images if they were built from older code. Raises as `provide` does.
 
-    Raises as `provide` does.
+    Images that somebody else tagged with our names are left alone.
     """
     own = _Own(project, configuration["services"])
     if own.are_of_older_code():
-        own.build(say=say, look=look)
+        own.build(say=say, check=check)
 
 
 class _Own:
-    """The images that are built of this checkout."""
+    """The images built from this checkout."""
 
     def __init__(self, project: Project, services: dict[str, Any]) -> None:
         self._project = project
@@ -109,35 +111,37 @@ class _Own:
         built = self._built()
         return built is not None and not (built.finished and built.sources == self._sources)
 
-    def build(self, *, say: Say, look: Look) -> None:
-        # Two builds at once would do the same work twice and take each other's tags.
+    def build(self, *, say: Say, check: Check) -> None:
+        # Two builds at once would repeat the work and overwrite each other's tags.
         lock = Path(tempfile.gettempdir()) / f"bidkit-{os.getuid()}-images"
         busy = "another bidkit is still building images."
-        with held(lock, within_s=BUILT_WITHIN_S, busy=busy, look=look):
-            if self.are_current():  # by now: whoever had the lock has built them
+        with held(lock, within_s=BUILT_WITHIN_S, busy=busy, check=check):
+            if self.are_current():  # whoever held the lock has built them
                 return
             say("building images, as the code has changed or they are missing")
-            # First: a build that ends half-way has taken some names, and leaves no word of it.
+            # Saved first: a build that breaks off may have retagged some images.
             ours = dict.fromkeys(self._images, "")
             save(BUILT, Built(self._sources, ours, needed(), finished=False))
-            _told(
+            _explained(
                 "the images could not be built",
-                lambda: self._project.build(self._services, look=look),
+                lambda: self._project.build(self._services, check=check),
             )
-            save(BUILT, Built(self._sources, engine.image_ids(self._images), needed()))
+            save(
+                BUILT, Built(self._sources, self._project.engine.image_ids(self._images), needed())
+            )
 
     def _built(self) -> Built | None:
-        """What we know of them, unless somebody has given others since they were all built."""
+        """The record of the last build; None when the images are not, or no longer, from it."""
         built = load(BUILT, Built)
         if built is None or built.images.keys() != set(self._images):
             return None
-        if built.finished and engine.image_ids(self._images) != built.images:
+        if built.finished and self._project.engine.image_ids(self._images) != built.images:
             return None
         return built
 
 
 def fingerprint() -> str:
-    """Of everything in this checkout that goes into the services' images."""
+    """A hash of everything in this checkout that goes into our own images."""
     digest = hashlib.sha256()
     for file in _files():
         digest.update(f"{file.relative_to(PROJECT)}\0{file.stat().st_mode & 0o111}\0".encode())
@@ -158,7 +162,7 @@ def _files() -> Iterator[Path]:
             yield path
 
 
-def _told(what: str, work: Callable[[], None]) -> None:
+def _explained(what: str, work: Callable[[], None]) -> None:
     try:
         work()
     except ComposeFailed as error:

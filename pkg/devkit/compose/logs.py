@@ -1,30 +1,33 @@
-"""What containers have said, under the names their replicas have on every backend."""
+"""Containers' logs, under the replica names that every backend uses."""
 
 import contextlib
 import subprocess
 from collections.abc import Iterator, Sequence
 
 from pkg.devkit.backend import LogLine
-from pkg.devkit.compose import command, engine
+from pkg.devkit.compose import command
 from pkg.devkit.compose.container import Container
+from pkg.devkit.compose.engine import Engine
 from pkg.devkit.compose.project import Project
 from pkg.devkit.home import Home
 from pkg.devkit.log_files import set_aside
 from pkg.devkit.names import SERVICES
-from pkg.devkit.signals import interrupted_once
 
 KEPT_LINES = 2000
 KEPT_BYTES = 1024 * 1024
-"""Of a container that is removed; the rest goes with it."""
+"""How much of a removed container's log is kept."""
 
 _READING_ENDS_WITHIN_S = 2.0
-"""When it is asked to; nothing is left half done by it."""
+"""From SIGTERM to SIGKILL; a reader has nothing to finish."""
 
 
-def keep(containers: Sequence[Container], home: Home, *, afresh: bool = False) -> None:
-    """A file for each, where the process backend has its replicas' own; `afresh` for a run's end.
+def keep(
+    engine: Engine, containers: Sequence[Container], home: Home, *, afresh: bool = False
+) -> None:
+    """Writes each container's log to the file that the process backend would use.
 
-    A disk that is full of data must not keep anybody from ending the system and deleting it.
+    `afresh` first sets the files of the last run aside. A full disk is no error: the system must
+    still stop, so that its data can be deleted.
     """
     with contextlib.suppress(OSError):
         home.logs.mkdir(parents=True, exist_ok=True)
@@ -38,41 +41,39 @@ def keep(containers: Sequence[Container], home: Home, *, afresh: bool = False) -
 def read(
     project: Project, services: tuple[str, ...], *, last: int, follow: bool
 ) -> Iterator[LogLine]:
-    """The last lines of each replica, one replica after the other; with `follow`, after them new
-    ones of all as they come, also of replicas that appear later.
+    """The last lines of each replica in turn; with `follow`, then new lines of all as they come,
+    also from replicas started later.
     """
     if follow:
         yield from _followed(project, services, last=last)
         return
-    for one in engine.containers(project.name):
+    for one in project.containers():
         if one.service in services:
-            for text in engine.tail(one.id, last) if last else ():
+            for text in project.engine.tail(one.id, last) if last else ():
                 yield LogLine(one.replica, text)
 
 
 def _followed(project: Project, services: tuple[str, ...], *, last: int) -> Iterator[LogLine]:
     arguments = ("logs", "--no-color", "--follow", "--tail", str(last), *services)
-    with interrupted_once() as begun:
-        following = subprocess.Popen(
-            project.command(*arguments),
-            env=project.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            assert following.stdout is not None  # noqa: S101 - PIPE above
-            with following.stdout as lines:
-                begun()
-                for line in lines:
-                    yield parse(line.decode(errors="replace").rstrip("\n"))
-        finally:
-            command.end(following, within_s=_READING_ENDS_WITHIN_S)
+    following = subprocess.Popen(
+        project.command(*arguments),
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert following.stdout is not None  # noqa: S101 - PIPE above
+        with following.stdout as lines:
+            for line in lines:
+                yield parse(line.decode(errors="replace").rstrip("\n"))
+    finally:
+        command.end(following, within_s=_READING_ENDS_WITHIN_S)
 
 
 def parse(line: str) -> LogLine:
-    """`redis-1  | text`, as compose writes it; only services have numbers in bidkit."""
+    """Compose writes `redis-1  | text`; in bidkit only services have numbers."""
     container, _, text = line.partition("|")
     name = container.strip()
     service = name.rpartition("-")[0]

@@ -1,28 +1,29 @@
-"""A command of a service in a container of its own, beside those that run."""
+"""A service's command run once, in a container of its own."""
 
 import contextlib
 import secrets
 import subprocess
 import sys
 
-from pkg.devkit.compose import command, engine
+from pkg.devkit import docker_cli
+from pkg.devkit.compose import command
 from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import MODULES
-from pkg.devkit.signals import interrupted_once
+from pkg.devkit.signals import cancellation
 
 _ENDS_WITHIN_S = 2.0
-"""Once its container is gone."""
+"""After its container was removed."""
 
 
 def run_once(project: Project, service: str, *arguments: str) -> int:
-    """The command's exit code. It has our terminal, which python-on-whales would not hand on.
+    """Returns the command's exit code. The command uses our terminal.
 
-    Nothing of it goes on when this is interrupted.
+    When interrupted, ends the command and removes its container before raising KeyboardInterrupt.
     """
     name = f"{project.name}-command-{secrets.token_hex(4)}"
     terminal = () if sys.stdin.isatty() and sys.stdout.isatty() else ("--no-TTY",)
-    with interrupted_once() as begun:
+    with cancellation() as token:
         process = subprocess.Popen(
             project.command(
                 *("--progress", "quiet", "run", "--rm", "--name", name, "--no-deps", *terminal),
@@ -32,19 +33,18 @@ def run_once(project: Project, service: str, *arguments: str) -> int:
             start_new_session=True,
         )
         try:
-            begun()
-            return process.wait()
+            return command.wait(process, token.check)
         except BaseException:
-            # With its container gone compose ends by itself, and leaves the terminal as it was; a
-            # signal alone would end neither of the two.
+            # Without its container compose ends by itself and restores the terminal. A signal to
+            # compose alone would leave the container running.
             _remove(name)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_ENDS_WITHIN_S)
             command.end(process)
-            _remove(name)  # made meanwhile
+            _remove(name)  # in case it was created after the first attempt
             raise
 
 
 def _remove(container: str) -> None:
-    with contextlib.suppress(BidkitError):  # not made yet, or gone by itself
-        engine.ask("rm", "--force", container)
+    with contextlib.suppress(BidkitError):  # not created yet, or already gone
+        docker_cli.ask("rm", "--force", container)

@@ -1,81 +1,68 @@
-"""What is done to a running system: services are scaled and restarted, one at a time."""
+"""Scaling and restarting within a running system, one operation at a time."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import msgspec
 
 from pkg.devkit.backend import Say
-from pkg.devkit.compose import edge, engine
+from pkg.devkit.compose import edge
 from pkg.devkit.compose.fleet import Fleet
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.names import SERVICES
-from pkg.devkit.signals import Interrupt, interrupts
+from pkg.devkit.signals import Check, cancellation
 
 
 class Operations:
-    """What is interrupted takes back what it has begun, and raises KeyboardInterrupt."""
+    """An interrupted operation raises KeyboardInterrupt."""
 
-    def __init__(self, place: Place, stack: Stack) -> None:
-        self._place = place
+    def __init__(self, state_dir: StateDir, stack: Stack) -> None:
+        self._state_dir = state_dir
         self._stack = stack
 
     def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
-        with self._one_at_a_time() as interrupt:
+        """When interrupted, the new numbers stay desired: the next call gets there."""
+        with self._one_at_a_time() as check:
             for service, number in replicas.items():
-                self._scale(self._fleet(service, interrupt), number, say=say)
-            self._await_passing(replicas.keys(), interrupt)
-
-    def _scale(self, fleet: Fleet, number: int, *, say: Say) -> None:
-        wanted, there = self._stack.desired, fleet.containers()
-        self._want(fleet.service, number)
-        try:
-            fleet.scale(number, say=say)
-        except KeyboardInterrupt:
-            # First: what cannot be taken back is one too many, and nobody wants it. Fewer are still
-            # wanted once one was ended for it.
-            if number > wanted.replicas.get(fleet.service, 1) or fleet.still_has(there):
-                self._stack.remember(wanted)
-            fleet.take_back({one.id for one in there}, say=say)
-            raise
+                self._desire(service, number)
+                self._fleet(service, check).scale(number, say=say)
+            self._await_passing(replicas.keys(), check)
 
     def restart(self, service: str, *, say: Say) -> None:
-        # What stands over a store or behind the edge has to come back, if it was there.
-        over = {one.service for one in engine.containers(self._place.project) if one.ready}
-        with self._one_at_a_time() as interrupt:
+        """When interrupted, a replacement that has not taken over yet is removed again."""
+        # A restart of a store or the edge interrupts these; they have to recover.
+        ready = {one.service for one in self._stack.containers() if one.ready}
+        with self._one_at_a_time() as check:
             replicas = self._stack.desired.replicas.get(service, 1)
-            fleet = self._fleet(service, interrupt)
-            # As on processes, a new replica runs the code as it is now.
+            fleet = self._fleet(service, check)
+            # As on the process backend, a restart picks up the current code.
             if service in SERVICES and replicas and fleet.containers():
-                self._stack.renew_images(say=say, look=self._still_wanted(interrupt))
+                self._stack.renew_images(say=say, check=check)
             fleet.restart(replicas, say=say)
-            self._await_passing({service} if service in SERVICES else over, interrupt)
+            self._await_passing({service} if service in SERVICES else ready, check)
 
     @contextmanager
-    def _one_at_a_time(self) -> Iterator[Interrupt]:
+    def _one_at_a_time(self) -> Iterator[Check]:
         busy = "a service is being scaled or restarted; try again when that is done."
         with (
-            self._place.lock("operation", within_s=0, busy=busy),
-            interrupts() as interrupt,
+            self._state_dir.lock("operation", within_s=0, busy=busy),
+            cancellation() as token,
         ):
-            yield interrupt
 
-    def _want(self, service: str, replicas: int) -> None:
+            def check() -> None:
+                token.check()
+                self._state_dir.check_wanted()
+
+            yield check
+
+    def _desire(self, service: str, number: int) -> None:
         desired = self._stack.desired
-        wanted = {**desired.replicas, service: replicas}
-        self._stack.remember(msgspec.structs.replace(desired, replicas=wanted))
+        replicas = {**desired.replicas, service: number}
+        self._stack.remember(msgspec.structs.replace(desired, replicas=replicas))
 
-    def _fleet(self, service: str, interrupt: Interrupt) -> Fleet:
-        return Fleet(service, project=self._stack.project, place=self._place, interrupt=interrupt)
+    def _fleet(self, service: str, check: Check) -> Fleet:
+        return Fleet(service, project=self._stack.project, state_dir=self._state_dir, check=check)
 
-    def _await_passing(self, services: Collection[str], interrupt: Interrupt) -> None:
-        still_wanted = self._still_wanted(interrupt)
-        edge.await_passing(self._stack.desired, services, still_wanted=still_wanted)
-
-    def _still_wanted(self, interrupt: Interrupt) -> Callable[[], None]:
-        def look() -> None:
-            interrupt.heed()
-            self._place.check_wanted()
-
-        return look
+    def _await_passing(self, services: Collection[str], check: Check) -> None:
+        edge.await_passing(self._stack.desired, services, check=check)

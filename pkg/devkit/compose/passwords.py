@@ -1,4 +1,4 @@
-"""The stores' passwords, which compose/make-secrets makes once for a folder."""
+"""The stores' passwords, made by compose/make-secrets."""
 
 import subprocess
 from pathlib import Path
@@ -10,10 +10,10 @@ _MAKE_SECRETS = COMPOSE_FILE.with_name("make-secrets")
 
 
 def make_passwords(folder: Path) -> None:
-    """What is there stays as it is. Raises BidkitError."""
+    """Makes only those that are missing. Raises BidkitError."""
     made = subprocess.run(
         ("sh", str(_MAKE_SECRETS), str(folder)), capture_output=True, text=True, check=False
     )
     if made.returncode:
-        last = (made.stderr.strip().splitlines() or ["it left no word"])[-1]
+        last = (made.stderr.strip().splitlines() or ["without a message"])[-1]
         raise BidkitError(f"the secrets could not be made: {last}")

@@ -1,4 +1,4 @@
-"""The containers of a project as the system that bidkit shows."""
+"""A project's containers as the system status that bidkit shows."""
 
 from collections.abc import Mapping, Sequence
 

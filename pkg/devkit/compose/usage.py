@@ -1,18 +1,20 @@
 """CPU and memory of containers.
 
-`docker stats` takes two to three seconds, as the engine measures once a second. Where the
-containers' processes are this machine's, they are measured directly, as the process backend does.
+`docker stats` takes two to three seconds, as the engine samples once a second. Processes on this
+machine are measured directly instead, as on the process backend.
 """
 
 import json
 import re
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from pkg.devkit.docker_cli import ask
+from pkg.devkit.errors import BidkitError
 
 MEASURED_FOR_S = 0.2
 _STATS_WITHIN_S = 8.0
@@ -27,15 +29,15 @@ class Usage:
 
 
 def usage(pids: Mapping[str, int]) -> dict[str, Usage]:
-    """By container; `pids` are those of their first processes. What cannot be had is left out."""
+    """By container id, from their first processes' pids; leaves out what cannot be measured."""
     local = {one: pid for one, pid in pids.items() if _is_here(one, pid)}
     found = _measured(local) if local else {}
     elsewhere = [one for one in pids if one not in local]
-    return found | (_asked(elsewhere) if elsewhere else {})
+    return found | (_from_stats(elsewhere) if elsewhere else {})
 
 
 def _is_here(container: str, pid: int) -> bool:
-    """The engine may run in a virtual machine, where its process numbers mean others."""
+    """False when the engine runs in a virtual machine, whose pids mean nothing here."""
     try:
         return container in Path(f"/proc/{pid}/cgroup").read_text()
     except OSError:
@@ -83,19 +85,13 @@ def _memory(process: psutil.Process) -> int:
     return rss
 
 
-def _asked(containers: list[str]) -> dict[str, Usage]:
-    command = ("docker", "stats", "--no-stream", "--no-trunc", "--format", "{{json .}}")
+def _from_stats(containers: list[str]) -> dict[str, Usage]:
+    command = ("stats", "--no-stream", "--no-trunc", "--format", "{{json .}}")
     try:
-        ran = subprocess.run(
-            (*command, *containers),
-            capture_output=True,
-            text=True,
-            timeout=_STATS_WITHIN_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        said = ask(*command, *containers, within_s=_STATS_WITHIN_S)
+    except BidkitError:
         return {}
-    lines = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     return {line["ID"]: read for line in lines if (read := read_stats(line))}
 
 

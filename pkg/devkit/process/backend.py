@@ -1,4 +1,4 @@
-"""The process backend: a supervisor on this machine, and what bidkit asks of it."""
+"""The process backend: bidkit's verbs as requests to a supervisor on this machine."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from typing import ClassVar
 import msgspec
 
 from pkg.devkit import log_files as logs
-from pkg.devkit.backend import LogLine, Options, Say, Watcher, refuse_change
+from pkg.devkit.backend import BackendName, LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning, error_of
 from pkg.devkit.home import Home
 from pkg.devkit.names import ARCHIVAL, SERVICES, STORES
@@ -33,7 +33,7 @@ _LOOK_EVERY_S = 0.05
 
 
 class ProcessBackend:
-    name: ClassVar[str] = "process"
+    name: ClassVar[BackendName] = BackendName.PROCESS
     parts: ClassVar[tuple[str, ...]] = (*SERVICES, *STORES)
 
     def __init__(self, home: Home) -> None:
@@ -80,7 +80,7 @@ class ProcessBackend:
         return self._control.status()
 
     def settings(self) -> dict[str, dict[str, str]]:
-        """All are given the same."""
+        """Every service gets the same settings."""
         return dict.fromkeys(SERVICES, self._control.environment())
 
     def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
@@ -108,7 +108,7 @@ class ProcessBackend:
         return ran.returncode
 
     async def _foreground(self, options: Options, watcher: Watcher) -> bool:
-        """False when it was interrupted before everything was ready."""
+        """Returns False if it was interrupted before everything was ready."""
 
         async def started(supervisor: Supervisor) -> None:
             deadline = time.monotonic() + READY_WITHIN_S
@@ -116,12 +116,12 @@ class ProcessBackend:
                 await asyncio.sleep(_LOOK_EVERY_S)
 
         whole = await serve(self._home, options, event=watcher.event, started=started)
-        with contextlib.suppress(OSError):  # whoever looked on may be gone, with the terminal
+        with contextlib.suppress(OSError):  # the terminal may be gone
             watcher.event("Everything is stopped.")
         return whole
 
     def _detach(self, options: Options) -> None:
-        """Returns when the supervisor can be asked."""
+        """Returns when the supervisor answers."""
         self._home.folder.mkdir(parents=True, exist_ok=True)
         complaints = self._home.folder / "supervisor.stderr"
         reading, writing = os.pipe()
@@ -149,7 +149,7 @@ class ProcessBackend:
             last = logs.tail(complaints, 1) or ["it left no word"]
             raise BidkitError(f"bidkit's supervisor died: {last[0]} (all in {complaints}).")
         failure = msgspec.json.decode(line, type=Failure | None)
-        # It lives on without us, and nobody will wait for it: that is no leak.
+        # It outlives us on purpose, so the warning about an unwaited child is wrong.
         process.returncode = 0
         if failure:
             if failure.already_running:
@@ -186,7 +186,7 @@ class ProcessBackend:
                 return bool(left)
         shown: set[str] = set()
         environment: dict[str, str] = {}
-        with contextlib.suppress(StoppedMeanwhile):  # another `down` was first, and is nearly done
+        with contextlib.suppress(StoppedMeanwhile):  # another `down` is nearly done
             environment = self._control.environment()
             self._control.stop()
         within_s = stop_within_s(environment) + STORES_STOP_WITHIN_S

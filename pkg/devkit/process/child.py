@@ -15,12 +15,12 @@ from pkg.devkit.process.records import Records, record_of
 
 HURRIED_S = 1.0
 SHORTEST_SAMPLE_S = 0.5
-"""The kernel counts CPU in hundredths of a second; over less than this, that is noise."""
+"""The kernel counts CPU in hundredths of a second: over less than this, that is mostly noise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hurry:
-    """Set when the user has asked twice: nothing gets more than a second to end."""
+    """Set when the user asks twice: then nothing gets more than a second to end."""
 
     asked: asyncio.Event
 
@@ -59,7 +59,7 @@ class Child:
                 )
             )
         except OSError:
-            # A process that nobody wrote down would outlive its supervisor and share its port.
+            # An unrecorded process could outlive its supervisor and keep its port.
             child._send(signal.SIGKILL)
             await child.exit
             raise
@@ -75,11 +75,11 @@ class Child:
 
     @property
     def exit(self) -> asyncio.Task[int]:
-        """Done, with the exit code, when the process is gone."""
+        """Resolves to the exit code when the process has ended."""
         return self._exit
 
     async def stop(self, *, within_s: float | None = None) -> int:
-        """Ask it to end in good order, kill it past the limit; returns its exit code."""
+        """Asks it to end, kills it past the limit, and returns its exit code."""
         limit_s = self._launch.stop_within_s if within_s is None else within_s
         self._send(self._launch.stop_signal)
         hurried = asyncio.create_task(self._hurry.asked.wait())
@@ -101,18 +101,18 @@ class Child:
 
     async def _reap(self) -> int:
         code = await self._process.wait()
-        with contextlib.suppress(OSError):  # a full disk: a record too many harms nobody
+        with contextlib.suppress(OSError):  # a full disk: an outdated record does no harm
             self._records.remove(self._process.pid)
         return code
 
 
 class Usage:
-    """CPU and memory of a process and those it started, as of the last sample."""
+    """CPU and memory of a process and its children, as of the last sample."""
 
     def __init__(self, pid: int, *, now: Callable[[], float] = time.monotonic) -> None:
         try:
             self._process: psutil.Process | None = psutil.Process(pid)
-        except psutil.NoSuchProcess:  # it ended at once
+        except psutil.NoSuchProcess:  # it has ended already
             self._process = None
         self._now = now
         self._cpu_s = 0.0
@@ -132,7 +132,7 @@ class Usage:
             with contextlib.suppress(psutil.NoSuchProcess):
                 times, held = one.cpu_times(), one.memory_info()
                 cpu_s += times.user + times.system
-                # PostgreSQL's processes share their buffers: count those once.
+                # PostgreSQL's processes share their buffers, which count once.
                 shared = 0 if one is self._process else getattr(held, "shared", 0)
                 memory += held.rss - shared
         self.memory_bytes = memory

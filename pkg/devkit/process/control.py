@@ -24,7 +24,7 @@ from pkg.devkit.system import SystemStatus
 ANSWER_WITHIN_S = 5.0
 OPERATION_WITHIN_S = 600.0
 STARTING_WITHIN_S = 30.0
-"""Making PostgreSQL's data directory is the longest part of it."""
+"""Most of it is for making PostgreSQL's data directory."""
 
 _LONGEST_PATH = 100
 
@@ -50,7 +50,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Any number of `say`, then one of the other two."""
+    """Any number of `say`, then one of the other two fields."""
 
     say: str | None = None
     done: msgspec.Raw = msgspec.Raw(b"null")
@@ -82,7 +82,7 @@ class ControlServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def reply(message: Reply) -> None:
-            # Whoever asked may have gone; what was asked for is done all the same.
+            # The work is done even if the asker has gone.
             with contextlib.suppress(ConnectionError):
                 writer.write(msgspec.json.encode(message) + b"\n")
 
@@ -95,7 +95,7 @@ class ControlServer:
         except msgspec.DecodeError as error:
             reply(Reply(error=f"not understood: {error}", code=BidkitError.exit_code))
         except Exception as error:
-            # A closed connection would read as a system that was stopped.
+            # Closing the connection would read as a system that stopped.
             said = f"bidkit's supervisor failed at that: {error!r}."
             reply(Reply(error=said, code=BidkitError.exit_code))
             raise
@@ -124,7 +124,7 @@ class ControlServer:
 
 
 def forget_supervisor(home: Home) -> None:
-    """Clear away what a supervisor left that is gone; the caller holds the lock."""
+    """Removes what a dead supervisor left. The caller holds the lock."""
     address = load(home.supervisor, Address)
     if address:
         shutil.rmtree(Path(address.socket).parent, ignore_errors=True)
@@ -132,7 +132,7 @@ def forget_supervisor(home: Home) -> None:
 
 
 class Control:
-    """The other end. Raises NotRunning when nobody is there, or StoppedMeanwhile."""
+    """The client's side. Raises NotRunning if no supervisor runs, or StoppedMeanwhile."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -175,7 +175,7 @@ class Control:
                 "bidkit's supervisor is gone without having stopped the system; "
                 "`bidkit up` or `bidkit down` tidies up."
             ) from error
-        except (ConnectionResetError, BrokenPipeError) as error:  # it ended before it looked at us
+        except (ConnectionResetError, BrokenPipeError) as error:  # it ended before it accepted us
             raise StoppedMeanwhile from error
         except TimeoutError as error:
             raise BidkitError(
@@ -185,7 +185,7 @@ class Control:
         raise StoppedMeanwhile
 
     def _address(self) -> Address:
-        """Waits for a supervisor that is just starting, as the lock tells."""
+        """Waits for a supervisor that holds the lock but does not listen yet."""
         deadline = time.monotonic() + STARTING_WITHIN_S
         while (address := load(self._home.supervisor, Address)) is None:
             with self._home.lock() as free:

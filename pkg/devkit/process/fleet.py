@@ -1,4 +1,4 @@
-"""The replicas of one service, kept at the desired number and replaced one by one."""
+"""One service's replicas: kept at the desired number, replaced one by one."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ from pkg.devkit.system import ServiceStatus
 
 
 class Fleet:
-    """One operation at a time; a second one is told so."""
+    """Runs one operation at a time and refuses a second one."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Fleet:
         settings: Mapping[str, str],
         begin: Callable[[str, ServiceWorkload], Replica],
     ) -> None:
-        """`begin` starts a replica of a name on a workload; `port` is None without a public one."""
+        """`begin` starts a named replica of a workload. `port` is None if the service has none."""
         self.service = service
         self._port = port
         self._settings = settings
@@ -52,7 +52,7 @@ class Fleet:
         )
 
     def bind(self) -> None:
-        """Listen on the public port, for the replicas to accept from. Raises PortTaken."""
+        """Listens on the public port, from which the replicas accept. Raises PortTaken."""
         if self._port is not None and self._listener is None and self._desired:
             self._listener = listen(self.service, self._port)
 
@@ -62,7 +62,7 @@ class Fleet:
             self._listener = None
 
     def begin(self) -> None:
-        """Start towards the desired number without waiting."""
+        """Starts the missing replicas without waiting for them."""
         self.bind()
         while len(self._replicas) < self._desired:
             self._add()
@@ -72,7 +72,7 @@ class Fleet:
             surplus = sorted(self._replicas)[replicas:]
             self._desired = replicas
             if not replicas:
-                # Nobody will accept: let callers be refused rather than wait in the queue.
+                # No replica will accept: refuse callers rather than let them wait in the queue.
                 self.close()
             self.begin()
             for number in surplus:
@@ -112,7 +112,7 @@ class Fleet:
         return number
 
     async def _remove(self, number: int) -> None:
-        """Twice at once is fine: a shutdown does not wait for a rolling restart to end."""
+        """May run beside a rolling restart: a shutdown does not wait for it."""
         replica = self._replicas.get(number)
         if replica is None:
             return
@@ -124,7 +124,7 @@ class Fleet:
         return f"{self.service}-{number}"
 
     def check_idle(self) -> None:
-        """Raises BidkitError: an operation is under way, and another would be refused."""
+        """Raises BidkitError while an operation runs."""
         if self._busy:
             raise BidkitError(f"{self.service} is being {self._busy}; try again when that is done.")
 

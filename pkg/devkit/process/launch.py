@@ -1,4 +1,4 @@
-"""How a child process is started, whoever waits for it: bidkit's supervisor or a test."""
+"""How a child process is started, by bidkit's supervisor or by a test."""
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user to run a server as; only root can switch to another one."""
+    """A user to run a server as. Only root can switch to another user."""
 
     name: str
     uid: int
@@ -30,7 +30,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A command with all it needs to run, and how it likes to be stopped."""
+    """A command with its environment, user and stop signal."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
@@ -40,7 +40,7 @@ class Launch:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_within_s: float = 10.0
     orphan_signal: signal.Signals = field(default=signal.SIGTERM)
-    """What the kernel sends the child when its parent dies without a word (Linux only)."""
+    """The signal that the kernel sends the child when its parent dies (Linux only)."""
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments for `subprocess.Popen` and `asyncio.create_subprocess_exec` alike.
@@ -52,7 +52,7 @@ class Launch:
             "env": dict(self.env),
             "cwd": self.cwd,
             "pass_fds": self.pass_fds,
-            # Its own session: a Ctrl-C or a hang-up at the terminal is the parent's to handle.
+            # Its own session: Ctrl-C and hang-ups at the terminal are for the parent to handle.
             "start_new_session": True,
             "preexec_fn": _die_with_parent(self.orphan_signal),
         }
@@ -62,7 +62,7 @@ class Launch:
 
 
 def _die_with_parent(orphan_signal: signal.Signals) -> Callable[[], None] | None:
-    """Ask the kernel to end the child with its parent.
+    """Asks the kernel to end the child with its parent.
 
     Runs after the switch of user, which would clear the request, and calls nothing but two system
     calls through a library that is already loaded: between fork and exec little else is safe.
@@ -80,6 +80,6 @@ def _die_with_parent(orphan_signal: signal.Signals) -> Callable[[], None] | None
 
 
 def quiet_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a server gets of our environment: enough to find libraries and a temporary directory."""
+    """The part of our environment that a server gets: library paths and the temporary directory."""
     kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
     return {name: os.environ[name] for name in kept if name in os.environ} | dict(extra or {})

@@ -1,4 +1,4 @@
-"""A place outside the project for a server whose user may not enter the project.
+"""A folder outside the project for a server whose user may not enter the project.
 
 PostgreSQL refuses to run as root, and the unprivileged user it then runs as cannot enter, say, a
 clone below /root. So its cluster and a copy of its programs go to a directory of their own. A note
@@ -29,7 +29,7 @@ class Outpost:
 
     @classmethod
     def of(cls, data: Path) -> Self:
-        """The outpost of a data directory; made and noted when there is none yet.
+        """The outpost of a data directory. Makes and records one if there is none.
 
         Raises UnusableData when the one noted is gone: starting afresh in silence would look like
         lost bids.
@@ -44,7 +44,7 @@ class Outpost:
                 )
             return cls(folder)
         folder = Path(tempfile.mkdtemp(prefix="bidkit-", dir=_lasting_temporary_directory()))
-        # Others may pass through, not look around; what lies inside has its own permissions.
+        # Others may pass through but not list it; its contents have their own permissions.
         folder.chmod(0o711)
         note.write_text(f"{folder}\n")
         return cls(folder)
@@ -60,7 +60,7 @@ class Outpost:
         note.unlink()
 
     def postgres(self, bin_dir: Path) -> Path:
-        """The directory of programs in a copy that everyone may run; copied when it is not there.
+        """A copy of the programs' directory that everyone may run, made if it is missing.
 
         The copy is renamed into place when whole, and made again for another version.
         """
@@ -78,7 +78,7 @@ class Outpost:
 
 
 def can_run(account: Account, program: Path, *, within: Path) -> bool:
-    """Whether the account may enter `within` and run the program, asked as that account.
+    """Whether the account may enter `within` and run the program, checked as that account.
 
     Walking the permission bits would miss access lists and mount options.
     """
@@ -105,7 +105,7 @@ def _note(data: Path) -> Path:
 
 
 def _lasting_temporary_directory() -> str:
-    """Preferably one that a reboot does not empty."""
+    """Prefers a directory that survives a reboot."""
     lasting = Path("/var/tmp")  # noqa: S108 - what is made there is made by mkdtemp
     return str(lasting) if lasting.is_dir() else tempfile.gettempdir()
 
@@ -129,7 +129,7 @@ def _copy(bin_dir: Path, to: Path) -> None:
 
 
 def _open_to_all(tree: Path) -> None:
-    """Readable whatever umask made the original."""
+    """Makes the copy readable whatever umask made the original."""
     for path in (tree, *tree.rglob("*")):
         if not path.is_symlink():
             runnable = path.is_dir() or path.stat().st_mode & 0o100

@@ -1,4 +1,4 @@
-"""PostgreSQL as a server: refuses to run as root, and is only as good as its data directory."""
+"""PostgreSQL as a server. It refuses to run as root, and checks its data directory."""
 
 import os
 import signal
@@ -21,12 +21,12 @@ _HALF_MADE = ".postgres-half-made-"
 
 @dataclass
 class PostgresServer(Server):
-    """Loopback only, no Unix socket, trust authentication: it is for one developer's machine."""
+    """For one developer's machine: loopback only, no Unix socket, trust authentication."""
 
     name = "postgres"
 
     durable: bool = True
-    """False spares every sync, for databases that need not outlive their process."""
+    """False skips every sync, for databases that need not outlive their process."""
 
     def __post_init__(self) -> None:
         self._account = Account.named(UNPRIVILEGED) if os.geteuid() == 0 else None
@@ -92,7 +92,7 @@ class PostgresServer(Server):
         return can_run(account, bin_dir / "postgres", within=self.data.parent)
 
     def _move_out(self, bin_dir: Path) -> None:
-        """Data that is already in the project stays the data: nothing starts beside it afresh."""
+        """Data that is already in the project is used; no new database is made beside it."""
         if not _is_empty(self.data):
             _check_whole(self.data)
             raise UnusableData(
@@ -105,7 +105,7 @@ class PostgresServer(Server):
         self._cluster = outpost.folder / "cluster"
 
     def _make_cluster(self) -> None:
-        """All or nothing: made in a neighbouring directory and renamed when whole."""
+        """Makes it in a neighbouring directory and renames it when it is complete."""
         making = Path(tempfile.mkdtemp(prefix=_HALF_MADE, dir=self._cluster.parent))
         if self._account:
             os.chown(making, self._account.uid, self._account.gid)

@@ -1,4 +1,4 @@
-"""Is this server ready? Asked in its own protocol, by the shortest exchange that proves it.
+"""Asks a server whether it is ready, by the shortest exchange of its own protocol.
 
 Blocking, with a time-out, and free of client libraries: the same probe serves the supervisor, the
 tests and `bidkit doctor`. A probe returns None when the server is ready, else says why it is not.
@@ -14,7 +14,7 @@ from typing import IO, cast
 TIMEOUT_S = 2.0
 _POSTGRES_PROTOCOL = 196608
 _MOST_BYTES = 65536
-"""Of an answer to /ready or /health; a longer one is cut."""
+"""Most bytes read of an answer to /ready or /health."""
 
 
 def redis_says(port: int) -> str | None:
@@ -84,7 +84,7 @@ def _ask(port: int, exchange: Callable[[IO[bytes]], str | None]) -> str | None:
 
 
 async def http_status(port: int, path: str, *, timeout_s: float = TIMEOUT_S) -> int | None:
-    """The status of a GET on loopback; None when there is no answer in time."""
+    """The status of a GET on loopback; None if there is no answer in time."""
     answer = await _get(port, path, timeout_s=timeout_s)
     return answer and answer[0]
 

@@ -1,4 +1,4 @@
-"""What was started, on disk: whoever comes after a supervisor that was killed can end it."""
+"""A file of what was started, so that it can be ended after its supervisor was killed."""
 
 import contextlib
 import signal
@@ -22,7 +22,7 @@ class Record(msgspec.Struct, frozen=True):
     stop_within_s: float
 
     def process(self) -> psutil.Process | None:
-        """The process, if it still lives."""
+        """The process, if it still runs."""
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < _SAME_START_S
@@ -34,13 +34,13 @@ class Record(msgspec.Struct, frozen=True):
 def record_of(name: str, pid: int, *, stop_signal: int, stop_within_s: float) -> Record:
     try:
         started = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:  # it ended at once; its exit code tells the rest
+    except psutil.NoSuchProcess:  # it has ended already; its exit code tells why
         started = 0.0
     return Record(name, pid, started, stop_signal, stop_within_s)
 
 
 class Records:
-    """The processes that run now, kept in a file with every change."""
+    """The running processes, written to the file at every change."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -56,12 +56,12 @@ class Records:
 
 
 def end_leftovers(file: Path) -> list[str]:
-    """End what a supervisor left that is gone, services before stores; returns the names."""
+    """Ends what a dead supervisor left, services before stores, and returns the names."""
     left = [(record, record.process()) for record in load(file, list[Record]) or []]
     alive = [(record, process) for record, process in left if process]
-    for record, process in reversed(alive):  # what was started last depends on what was first
+    for record, process in reversed(alive):  # later ones depend on earlier ones
         with contextlib.suppress(psutil.NoSuchProcess):
-            # A stopped process would take no signal but SIGKILL.
+            # A stopped process takes no signal but SIGKILL.
             process.send_signal(signal.SIGCONT)
             process.send_signal(record.stop_signal)
     limit_s = max((record.stop_within_s for record, _ in alive), default=0.0)

@@ -1,4 +1,4 @@
-"""Keeps one process running: started, probed, started again when it ends or stops answering."""
+"""Keeps one process running: starts it, probes it, restarts it when it ends or hangs."""
 
 import asyncio
 import contextlib
@@ -17,23 +17,23 @@ _LOOK_EVERY_S = 0.02
 FIRST_RESTART_S = 0.5
 RESTART_CAP_S = 30.0
 HEALTHY_AFTER_S = 60.0
-"""A process that ran this long is started again as quickly as the first time."""
+"""After a run this long, the back-off starts over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often a process is asked, and when it counts as lost."""
+    """How often a process is probed, and when it counts as hung."""
 
     probe_every_s: float = 1.0
     probe_unready_every_s: float = 0.25
-    """When it was ready before."""
+    """Once it was ready."""
 
     probe_starting_every_s: float = 0.05
     unresponsive_after: int = 5
-    """Liveness probes in a row without an answer; a process that hangs is then replaced."""
+    """Liveness probes in a row that may fail before the process is replaced."""
 
     unresponsive_stop_s: float = 3.0
-    """What such a process gets to end in good order."""
+    """Time that such a process gets to end by itself."""
 
     start_limit_s: float = 60.0
     """How long a process may take to answer its first liveness probe, and to get ready."""
@@ -114,13 +114,13 @@ class Replica:
             self._gone.set()
 
     async def stop(self) -> None:
-        """Returns when the process is gone."""
+        """Returns when the process has ended."""
         self._stopping = True
         self._wake.set()
         await self._gone.wait()
 
     async def bounce(self) -> None:
-        """Stop the process in good order and start it again; returns when it is ready."""
+        """Stops the process, starts it again, and returns when it is ready."""
         before = self._bounced
         self._bouncing = True
         self._wake.set()
@@ -140,7 +140,7 @@ class Replica:
             self._usage.sample()
 
     async def _run_once(self) -> str:
-        """Returns how it ended, which it does by itself, unresponsive, or because of `stop`."""
+        """Returns how the process ended: by itself, hung, or because of `stop`."""
         if self._bouncing:
             self._bouncing = False
             self._bounced += 1
@@ -174,12 +174,12 @@ class Replica:
         finally:
             woken.cancel()
             probing.cancel()
-            if not child.exit.done():  # cancelled: bidkit itself is failing
+            if not child.exit.done():  # we were cancelled: bidkit itself is failing
                 await child.stop()
             self._child = self._usage = None
 
     async def _probe(self, child: Child) -> None:
-        """Returns when the process has not answered for too long."""
+        """Returns when the process has failed too many probes."""
         patience = self._patience
         answered, unanswered = False, 0
         while unanswered < patience.unresponsive_after:

@@ -1,4 +1,4 @@
-"""Running a supervisor: in the foreground of `bidkit up`, or as a process of its own.
+"""Runs a supervisor, in the foreground of `bidkit up` or as a separate process.
 
 `python -m pkg.devkit.process.serve DESCRIPTOR` is the latter. It reads its options as JSON from
 standard input and writes one line to the descriptor: `null` when it can be asked, or the error
@@ -25,7 +25,7 @@ from pkg.devkit.settings import DevkitSettings
 
 
 class AlreadyRunning(BidkitError):  # noqa: N818 - see errors.py
-    """Another supervisor holds this home. Nothing was started."""
+    """Another supervisor runs in this home. Nothing was started."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def _signals(supervisor: Supervisor) -> AsyncIterator[asyncio.Event]:
-    """What is set by the first of them."""
+    """Set by the first signal."""
     loop = asyncio.get_running_loop()
     signalled = asyncio.Event()
 
@@ -84,7 +84,7 @@ async def _signals(supervisor: Supervisor) -> AsyncIterator[asyncio.Event]:
         supervisor.stop()
 
     def hang_up() -> None:
-        # A closing terminal says so more than once, by its shell and by the kernel: no hurry.
+        # A closing terminal sends SIGHUP twice, from its shell and from the kernel: no hurry.
         if not supervisor.stopping:
             stop()
 
@@ -93,7 +93,7 @@ async def _signals(supervisor: Supervisor) -> AsyncIterator[asyncio.Event]:
         signal.SIGTERM: stop,
         signal.SIGHUP: hang_up,
     }
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup has it
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
         del handlers[signal.SIGHUP]
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
@@ -106,7 +106,7 @@ def _logged(home: Home, event: Say) -> Say:
     def say(line: str) -> None:
         with home.log("supervisor").open("a", encoding="utf-8") as log:
             log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} {line}\n")
-        # Whoever looked on may be gone, with the terminal or the pipe; the system goes on.
+        # The system goes on even if the terminal or the pipe is gone.
         with contextlib.suppress(OSError):
             event(line)
 

@@ -19,7 +19,7 @@ REDIS_MAX_MEMORY = "512mb"
 
 @dataclass
 class Server(ABC):
-    """A server on 127.0.0.1 with a data directory of its own."""
+    """A server on 127.0.0.1 with its own data directory."""
 
     name: ClassVar[str]
 
@@ -29,25 +29,25 @@ class Server(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the data directory fit to start on; blocking, and safe to repeat.
+        """Prepares the data directory. Blocks; safe to repeat.
 
         Raises MissingServer or UnusableData, having changed nothing that holds data.
         """
 
     @abstractmethod
     def launch(self) -> Launch:
-        """Call it after `prepare`."""
+        """Call `prepare` first."""
 
     @abstractmethod
     def unready(self) -> str | None:
-        """None when the server answers, else the reason; blocks for two seconds at most."""
+        """None if the server answers, else the reason. Blocks for two seconds at most."""
 
     @property
     @abstractmethod
     def url(self) -> str: ...
 
     def discard(self) -> None:
-        """Delete all data. The server must not be running."""
+        """Deletes all data. The server must not be running."""
         delete_tree(self.data)
 
 
@@ -91,13 +91,13 @@ class NatsServer(Server):
     name = "nats"
 
     monitoring_port: int = 0
-    """Where `/varz` and `/jsz` answer; 0 for nowhere."""
+    """The port of `/varz` and `/jsz`; 0 for none."""
 
     def prepare(self) -> None:
         self.programs.nats_server()
         self.data.mkdir(parents=True, exist_ok=True)
-        # Only a file can say how often the store is synced: two minutes unless told, which is
-        # what a power cut would take from the stream.
+        # Only a file can set how often the store is synced. The default is two minutes, which a
+        # power cut would take from the stream.
         text = json.dumps({"jetstream": {"store_dir": str(self.data), "sync_interval": "1s"}})
         self._configuration.write_text(text)
 

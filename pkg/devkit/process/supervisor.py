@@ -11,7 +11,7 @@ from pkg.devkit.errors import BadArgument, BidkitError
 from pkg.devkit.home import Home, load, save
 from pkg.devkit.log_files import keep_small, set_aside
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS, SERVICES, STORES
-from pkg.devkit.ports import Ports
+from pkg.devkit.ports import free_port
 from pkg.devkit.process.child import Hurry
 from pkg.devkit.process.fleet import Fleet
 from pkg.devkit.process.postgres import PostgresServer
@@ -38,7 +38,6 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._event = event
         self._desired = options.applied_to(load(home.desired, Desired) or Desired())
-        self._ports = Ports()
         self._records = Records(home.processes)
         self._servers: dict[str, Server] = {}
         self._stores: dict[str, Replica] = {}
@@ -47,7 +46,7 @@ class Supervisor:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What every service gets besides its addresses."""
+        """Settings that every service gets, besides its addresses."""
         return {
             "REDIS_URL": self._servers[REDIS].url,
             "NATS_URL": self._servers[NATS].url,
@@ -74,7 +73,7 @@ class Supervisor:
         )
 
     async def prepare(self) -> None:
-        """Everything that can be refused, before anything is started.
+        """Checks everything that can be refused, before anything is started.
 
         Raises BadArgument, PortTaken, MissingServer or UnusableData, having started nothing and
         remembered nothing.
@@ -100,11 +99,11 @@ class Supervisor:
         try:
             for fleet in self._fleets.values():
                 fleet.bind()
-            # A data directory may have to be made, which takes a second.
+            # Making a data directory takes a second.
             async with asyncio.TaskGroup() as preparing:
                 for server in self._servers.values():
                     preparing.create_task(asyncio.to_thread(server.prepare))
-        except BaseException as error:  # Ctrl-C too: the ports are given back
+        except BaseException as error:  # also Ctrl-C: release the ports
             for fleet in self._fleets.values():
                 fleet.close()
             if isinstance(error, BaseExceptionGroup):
@@ -113,12 +112,12 @@ class Supervisor:
         save(self._home.desired, self._desired)
 
     async def run(self) -> None:
-        """Returns when everything is stopped, in order."""
+        """Returns when everything has stopped, in order."""
         async with asyncio.TaskGroup() as self._tasks:
             sampling = self._tasks.create_task(self._sample())
             for name, server in self._servers.items():
                 self._stores[name] = self._begin(name, StoreWorkload(server))
-            # Services bear missing stores, but would spend their first seconds on reconnecting.
+            # Services start without stores too, but would spend their first seconds reconnecting.
             starting = self._tasks.create_task(self._begin_services())
             await self._stop.wait()
             starting.cancel()
@@ -128,7 +127,7 @@ class Supervisor:
             sampling.cancel()
 
     def stop(self) -> None:
-        """Asked again, it hurries."""
+        """A second call makes it hurry."""
         again = self._stop.is_set()
         self._stop.set()
         if again:
@@ -143,7 +142,7 @@ class Supervisor:
 
     async def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
         for name in replicas:
-            self._fleets[name].check_idle()  # what is refused must not be desired either
+            self._fleets[name].check_idle()  # a refused number must not become desired
         wanted = {**self._desired.replicas, **replicas}
         self._desired = msgspec.structs.replace(self._desired, replicas=wanted)
         save(self._home.desired, self._desired)
@@ -163,14 +162,12 @@ class Supervisor:
 
     def _define_servers(self) -> dict[str, Server]:
         kept = {**PREFERRED_PORTS, **self._desired.store_ports}
-        ports = {name: self._ports.free(kept[name]) for name in STORES}
+        ports = {name: free_port(kept[name]) for name in STORES}
         self._desired = msgspec.structs.replace(self._desired, store_ports=ports)
         data = self._home.data
         return {
             REDIS: RedisServer(data=data / REDIS, port=ports[REDIS]),
-            NATS: NatsServer(
-                data=data / NATS, port=ports[NATS], monitoring_port=self._ports.free(18222)
-            ),
+            NATS: NatsServer(data=data / NATS, port=ports[NATS], monitoring_port=free_port(18222)),
             POSTGRES: PostgresServer(data=data / POSTGRES, port=ports[POSTGRES]),
         }
 
@@ -196,11 +193,11 @@ class Supervisor:
         return replica
 
     async def _sample(self) -> None:
-        """CPU and memory for `get`, and logs that grew too long."""
+        """Samples CPU and memory for `get`, and cuts logs that grew too long."""
         while True:
             for replica in self._everything():
                 replica.sample()
-            with suppress(OSError):  # a full disk ends no server; it is tried again
+            with suppress(OSError):  # a full disk must not stop a server; the next round retries
                 await asyncio.to_thread(keep_small, self._home)
             await asyncio.sleep(SAMPLE_EVERY_S)
 

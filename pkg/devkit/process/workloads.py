@@ -20,10 +20,10 @@ class Workload(Protocol):
     def port(self) -> int: ...
     def launch(self) -> Launch: ...
     async def unready(self) -> str | None:
-        """None when ready, else the reason."""
+        """None if it is ready, else the reason."""
 
     async def alive(self) -> bool:
-        """False when only a restart helps."""
+        """False if only a restart helps."""
 
     def close(self) -> None: ...
 
@@ -43,8 +43,8 @@ class StoreWorkload:
         return await asyncio.to_thread(self._server.unready)
 
     async def alive(self) -> bool:
-        # A store that is slow to answer may be reading its log or writing a checkpoint. Killing
-        # it makes that longer; only its end counts.
+        # A slow store may be reading its log or writing a checkpoint, and killing it would only
+        # make that longer. So a store counts as alive until it ends.
         return True
 
     def close(self) -> None:
@@ -52,7 +52,7 @@ class StoreWorkload:
 
 
 class ServiceWorkload:
-    """One replica of a service: the public socket is shared, the admin socket its own.
+    """One replica of a service. It shares the public socket and has its own admin socket.
 
     Both are bound here and inherited, so that no port is ever guessed and none is lost between
     one process and the next.
@@ -69,7 +69,7 @@ class ServiceWorkload:
         self._listener = listener
         self._settings = settings
         self._admin = socket.create_server(("127.0.0.1", 0), backlog=64)
-        # A closed socket has no name, and somebody may ask for the status just then.
+        # A closed socket has no port, and the status may be read just then.
         self._port: int = self._admin.getsockname()[1]
 
     @property
@@ -105,7 +105,7 @@ def service_command(service: str, *arguments: str) -> tuple[str, ...]:
 
 
 def service_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Services see what bidkit sets and nothing else that would change what they do."""
+    """A service's environment: what bidkit sets, and nothing else that could change behaviour."""
     kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ")
     ours = {name: os.environ[name] for name in kept if name in os.environ}
     return ours | {"PYTHONPATH": str(PROJECT)} | dict(settings)

@@ -1,4 +1,4 @@
-"""The ledger held against the archive: each 201 exactly once, and nothing that nobody sent."""
+"""Compares the ledger with the archive: each 201 exactly once, and nothing that nobody sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,18 +18,18 @@ class Comparison:
     lost: list[str]
     """event_ids of accepted bids that are in no table."""
     conflicts: list[str]
-    """event_ids of accepted bids that are dead letters instead."""
+    """event_ids of accepted bids that became dead letters."""
     reasons: set[str]
-    """Of those dead letters."""
+    """The reasons of those dead letters."""
     came_true: int
     """Bids of unknown outcome that are in the archive."""
     problems: list[str]
     losses: list[str]
-    """Loss and conflicts in sentences; whether they are problems is the row's to say."""
+    """Losses and conflicts in sentences. The row decides whether they are problems."""
     strategies: set[str] = field(default_factory=set)
-    """Those that archived bids were placed by."""
+    """Strategies that archived bids were placed with."""
     misshown: int = 0
-    """Archived bids in whose place viewers were shown another one."""
+    """Archived bids in whose place viewers were shown another bid."""
 
 
 async def compare(

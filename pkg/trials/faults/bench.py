@@ -18,16 +18,16 @@ from pkg.trials.faults.row import Result, Row
 from pkg.trials.faults.scene import Scene
 from pkg.trials.faults.verdict import judge
 from pkg.trials.faults.viewers import VIEWERS
-from pkg.trials.faults.waiting import NotInTimeError, until
+from pkg.trials.waiting import NotInTimeError, until
 
 LEAST_RATE_PER_S = 200
-"""Accepted bids a second that the warm-up must reach, or the row proves little."""
+"""Accepted bids per second that the warm-up must reach for the row to prove something."""
 
 WARM_UPS = 5
-"""Tries: a machine that is busy with something else gets some more time."""
+"""Attempts, because the machine may be busy with something else."""
 
 HURRY_EVERY_S = 5
-"""A worker that reconnects late sets its ack wait back."""
+"""A worker that reconnects late resets the consumer's ack wait."""
 
 
 _UNABLE = (
@@ -39,22 +39,22 @@ _UNABLE = (
     NatsError,
     *POSTGRES_ERRORS,
 )
-"""The bench could not go on; what it found until then is in the result."""
+"""Errors that stop the row. What it found until then is in the result."""
 
 
 class Stage(Protocol):
-    """Where rows play: it makes a system for each, on empty stores."""
+    """Makes a system on empty stores for each row."""
 
     def scene(
         self, row: Row, *, short: bool, logs: Path | None
     ) -> AbstractAsyncContextManager[Scene]:
-        """Ready while inside."""
+        """A system that is ready while the block runs."""
 
 
 async def run(row: Row, stage: Stage, *, short: bool, logs: Path | None = None) -> Result:
-    """Bounded in time; what it started and the stage does not keep is ended.
+    """Runs the row within a bounded time and stops what it started.
 
-    `logs` keeps what the services said in a folder of the row's name.
+    `logs`: keep the services' logs there, in a folder with the row's name.
     """
     result = Result(row=row.name)
     began = time.monotonic()
@@ -66,7 +66,7 @@ async def run(row: Row, stage: Stage, *, short: bool, logs: Path | None = None) 
                     await _play(row, scene, pace, result)
                 finally:
                     _count(scene, result)
-    except _UNABLE as error:  # a time-out of the whole row is an OSError too
+    except _UNABLE as error:  # TimeoutError of the whole row is an OSError
         result.problems.append(str(error) or f"{type(error).__name__} of the bench itself")
         result.problems += getattr(error, "__notes__", [])
     result.took_s = time.monotonic() - began

@@ -1,4 +1,4 @@
-"""The clients that bid: a steady rate over raw HTTP, each with one request in flight."""
+"""Clients that bid at a steady rate over raw HTTP, each with one request in flight."""
 
 import asyncio
 import itertools
@@ -14,15 +14,15 @@ STRATEGIES = ("lua", "optimistic")
 BIDDERS_PER_ITEM = 4
 RATE_PER_S = 260
 ANSWER_WITHIN_S = 8.0
-"""Past it a client gives up and does not know. Above what a gateway takes to say so itself."""
+"""After it a client gives up: the outcome is unknown. Longer than a gateway's own time-out."""
 CONNECT_WITHIN_S = 5.0
 STEP_CENTS = 125
 NOBODY_KNOWS = frozenset({502, 504})
-"""What a load balancer answers when a gateway goes away with a bid in hand. No gateway says so."""
+"""A load balancer's answers when a gateway dies with a bid in flight. No gateway sends them."""
 
 
 class Bidders:
-    """80 clients, half of each strategy, that bid more each time, until told to stop."""
+    """80 clients, half of them per strategy. Each bids higher every time, until told to stop."""
 
     def __init__(self, port: int, ledger: Ledger) -> None:
         self._port = port
@@ -31,7 +31,7 @@ class Bidders:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Each one finishes what it has begun."""
+        """Each client finishes its request."""
         self._stopping.set()
 
     async def run(self) -> None:
@@ -80,7 +80,9 @@ class _Bidder:
                     await stopping.wait()
             except TimeoutError:
                 await self._bid()
-            due = max(due + every_s, loop.time() - every_s)  # one that was late may catch up
+            due = max(
+                due + every_s, loop.time() - every_s
+            )  # a late client may catch up by one interval
         self._hang_up()
 
     async def _bid(self) -> None:

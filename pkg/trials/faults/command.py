@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ import typer
 from rich.table import Table
 
 from pkg.devkit import views
+from pkg.devkit.backend import BackendName
 from pkg.devkit.errors import BadArgument, BidkitError
 
 if TYPE_CHECKING:  # what is imported here every verb of bidkit would wait for
@@ -22,24 +22,17 @@ if TYPE_CHECKING:  # what is imported here every verb of bidkit would wait for
     from pkg.trials.faults.row import Result, Row
 
 app = typer.Typer(
-    help="Break a system of its own in every known way, and count what that costs.",
+    help="Break a separate system on purpose and count what is lost.",
     no_args_is_help=True,
 )
 
 
-class Backend(StrEnum):
-    PROCESS = "process"
-    COMPOSE = "compose"
-
-
-_On = Annotated[
-    Backend, typer.Option("--on", help="Processes in a temporary directory, or containers.")
-]
+_On = Annotated[BackendName, typer.Option("--on", help="Where the separate system runs.")]
 
 
 @app.command("list")
-def list_rows(*, on: _On = Backend.PROCESS) -> None:
-    """The rows, and what each expects."""
+def list_rows(*, on: _On = BackendName.PROCESS) -> None:
+    """List the rows and what each expects."""
     rows, controls = _rows(on)
     table = Table(box=None, pad_edge=False, show_header=False)
     for row in (*rows, *controls):
@@ -51,43 +44,49 @@ def list_rows(*, on: _On = Backend.PROCESS) -> None:
 def run(
     rows: Annotated[list[str] | None, typer.Argument(metavar="[ROW...]")] = None,
     *,
-    on: _On = Backend.PROCESS,
-    everything: Annotated[bool, typer.Option("--all", help="Every row of the list.")] = False,
-    short: Annotated[bool, typer.Option("--short", help="Shortened outages, as in CI.")] = False,
+    on: _On = BackendName.PROCESS,
+    everything: Annotated[bool, typer.Option("--all", help="Run every row of the list.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="Shorten outages, as in CI.")] = False,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Rows at a time; each takes half a core.")
+        int,
+        typer.Option("--jobs", "-j", min=1, help="Rows to run at once; each takes half a core."),
     ] = 1,
     output: Annotated[
         Path | None,
-        typer.Option("--report", metavar="FILE", help="Write its section of this document."),
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Write the results into their section of this document.",
+        ),
     ] = None,
     logs: Annotated[
-        Path | None, typer.Option("--logs", metavar="FOLDER", help="Keep the services' logs there.")
+        Path | None,
+        typer.Option("--logs", metavar="FOLDER", help="Keep the services' logs in this folder."),
     ] = None,
 ) -> None:
-    """Run rows on a real system of their own; exit code 1 when one of them fails."""
+    """Run rows on a separate, real system; exit code 1 if one fails."""
     from pkg.trials.faults import report
     from pkg.trials.faults.containers import stage
     from pkg.trials.faults.document import with_section
 
     chosen = _chosen(rows or (), on=on, everything=everything)
-    if on is Backend.COMPOSE and jobs > 1:
-        raise BadArgument("containers take one row at a time; leave out --jobs.")
+    if on is BackendName.COMPOSE and jobs > 1:
+        raise BadArgument("on compose rows run one at a time; leave out --jobs.")
     if output is not None and not os.access(output if output.exists() else output.parent, os.W_OK):
-        raise BadArgument(f"{output} cannot be written to.")  # said before, not after, the rows
+        raise BadArgument(f"{output} cannot be written to.")  # checked before the rows run
     try:
         results = asyncio.run(_run(chosen, on=on, short=short, logs=logs, jobs=jobs))
-    except asyncio.CancelledError:  # by SIGTERM; everything is ended
+    except asyncio.CancelledError:  # by SIGTERM; everything has stopped
         raise typer.Exit(128 + signal.SIGTERM) from None
     console = views.console()
     console.print(report.table(results, width=console.width))
     if output is not None:
         # Without --logs: it names a place on this machine and changes nothing of the run.
         what = ["--all"] if everything else [row.name for row in chosen]
-        where = ["--on", on.value] if on is not Backend.PROCESS else []
+        where = ["--on", on.value] if on is not BackendName.PROCESS else []
         how = [*where, *(["--short"] if short else []), *(["-j", str(jobs)] if jobs > 1 else [])]
         command = shlex.join(["fault", "run", *what, *how, "--report", str(output)])
-        images = stage.images() if on is Backend.COMPOSE else ""
+        images = stage.images() if on is BackendName.COMPOSE else ""
         text = report.section(
             list(zip(chosen, results, strict=True)),
             setting=report.Setting.now(f"./bidkit {command}", images=images),
@@ -100,17 +99,17 @@ def run(
         raise typer.Exit(1)
 
 
-def _rows(on: Backend) -> "tuple[tuple[Row, ...], tuple[Row, ...]]":
-    """The rows of a backend, and its controls."""
+def _rows(on: BackendName) -> "tuple[tuple[Row, ...], tuple[Row, ...]]":
+    """A backend's rows and its controls."""
     from pkg.trials.faults import rows
     from pkg.trials.faults.containers import rows as containers
 
-    if on is Backend.COMPOSE:
+    if on is BackendName.COMPOSE:
         return containers.ROWS, containers.CONTROLS
     return rows.ROWS, rows.CONTROLS
 
 
-def _chosen(names: Sequence[str], *, on: Backend, everything: bool) -> "list[Row]":
+def _chosen(names: Sequence[str], *, on: BackendName, everything: bool) -> "list[Row]":
     rows, controls = _rows(on)
     if everything:
         return list(rows)
@@ -121,20 +120,20 @@ def _chosen(names: Sequence[str], *, on: Backend, everything: bool) -> "list[Row
             "names them."
         )
     if not names:
-        raise BadArgument("name some rows, or say --all.")
+        raise BadArgument("name some rows, or add --all.")
     return [known[name] for name in dict.fromkeys(names)]
 
 
 async def _run(
-    rows: "Sequence[Row]", *, on: Backend, short: bool, logs: Path | None, jobs: int
+    rows: "Sequence[Row]", *, on: BackendName, short: bool, logs: Path | None, jobs: int
 ) -> "list[Result]":
-    """Each job takes the next row, on a stage of its own; the results come in the rows' order."""
+    """Each job runs the next row on its own stage. Results come in the order of the rows."""
     from pkg.trials.faults import bench, report
     from pkg.trials.faults.containers.stage import container_stage
     from pkg.trials.faults.processes import process_stage
 
     def stage() -> "AbstractAsyncContextManager[bench.Stage]":
-        return container_stage(short=short) if on is Backend.COMPOSE else process_stage()
+        return container_stage(short=short) if on is BackendName.COMPOSE else process_stage()
 
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine always runs in one
@@ -156,6 +155,6 @@ async def _run(
                 group.create_task(work())
     except ExceptionGroup as failed:
         if isinstance(error := failed.exceptions[0], BidkitError):
-            raise error from None  # a sentence for who runs it
+            raise error from None  # its sentence is for the person at the terminal
         raise
     return [results[row.name] for row in rows]

@@ -1,9 +1,9 @@
-"""The document of faults: a section for each backend, which only a run on that backend replaces."""
+"""docs/faults.md: one section per backend, replaced only by a run on that backend."""
 
 import re
 
 TITLES = {"process": "On processes", "compose": "In containers"}
-"""In the document's order."""
+"""In the order of the document."""
 
 _HEAD = (
     "# Faults\n\n"
@@ -13,9 +13,9 @@ _HEAD = (
 
 
 def with_section(document: str, backend: str, text: str) -> str:
-    """The document with the backend's section put in place of its last one.
+    """The document with the backend's section replaced.
 
-    Without the marks of any section there is nothing to keep.
+    Text outside the marked sections is not kept.
     """
     sections = {name: section(document, name) for name in TITLES} | {backend: text.strip()}
     parts = [
@@ -27,7 +27,7 @@ def with_section(document: str, backend: str, text: str) -> str:
 
 
 def section(document: str, backend: str) -> str:
-    """Without marks and title; empty when there is none."""
+    """The backend's section without marks and title; empty if there is none."""
     found = re.search(
         rf"<!-- {backend}: begin -->\n\n## [^\n]*\n\n(.*?)\n\n<!-- {backend}: end -->",
         document,

@@ -1,4 +1,4 @@
-"""The audit's own findings, as its JSON gives them."""
+"""The audit's findings, from its JSON."""
 
 from collections.abc import Awaitable, Mapping
 from typing import Protocol
@@ -10,7 +10,7 @@ _AUDITED_WITHIN_S = 60.0
 
 
 class AuditUnableError(Exception):
-    """The audit could not look at both stores. Nothing is known of them."""
+    """The audit could not read both stores, so nothing is known."""
 
 
 class Command(Protocol):
@@ -52,13 +52,13 @@ class Findings(msgspec.Struct, frozen=True):
 
     @property
     def items(self) -> set[str]:
-        """Every item that the audit names as wrong, or of which it lists a dead letter."""
+        """Items that the audit calls wrong, or for which it lists a dead letter."""
         listed = {letter.item_id for letter in self.dead_letters if letter.item_id}
         return {item.item_id for item in self.failing} | set(self.only_in_postgres) | listed
 
     @property
     def letters(self) -> str:
-        """Why there are dead letters, by the first of them."""
+        """Reasons of the dead letters, by the first one listed."""
         first = [f"{letter.reason}: {letter.error}" for letter in self.dead_letters[:_SHOWN]]
         return f"{self.dead_letters_in_all} dead letters ({'; '.join(first)})"
 
@@ -78,7 +78,7 @@ async def audit(
     """The audit's exit code and findings.
 
     Raises:
-        AuditUnableError: it could not look at the stores.
+        AuditUnableError: it could not read the stores.
     """
     code, said, complained = await command(
         *("audit", "--json", "--wait", f"{wait_s:g}"),

@@ -1,4 +1,4 @@
-"""What the clients know: every bid they were told was accepted, and all other answers."""
+"""What the bidders know: every bid that was answered 201, and all other answers."""
 
 import time
 from bisect import bisect_right
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Kept(NamedTuple):
-    """An accepted bid as its bidder was told of it."""
+    """An accepted bid, as answered to its bidder."""
 
     item: str
     seq: int
@@ -28,15 +28,15 @@ class Ledger:
     accepted: dict[str, Kept] = field(default_factory=dict)
     """By event_id."""
     unknown: set[tuple[str, int]] = field(default_factory=set)
-    """(item, cents): may have been accepted. No two bids on an item have the same amount."""
+    """(item, cents) of bids with unknown outcome. No two bids on an item have the same amount."""
     requests: int = 0
     refused: int = 0
     failed: Counter[str] = field(default_factory=Counter)
-    """By the code of the 503, or `no connection`: nothing was written, says the answer."""
+    """Bids that were surely not written, by the code of the 503 or `no connection`."""
     defects: list[str] = field(default_factory=list)
-    """Answers that no contract knows."""
+    """Answers outside the contract."""
     told_at: dict[str, float] = field(default_factory=dict)
-    """By event_id, when the 201 was read; seconds of time.monotonic."""
+    """When each 201 was read, by event_id, in seconds of time.monotonic."""
     _accepted_at: list[float] = field(default_factory=list)
     _sent_at: list[float] = field(default_factory=list)
 
@@ -60,7 +60,7 @@ class Ledger:
         return len(self._accepted_at) - bisect_right(self._accepted_at, moment)
 
     def first_accepted_after(self, moment: float) -> float | None:
-        """When the first bid was accepted that was also sent after the moment."""
+        """When the first bid sent after the moment was accepted."""
         for at in range(bisect_right(self._accepted_at, moment), len(self._accepted_at)):
             if self._sent_at[at] > moment:
                 return self._accepted_at[at]

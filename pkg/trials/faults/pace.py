@@ -1,22 +1,22 @@
-"""How long the parts of a row take, in full and as CI runs them."""
+"""How long the parts of a row take, at full length and shortened for CI."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long each part of a row may take or takes."""
+    """Durations and limits of a row's parts."""
 
     warm_up_s: float
     after_s: float
-    """Load goes on for so long after the recovery."""
+    """How long the load continues after the recovery."""
     recover_within_s: float
     drain_within_s: float
     settle_within_s: float
-    """In which viewers have to be shown the last state."""
+    """Within it viewers must be shown the last state."""
     row_within_s: float
     redelivered_within_s: float | None = None
-    """Instead of the worker's own ack wait of above a minute, for what a fault left unanswered."""
+    """The consumer's ack wait in a short row, where the worker's own is over a minute."""
 
 
 FULL = Pace(

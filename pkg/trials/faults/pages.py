@@ -1,4 +1,4 @@
-"""What pages of metrics tell."""
+"""Reads values from pages of metrics."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What rows and the judgement need of a system, whether it runs on processes or in containers."""
+"""What rows and the verdict need of a system, on processes or in containers."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,16 +13,16 @@ from pkg.trials.faults.findings import Findings
 
 
 class Process(Protocol):
-    """A process, or a container as far as a fault is concerned."""
+    """A process or a container that a fault can hit."""
 
     def has_said(self, text: str) -> bool:
-        """Whether its log of this row holds the text."""
+        """Whether its log of this row contains the text."""
 
     async def kill(self) -> None:
-        """Without a word to it, as a crash; returns when it is gone."""
+        """Kills it, like a crash; returns when it has ended."""
 
     async def pause(self) -> None:
-        """It keeps its connections and answers nothing, as a machine that hangs."""
+        """Freezes it: it keeps its connections and answers nothing, like a hung machine."""
 
     async def resume(self) -> None: ...
 
@@ -35,7 +35,7 @@ class Replica(Protocol):
     def process(self) -> Process: ...
 
     async def restart(self, *, after_s: float = 0.5) -> None:
-        """As a supervisor would, a moment after its end; returns when it is ready."""
+        """Starts it again, as a supervisor would; returns when it is ready."""
 
 
 class Store(Protocol):
@@ -46,12 +46,12 @@ class Store(Protocol):
         """Returns when it answers. Same address, same data."""
 
     async def stop(self) -> None:
-        """In good order; returns when it is gone."""
+        """Stops it gracefully; returns when it has ended."""
 
     async def kill(self) -> None: ...
 
     async def discard(self) -> None:
-        """Its data. It must not run."""
+        """Deletes its data. It must not run."""
 
 
 class Stores(Protocol):
@@ -88,21 +88,21 @@ class Services(Protocol):
 
     @property
     def dead(self) -> list[str]:
-        """Replicas that do not run. A row starts again what it kills."""
+        """Replicas that ended by themselves: a row restarts what it kills."""
 
     @property
     def api_port(self) -> int:
-        """Where bidders connect to."""
+        """The port for bidders."""
 
     @property
     def broadcast_port(self) -> int:
-        """Where viewers connect to."""
+        """The port for viewers."""
 
     async def relaying(self) -> Replica:
         """The gateway that relays now.
 
         Raises:
-            NotInTimeError: none does for a while.
+            NotInTimeError: none relays for a while.
         """
 
     async def counted(self, name: str) -> float:
@@ -111,18 +111,18 @@ class Services(Protocol):
     async def command(
         self, *arguments: str, environment: Mapping[str, str], within_s: float
     ) -> tuple[int, str, str]:
-        """`python -m pkg.archival …` to its end: exit code, standard output, standard error."""
+        """Runs `python -m pkg.archival …`; returns exit code, standard output, standard error."""
 
     async def audit(self, *, environment: Mapping[str, str], wait_s: float) -> tuple[int, Findings]:
         """The audit's exit code and findings.
 
         Raises:
-            AuditUnableError: it could not look at the stores.
+            AuditUnableError: it could not read the stores.
         """
 
 
 def data_of(store: Store) -> Path:
-    """The folder of a store's files. Raises TypeError for one that keeps them in a container."""
+    """The folder of a store's files. Raises TypeError if they are in a container."""
     data = getattr(store, "data", None)
     if not isinstance(data, Path):
         raise TypeError(f"{store.name} has no files here; this row is for processes.")

@@ -1,4 +1,4 @@
-"""One process of the bench: started, signalled and waited for by the id that was kept."""
+"""One process of the bench."""
 
 import asyncio
 import os
@@ -11,14 +11,14 @@ from pathlib import Path
 import psutil
 
 from pkg.devkit.process.launch import Launch
-from pkg.trials.faults.waiting import NotInTimeError, until
+from pkg.trials.waiting import NotInTimeError, until
 
 _ENDS_WITHIN_S = 20.0
 _LOG_TAIL = 4000
 
 
 class Process:
-    """May be started again after its end; it then has another id and the same log."""
+    """May be started again after it ended, with another process id and the same log."""
 
     def __init__(self, name: str, launch: Callable[[], Launch], *, log: Path) -> None:
         self.name = name
@@ -38,7 +38,7 @@ class Process:
         return self._log.exists() and text in self._log.read_text(errors="replace")
 
     def start(self) -> None:
-        # Throw-away data: when the bench dies, nothing is worth an orderly end.
+        # The data is disposable: if the bench dies, nothing needs a graceful stop.
         launch = replace(self._launch(), orphan_signal=signal.SIGKILL)
         with self._log.open("ab") as log:
             self._running = subprocess.Popen(
@@ -54,10 +54,10 @@ class Process:
             self._running.send_signal(number)
 
     async def kill(self) -> None:
-        """Without a word to it, as a crash; returns when it and its children are gone.
+        """Kills it, like a crash; returns when it and its children have ended.
 
-        PostgreSQL's other processes notice by themselves that their parent is gone, a moment
-        later; until then no new one may use the data.
+        PostgreSQL's other processes end a moment after their parent; until then no new server may
+        use the data.
         """
         if self._running is None or self._running.poll() is not None:
             return
@@ -67,7 +67,7 @@ class Process:
         await asyncio.to_thread(psutil.wait_procs, family, timeout=10)
 
     async def stop(self, how: signal.Signals) -> None:
-        """In good order; killed when that takes too long."""
+        """Stops it gracefully, and kills it if that takes too long."""
         self.send(signal.SIGCONT)
         self.send(how)
         try:
@@ -76,14 +76,14 @@ class Process:
             await self.kill()
 
     async def pause(self) -> None:
-        """It keeps its connections and answers nothing, as a machine that hangs."""
+        """Freezes it: it keeps its connections and answers nothing, like a hung machine."""
         self.send(signal.SIGSTOP)
 
     async def resume(self) -> None:
         self.send(signal.SIGCONT)
 
     def abandon(self) -> None:
-        """For the very end: no waiting but for the kernel."""
+        """Kills it and waits only for the kernel. For the end of the bench."""
         if self._running is not None and self._running.poll() is None:
             os.kill(self._running.pid, signal.SIGKILL)
             self._running.wait(timeout=_ENDS_WITHIN_S)

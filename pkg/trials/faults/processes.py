@@ -1,4 +1,4 @@
-"""The stage of processes: one set of stores for a whole run, new services for each row."""
+"""The bench on processes: one set of stores for a whole run, new services for each row."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ class ProcessStage:
 
     @contextlib.asynccontextmanager
     async def scene(self, row: Row, *, short: bool, logs: Path | None) -> AsyncIterator[Scene]:
-        """Only the stores go on when the block ends."""
+        """When the block ends, only the stores keep running."""
         await self._stores.renew()
         settings = {**BASE, **row.settings}
         if short:

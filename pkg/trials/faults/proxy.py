@@ -1,6 +1,6 @@
-"""A TCP proxy in front of a store, for networks that are slow, cut, or swallow what they are given.
+"""A TCP proxy in front of a store that imitates slow, cut and half-open networks.
 
-It knows nothing of what it forwards.
+It does not understand what it forwards.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 _CHUNK = 64 * 1024
-_ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST and forgets what was not sent
+_ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST and drops unsent data
 
 
 class Weather(StrEnum):
@@ -20,13 +20,13 @@ class Weather(StrEnum):
     SLOW = "slow"
     """Every chunk arrives `delay_s` late, in order."""
     HALF_OPEN = "half-open"
-    """Connections are accepted and stand, and nothing comes through any of them, ever again."""
+    """Connections are accepted and stay open, but nothing passes through them any more."""
     RESETTING = "resetting"
-    """Every connection is reset some moments after it was made."""
+    """Every connection is reset shortly after it was made."""
 
 
 class Proxy:
-    """Listens on `port`, forwards to another one. Use as a context manager."""
+    """Listens on `port` and forwards to another port. Use as a context manager."""
 
     def __init__(self, target: int, *, seed: int = 1) -> None:
         self._target = target
@@ -55,7 +55,7 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def fair(self) -> None:
-        """New connections work; one that was half-open stays dead, as its peer is gone."""
+        """New connections work; half-open ones stay dead, because their peer is gone."""
         self._weather = Weather.FAIR
         self._delay_s = 0.0
 
@@ -69,14 +69,14 @@ class Proxy:
             connection.dead = True
 
     def resetting(self, *, after_s: float) -> None:
-        """Also resets those that stand now. Each lives `after_s` on average."""
+        """Also resets open connections. Each lives `after_s` on average."""
         self._weather = Weather.RESETTING
         self._lives_s = after_s
         for connection in tuple(self._connections):
             self._doom(connection)
 
     def cut(self) -> None:
-        """Resets every connection that stands now."""
+        """Resets every open connection."""
         for connection in tuple(self._connections):
             connection.reset()
 
@@ -101,14 +101,14 @@ class Proxy:
             and_back = asyncio.create_task(self._pump(connection, back, writer))
             try:
                 await asyncio.wait({forth, and_back}, return_when=asyncio.FIRST_COMPLETED)
-                if connection.dead:  # only the client may end what its peer no longer knows of
+                if connection.dead:  # the peer has forgotten it: only the client can end it
                     await forth
             finally:
                 for pump in (forth, and_back):
                     pump.cancel()
                 await asyncio.gather(forth, and_back, return_exceptions=True)
         except (OSError, asyncio.CancelledError):
-            pass  # the store is away, or the bench ends: either way this connection does too
+            pass  # the store is down, or the bench ends: so does this connection
         finally:
             if connection is not None:
                 self._connections.discard(connection)
@@ -120,7 +120,7 @@ class Proxy:
     async def _pump(
         self, connection: "_Connection", source: asyncio.StreamReader, sink: asyncio.StreamWriter
     ) -> None:
-        """Until the source ends; what a dead connection is given is thrown away."""
+        """Forwards until the source ends; drops what a dead connection is given."""
         late: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=1024)
         loop = asyncio.get_running_loop()
 
@@ -139,7 +139,7 @@ class Proxy:
                     continue
                 if self._delay_s and delivering is None:
                     delivering = asyncio.create_task(deliver())
-                if delivering is not None:  # also when fair again: what is late goes first
+                if delivering is not None:  # also when fair again: delayed chunks go first
                     await late.put((loop.time() + self._delay_s, data))
                 else:
                     sink.write(data)

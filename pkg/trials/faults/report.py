@@ -1,4 +1,4 @@
-"""The results as a table in a terminal and as the document of a whole run."""
+"""Results as a table for the terminal and as a section of docs/faults.md."""
 
 import os
 import platform
@@ -34,7 +34,7 @@ class Setting:
     date: str
     machine: str
     images: str = ""
-    """Of the containers, with their ids; empty on processes."""
+    """The containers' images with their ids; empty on processes."""
 
     @classmethod
     def now(cls, command: str, *, images: str = "") -> "Setting":
@@ -51,7 +51,7 @@ class Setting:
 
 
 def table(results: Sequence[Result], *, width: int) -> Table:
-    """In so many columns of a terminal; a narrow one is shown what a promise is about."""
+    """A table for this terminal width; a narrow one shows only the columns about promises."""
     heads = _HEADS if width >= _WIDE else _MATTERS
     shown = Table(box=None, pad_edge=False)
     for head in heads:
@@ -74,7 +74,7 @@ def line(result: Result) -> str:
 
 
 def section(rows: Sequence[tuple[Row, Result]], *, setting: Setting, short: bool) -> str:
-    """What a run says in the document."""
+    """A run's section of the document."""
     results = [result for _, result in rows]
     made = (
         f"Made by `{setting.command}` at commit {setting.commit}, {setting.date}, on one machine: "
@@ -164,7 +164,7 @@ def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _commit() -> str:
-    """With a mark when the tree holds more than the commit."""
+    """With the mark -dirty if the tree has uncommitted changes."""
     asked = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--exclude", "*"],
         cwd=PROJECT,

@@ -13,7 +13,7 @@ from pkg.devkit.process.workloads import service_command, service_environment
 from pkg.devkit.settings import PROJECT
 from pkg.trials.faults import findings, pages
 from pkg.trials.faults.process import Process
-from pkg.trials.faults.waiting import NotInTimeError, until
+from pkg.trials.waiting import NotInTimeError, until
 
 READY_WITHIN_S = 30.0
 _OK = 200

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,10 +12,11 @@ import nats
 from nats.aio.client import Client as NatsClient
 from redis.asyncio import Redis
 
+from pkg.devkit.ports import free_ports
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.servers import NatsServer, RedisServer, Server, delete_tree
 from pkg.trials.faults.process import Process
-from pkg.trials.faults.waiting import until
+from pkg.trials.waiting import until
 
 _READY_WITHIN_S = 30.0
 
@@ -145,11 +145,3 @@ def _open_folder() -> Path:
     home = Path(tempfile.mkdtemp(prefix="bidkit-faults-"))
     home.chmod(0o755)
     return home
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports

@@ -30,8 +30,8 @@ from pkg.stores.redis_meta import (
     server_run_id,
 )
 from pkg.stores.stream import stream_config
+from pkg.trials.waiting import until
 from tests.integration.providers import Stores
-from tests.waiting import until
 
 PARTITIONS = 4
 

@@ -6,11 +6,11 @@ import aiohttp
 import pytest
 
 from pkg.api import app
+from pkg.devkit.ports import free_ports
 from pkg.runtime.background import ended
+from pkg.trials.waiting import until
 from tests.integration.api.parts import settings_for
-from tests.integration.ports import free_ports
 from tests.integration.providers import Stores
-from tests.waiting import until
 
 
 @pytest.mark.parametrize("part", ["bids-link", "rounds-link", "relay", "relay-lease"])

@@ -7,8 +7,8 @@ import time
 import aiohttp
 import pytest
 
+from pkg.trials.waiting import until
 from tests.integration.processes import Services
-from tests.waiting import until
 
 DEREGISTER_S = 12.0  # enough for three looks on a busy machine
 

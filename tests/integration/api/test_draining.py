@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from pkg.trials.waiting import until
 from tests.integration.processes import Replica, Service, Services
 from tests.integration.providers import Servers
 from tests.unit.api.http_client import RawClient, bid_request, raw_client, request
-from tests.waiting import until
 
 ANN_200 = b'{"user_id":"ann","amount":200}'
 

@@ -13,10 +13,10 @@ from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.settings.sections import NatsSettings
 from pkg.stores.stream import ensure_stream, stream_config
+from pkg.trials.waiting import until
 from tests.integration.archival.auction import Chain, Item, publish
 from tests.integration.archival.looking import consumer
 from tests.integration.providers import Servers, Stores
-from tests.waiting import until
 
 
 @asynccontextmanager

@@ -6,11 +6,11 @@ import time
 import aiohttp
 
 from pkg.archival.store import Connection
+from pkg.trials.waiting import until
 from tests.integration.archival.auction import STARTED_S, Chain, Item, publish
 from tests.integration.archival.looking import everything_acknowledged, holds
 from tests.integration.processes import Services
 from tests.integration.providers import Servers, Stores
-from tests.waiting import until
 
 
 async def ready_checks(url: str) -> tuple[int, dict[str, str]]:

@@ -18,12 +18,12 @@ from pkg.auction.keys import meta_key, outbox_key
 from pkg.auction.subjects import STREAM
 from pkg.devkit.process.probes import service_says
 from pkg.stores.redis_meta import RUN_ID
+from pkg.trials.waiting import until
 from tests.integration.archival.auction import PARTITIONS, publish
 from tests.integration.archival.looking import connected, everything_acknowledged, holds
 from tests.integration.archival.past import Past, archive_batches, everything_in, items_in
 from tests.integration.processes import ROOT, Service, Services
 from tests.integration.providers import Stores
-from tests.waiting import until
 
 MANY = [f"item-{number}" for number in range(20_000)]
 

@@ -31,12 +31,12 @@ from pkg.stores.redis_meta import (
     require_open,
     server_run_id,
 )
+from pkg.trials.waiting import until
 from tests.integration.archival.auction import PARTITIONS, publish
 from tests.integration.archival.conftest import Workers
 from tests.integration.archival.looking import connected, everything_acknowledged
 from tests.integration.archival.past import Past, archive_batches, items_in
 from tests.integration.providers import Servers, Stores
-from tests.waiting import until
 
 ITEMS = [f"item-{number}" for number in range(1100)]
 STEPS = 3 + PARTITIONS

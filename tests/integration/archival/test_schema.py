@@ -5,12 +5,12 @@ import pytest
 
 from pkg.archival.schema import SchemaTooNewError, migrate, migrations
 from pkg.archival.store import Connection
+from pkg.trials.waiting import until
 from tests.integration.archival.auction import Chain, Item, publish
 from tests.integration.archival.conftest import Workers
 from tests.integration.archival.looking import holds
 from tests.integration.processes import Services
 from tests.integration.providers import Stores
-from tests.waiting import until
 
 
 async def test_two_that_start_at_once_make_one_schema(stores: Stores) -> None:

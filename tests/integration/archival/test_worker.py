@@ -14,6 +14,7 @@ from pkg.archival.store import Connection
 from pkg.auction.events import decode_watermark
 from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
+from pkg.trials.waiting import until
 from tests.integration.archival.auction import Chain, Item, publish
 from tests.integration.archival.conftest import Workers
 from tests.integration.archival.looking import (
@@ -23,7 +24,6 @@ from tests.integration.archival.looking import (
     holds,
 )
 from tests.integration.providers import Servers, Stores
-from tests.waiting import until
 
 PG_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 

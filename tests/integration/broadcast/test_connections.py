@@ -8,11 +8,11 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from pkg.trials.waiting import until
 from tests.integration.broadcast.house import House
 from tests.integration.broadcast.raw import PING, RawViewers
 from tests.integration.broadcast.seats import Seats
 from tests.integration.processes import Services
-from tests.waiting import until
 
 HANDSHAKE = {
     "Connection": "Upgrade",

@@ -6,11 +6,11 @@ import aiohttp
 import pytest
 
 from pkg.auction.item import partition_of
+from pkg.trials.waiting import until
 from tests.integration.broadcast.house import PARTITIONS, House
 from tests.integration.broadcast.seats import Seats
 from tests.integration.processes import Services
 from tests.integration.providers import Servers
-from tests.waiting import until
 
 QUICK = {"GAP_WAIT_MS": "400", "REPAIR_S": "0.5"}
 SLOW_TURNS = {"GAP_WAIT_MS": "400", "REPAIR_S": "60"}

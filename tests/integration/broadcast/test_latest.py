@@ -3,10 +3,10 @@
 import asyncio
 from functools import partial
 
+from pkg.trials.waiting import until
 from tests.integration.broadcast.house import House
 from tests.integration.broadcast.seats import SNAPSHOT_FIELDS, Seat, Seats
 from tests.integration.processes import Services
-from tests.waiting import until
 
 
 async def test_first_change_is_told_at_once(services: Services, house: House, seats: Seats) -> None:

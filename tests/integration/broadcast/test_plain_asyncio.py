@@ -10,12 +10,12 @@ import pytest
 from pkg.broadcast.app import serve
 from pkg.broadcast.settings import BroadcastSettings
 from pkg.runtime.settings.parsers import Address
+from pkg.trials.waiting import until
 from tests.integration.broadcast.house import House
 from tests.integration.broadcast.raw import RawViewers
 from tests.integration.broadcast.seats import Seats
 from tests.integration.processes import Service
 from tests.integration.providers import Stores
-from tests.waiting import until
 
 
 @dataclass

@@ -6,11 +6,11 @@ import time
 import psutil
 import pytest
 
+from pkg.trials.waiting import until
 from tests.integration.broadcast.house import House
 from tests.integration.broadcast.raw import RawViewers
 from tests.integration.broadcast.seats import SNAPSHOT_FIELDS, Seats
 from tests.integration.processes import Service, Services
-from tests.waiting import until
 
 # Small, so that few events fill them; the kernel's own are not ours to measure.
 SMALL = {"VIEWER_SOCKET_BYTES": "16384", "VIEWER_BUFFER_BYTES": "16384"}

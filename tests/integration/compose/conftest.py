@@ -1,4 +1,4 @@
-"""One compose stack for the tests of this folder, with passwords that are hard to pass on."""
+"""One compose stack for the tests of this folder, with passwords that are hard to quote."""
 
 import os
 import subprocess
@@ -11,13 +11,13 @@ from tests.integration.compose.leftovers import end_leftovers
 from tests.integration.devkit.conftest import Bidkit, taken_down
 
 ODD = "a@b/c:d%e\"f\\g$h'i #j"
-"""Every character that a URL, a shell, a configuration file or compose itself takes for its own."""
+"""Every character with a meaning in URLs, shells, configuration files or compose."""
 
 GATEWAYS, BROADCASTERS = 3, 2
 
 
 def compose(*arguments: str, secrets: Path | None) -> subprocess.CompletedProcess[str]:
-    """`docker compose` on the project's own file, as somebody without bidkit runs it."""
+    """`docker compose` on compose.yaml, as a user without bidkit runs it."""
     root = Path(__file__).resolve().parents[3]
     environment = {name: text for name, text in os.environ.items() if name != "SECRETS_DIR"}
     if secrets is not None:

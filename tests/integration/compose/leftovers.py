@@ -1,4 +1,4 @@
-"""What a killed run of the tests leaves would run for ever; the next run takes it away."""
+"""Removes what a killed test run has left running."""
 
 import os
 import shutil
@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from pkg.devkit.compose import engine
-from pkg.devkit.compose.place import held
+from pkg.devkit.compose.engine import Engine
+from pkg.devkit.compose.state_dir import held
+from pkg.devkit.docker_cli import PROJECT_LABEL, ask
 from pkg.devkit.home import Home
 
 OWNER = "bidding-tests.owner"
-"""Label of a container that is no compose project's: the name it is `owned` by."""
+"""Label of containers outside any compose project; its value is the name given to `owned`."""
 
 FOLDER = Path(tempfile.gettempdir()) / f"bidding-tests-{os.getuid()}"
 NOTHING: dict[str, list[str]] = {"container": [], "volume": [], "network": []}
@@ -21,9 +22,9 @@ _SWEPT_WITHIN_S = 120.0
 
 @contextmanager
 def owned(name: str) -> Iterator[None]:
-    """A compose project, or containers labelled with OWNER, are ours while inside.
+    """Owns a compose project, or containers labelled with OWNER, until the block ends.
 
-    If the block ends with an error, or our process does, they are the next run's to end.
+    If it ends with an error, or our process is killed, the next run removes them.
     """
     with ExitStack() as opened:
         with _nobody_sweeping():
@@ -35,40 +36,40 @@ def owned(name: str) -> Iterator[None]:
 
 
 def end_leftovers() -> None:
-    """Of owners that live no more: a lock tells, which no reused pid can take for its own."""
+    """Those of dead owners: a lock tells, which unlike a pid is never reused."""
     with _nobody_sweeping():
-        for place in FOLDER.glob("bidding-*"):
-            with Home(place).lock() as free:
+        for folder in FOLDER.glob("bidding-*"):
+            with Home(folder).lock() as free:
                 if free:
-                    _end(place.name)
-                    shutil.rmtree(place)
+                    _end(folder.name)
+                    shutil.rmtree(folder)
 
 
 def remaining(name: str) -> dict[str, list[str]]:
-    """Ids of what is there of a compose project, or labelled with OWNER."""
-    labels = (f"{engine.PROJECT_LABEL}={name}", f"{OWNER}={name}")
+    """The ids of all that belongs to a compose project or is labelled with OWNER."""
+    labels = (f"{PROJECT_LABEL}={name}", f"{OWNER}={name}")
     return {
         "container": [
             each
             for label in labels
-            for each in engine.ask("ps", "-aq", "--filter", f"label={label}").split()
+            for each in ask("ps", "-aq", "--filter", f"label={label}").split()
         ],
-        "volume": engine.volumes(name),
-        "network": engine.networks(name),
+        "volume": Engine().volumes(name),
+        "network": Engine().networks(name),
     }
 
 
 def _end(name: str) -> None:
     left = remaining(name)
     if left["container"]:
-        engine.ask("rm", "-f", "-v", *left["container"], within_s=60)
+        ask("rm", "-f", "-v", *left["container"], within_s=60)
     for kind in ("volume", "network"):
         if left[kind]:
-            engine.ask(kind, "rm", *left[kind])
+            ask(kind, "rm", *left[kind])
 
 
 def _nobody_sweeping() -> AbstractContextManager[None]:
-    """Between a place's making and its locking it would look like one without an owner."""
+    """A folder that is made but not yet locked would look like a leftover."""
     FOLDER.mkdir(mode=0o700, exist_ok=True)
     return held(
         FOLDER / "sweeping", within_s=_SWEPT_WITHIN_S, busy="another run is still sweeping."

@@ -1,7 +1,7 @@
-"""The edge with its own configuration alone: names and replicas are stand-ins on loopback.
+"""The edge with its real configuration; the name server and the replicas are fakes on loopback.
 
-What takes dozens of replicas, a silent name server or a gateway that dies at the right moment is
-cheap to have here, and hardly to be had from a whole stack.
+Dozens of replicas, a silent name server or a gateway that dies at the right moment are easy to
+have here, and hard in a whole stack.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ from uuid import uuid4
 import aiohttp
 from aiohttp import web
 
+from pkg.devkit.ports import free_ports
+from pkg.trials.waiting import until
 from tests.integration.compose.leftovers import OWNER, owned
 from tests.integration.devkit.conftest import docker
-from tests.integration.ports import free_ports
-from tests.waiting import until
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / "compose" / "haproxy.cfg"
 IMAGE = os.environ.get("HAPROXY_IMAGE", "haproxy:2.6-alpine")
 
 _A, _OPT = 1, 41
-_PLAIN_BYTES = 512  # of an answer where the asker announces no more (RFC 6891)
+_PLAIN_BYTES = 512  # the longest answer unless the client offers more (RFC 6891)
 
 
 @dataclass
 class Names(asyncio.DatagramProtocol):
-    """A name server like the engine's: answers are not compressed, and cut off where too long."""
+    """A name server like the engine's: answers are uncompressed, and truncated if too long."""
 
     replicas: dict[str, list[str]]
     silent: bool = False
@@ -79,17 +79,17 @@ class LoneEdge:
     every: int
     api: int
     broadcast: int
-    """Ports that the real one publishes as 8000, 8080 and 8081."""
+    """The ports that the real edge publishes as 8000, 8080 and 8081."""
     own: int
-    """Port of its own health and statistics."""
+    """The port of its health check and statistics."""
     names: Names
     dying: bool = False
-    """Whether a gateway that is given a bid dies with it."""
+    """Whether gateways die when they receive a bid."""
     bids: list[bytes] = field(default_factory=list)
-    """What reached a gateway, once each time."""
+    """One entry each time a bid reached a gateway."""
 
     async def ask(self, port: int, path: str, **headers: str) -> tuple[int, dict[str, str]]:
-        """Status, and what the replica saw: its own address and the request's headers."""
+        """The status, and as seen by the replica its own address and the request's headers."""
         async with (
             aiohttp.ClientSession() as client,
             client.get(f"http://127.0.0.1:{port}{path}", headers=headers) as answer,
@@ -119,7 +119,7 @@ class LoneEdge:
 async def lone_edge(
     folder: Path, *, gateways: int = 1, broadcasters: int = 1, most_viewers: int = 7000
 ) -> AsyncIterator[LoneEdge]:
-    """It has found every replica."""
+    """Returns once it has found every replica."""
     every, api, broadcast, own, gateway_port, broadcaster_port = free_ports(6)
     gateway_addresses = [f"127.0.1.{number}" for number in range(1, gateways + 1)]
     broadcaster_addresses = [f"127.0.2.{number}" for number in range(1, broadcasters + 1)]
@@ -170,10 +170,10 @@ async def lone_edge(
         yield edge
 
 
-async def started(name: str, folder: Path, others: dict[str, str]) -> None:
-    """A container in the host's network, with others for what its configuration says once."""
+async def started(name: str, folder: Path, changes: dict[str, str]) -> None:
+    """Starts it in the host's network; `changes` are made to its configuration, each once."""
     text = CONFIGURATION.read_text()
-    for before, after in others.items():
+    for before, after in changes.items():
         assert text.count(before) == 1, before
         text = text.replace(before, after)
     file = folder / "haproxy.cfg"
@@ -188,7 +188,7 @@ async def started(name: str, folder: Path, others: dict[str, str]) -> None:
 
 
 async def up(edge: LoneEdge, number: int) -> bool:
-    """Whether so many replicas are there for it."""
+    """Whether it has found that many replicas."""
     async with (
         aiohttp.ClientSession() as client,
         client.get(f"http://127.0.0.1:{edge.own}/servers;csv") as answer,

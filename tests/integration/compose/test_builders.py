@@ -1,4 +1,4 @@
-"""Images can be built by either builder, by the line that the Dockerfile itself gives."""
+"""Both of Docker's builders can build our images with the command in the Dockerfile."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.devkit.conftest import ROOT, docker
 
-pytestmark = pytest.mark.timeout(900)  # where nothing of it is built yet
+pytestmark = pytest.mark.timeout(900)  # if nothing is cached yet
 
 DOCKERFILES = sorted(
     file for folder in ("compose", "load-tests") for file in (ROOT / folder).rglob("*Dockerfile*")
@@ -31,7 +31,7 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.mark.parametrize("what", FOR_BUILDKIT_ALONE)
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
-def test_no_dockerfile_asks_for_buildkit(file: Path, what: str) -> None:
+def test_no_dockerfile_needs_buildkit(file: Path, what: str) -> None:
     text = re.sub(r"\\\n", " ", file.read_text(encoding="utf-8"))
 
     found = re.search(FOR_BUILDKIT_ALONE[what], text, re.MULTILINE | re.IGNORECASE)
@@ -90,7 +90,7 @@ def labels(tag: str) -> dict[str, str]:
     }
 
 
-def test_the_documented_line_builds_what_it_says_and_labels_it(labels: dict[str, str]) -> None:
+def test_the_documented_command_builds_and_labels_the_image(labels: dict[str, str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
     assert labels["title"] == "api-gateway"
@@ -101,7 +101,7 @@ def test_the_documented_line_builds_what_it_says_and_labels_it(labels: dict[str,
     assert labels["revision"] == REVISION
 
 
-# The reason names no engine: one that is required is there, with the older builder alone.
+# The reason does not name the engine: CI_REQUIRE=docker asks for that, not for BuildKit.
 @pytest.mark.skipif(not has_buildkit(), reason="no BuildKit here: no buildx plugin")
 def test_buildkit_builds_it_too(tag: str) -> None:
     built(tag, buildkit=True)

@@ -1,4 +1,4 @@
-"""What compose.yaml says, before anything runs."""
+"""compose.yaml as it is written; nothing runs here."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def definition(secrets: Path) -> dict[str, Any]:
     return parts
 
 
-def test_compose_has_nothing_to_warn_of(secrets: Path) -> None:
+def test_compose_has_no_warnings(secrets: Path) -> None:
     said = compose("config", "--quiet", secrets=secrets)
 
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
@@ -49,7 +49,7 @@ def test_without_secrets_compose_says_how_to_make_them() -> None:
     assert "sh compose/make-secrets" in said.stderr
 
 
-def test_secrets_are_made_once_and_kept_from_others(secrets: Path) -> None:
+def test_secrets_are_made_once_and_readable_by_us_alone(secrets: Path) -> None:
     before = {file.name: file.read_text() for file in secrets.iterdir()}
 
     subprocess.run(["sh", ROOT / "compose" / "make-secrets", secrets], check=True)
@@ -61,7 +61,7 @@ def test_secrets_are_made_once_and_kept_from_others(secrets: Path) -> None:
     assert secrets.stat().st_mode & 0o077 == 0
 
 
-def test_it_says_what_was_made_and_what_was_there_already(tmp_path: Path) -> None:
+def test_make_secrets_says_what_it_made(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
 
     def says() -> str:
@@ -77,7 +77,7 @@ def test_it_says_what_was_made_and_what_was_there_already(tmp_path: Path) -> Non
     assert says() == f"Made nats_password in {folder}.\n"
 
 
-def test_a_folder_that_was_there_is_closed_to_others_too(tmp_path: Path) -> None:
+def test_an_existing_secrets_folder_is_closed_to_others_too(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
 
     subprocess.run(["sh", ROOT / "compose" / "make-secrets", tmp_path], check=True)
@@ -85,7 +85,7 @@ def test_a_folder_that_was_there_is_closed_to_others_too(tmp_path: Path) -> None
     assert tmp_path.stat().st_mode & 0o077 == 0
 
 
-def test_another_package_index_reaches_the_build_and_none_is_named(
+def test_a_package_index_reaches_the_build_only_if_given(
     secrets: Path, definition: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "https://index.test/simple")
@@ -150,6 +150,14 @@ def test_the_kit_and_compose_agree_on_the_official_images() -> None:
     assert f"ARG PYTHON_IMAGE={images.PYTHON_IMAGE}" in dockerfile
 
 
+def test_the_kit_builds_again_when_anything_in_the_images_changes() -> None:
+    dockerfile = (ROOT / "compose" / "Dockerfile").read_text()
+
+    copied = re.findall(r"^COPY (pkg/\S+)", dockerfile, re.MULTILINE)
+
+    assert set(copied) == {name for name in images.SOURCES if name.startswith("pkg/")}
+
+
 def test_every_variable_of_compose_is_explained() -> None:
     text = (ROOT / "compose" / "compose.yaml").read_text()
     explained = (ROOT / "docs" / "operations.md").read_text()
@@ -162,7 +170,7 @@ def test_every_variable_of_compose_is_explained() -> None:
     assert set(re.findall(r"`(\w+)`", first_cells)) == used
 
 
-def test_the_images_are_of_the_projects_version() -> None:
+def test_the_images_have_the_projects_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     assert f"ARG VERSION={project['version']}\n" in (ROOT / "compose" / "Dockerfile").read_text()

@@ -1,4 +1,4 @@
-"""The way of README without bidkit, from a fresh checkout to nothing left."""
+"""README's commands without bidkit, from a fresh checkout until everything is removed."""
 
 import json
 import os
@@ -12,32 +12,32 @@ from typing import Any
 import pytest
 
 from pkg.devkit.compose.images import provide
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
+from pkg.devkit.compose.state_dir import StateDir
+from pkg.devkit.ports import free_ports
 from pkg.devkit.system import Desired
 from tests.integration.compose.leftovers import NOTHING, owned, remaining
 from tests.integration.devkit.conftest import ROOT
-from tests.integration.ports import free_ports
 
 pytestmark = pytest.mark.timeout(900)  # the first one builds the images
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TOLD = {"event_id", "start_time", "message"}
-"""Members of an answer that differ from one bid to the next, or are words for people."""
+"""Fields of an answer that differ between bids, or are text for people."""
 
 Shell = Callable[[str], str]
 
 
 @pytest.fixture(scope="module")
 def variables() -> dict[str, str]:
-    """A project of its own beside others, of images that this checkout has built already."""
+    """For a project of its own, with the images that bidkit has built from this checkout."""
     edge, api, broadcast = free_ports(3)
-    place = Place(ROOT / ".bidkit" / "documented")
-    project = Project(place, Desired())
+    state_dir = StateDir(ROOT / ".bidkit" / "documented")
+    project = Project(state_dir, Desired())
     provide(project, project.configuration(), say=print)
     return {
-        "COMPOSE_PROJECT_NAME": f"{place.project}-documented",
-        "IMAGE_TAG": place.image_tag,
+        "COMPOSE_PROJECT_NAME": f"{state_dir.project}-documented",
+        "IMAGE_TAG": state_dir.image_tag,
         "EDGE_PORT": str(edge),
         "API_PORT": str(api),
         "BROADCAST_PORT": str(broadcast),
@@ -46,7 +46,7 @@ def variables() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As far as compose reads it: the images are built already."""
+    """Only the files that compose reads, as the images are built already."""
     folder = tmp_path_factory.mktemp("checkout")
     made = shutil.ignore_patterns("secrets", ".env", "services.env")
     shutil.copytree(ROOT / "compose", folder / "compose", ignore=made)
@@ -55,7 +55,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shell(checkout: Path, variables: dict[str, str]) -> Shell:
-    """A command as somebody types it into a shell that has never heard of the passwords."""
+    """Runs a command as a user types it, without a variable for the passwords."""
     given = {name: text for name, text in os.environ.items() if name != "SECRETS_DIR"}
 
     def run(command: str) -> str:
@@ -93,12 +93,12 @@ def up(shell: Shell, variables: dict[str, str]) -> Iterator[None]:
 
 
 def documented() -> list[tuple[str, dict[str, Any]]]:
-    """Each curl line of README with what it shows as its answer."""
+    """README's curl lines, each with the answer shown below it."""
     found = re.findall(r"```sh\n(curl [^\n]*)\n```\n```json\n(.*)\n```", README)
     return [(command, json.loads(answer)) for command, answer in found]
 
 
-def test_what_readme_shows_is_what_is_answered(
+def test_the_answers_are_as_readme_shows_them(
     up: None, shell: Shell, variables: dict[str, str]
 ) -> None:
     assert len(documented()) == 3
@@ -126,7 +126,7 @@ def test_every_port_answers(
 
 
 def test_passwords_are_where_compose_looks_for_them(up: None, shell: Shell, checkout: Path) -> None:
-    """Made again they stay the same: the volumes keep those they were made with."""
+    """A second run changes nothing, as the volumes were made with these passwords."""
     before = {file: file.read_text() for file in (checkout / "compose/secrets").iterdir()}
 
     shell("sh compose/make-secrets")

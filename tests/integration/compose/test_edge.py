@@ -1,4 +1,4 @@
-"""What the edge does by itself, on stand-ins for replicas and their names."""
+"""The edge alone, with fake replicas and a fake name server."""
 
 import asyncio
 import sys
@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from pkg.devkit.names import MOST_REPLICAS
+from pkg.trials.waiting import until
 from tests.integration.compose.lone_edge import LoneEdge, lone_edge, up
-from tests.waiting import until
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -31,8 +31,10 @@ async def edge(tmp_path: Path) -> AsyncIterator[LoneEdge]:
         yield edge
 
 
-async def test_as_many_replicas_as_a_rolling_restart_has_are_all_found(tmp_path: Path) -> None:
-    """Their addresses take more than the 512 bytes of a plain answer of a name server."""
+async def test_the_edge_finds_as_many_replicas_as_a_rolling_restart_can_have(
+    tmp_path: Path,
+) -> None:
+    """Their addresses do not fit into a plain DNS answer of 512 bytes."""
     most = MOST_REPLICAS + 1
     async with lone_edge(tmp_path, gateways=most, broadcasters=most) as edge:
         replicas = {(await edge.ask(edge.api, "/health"))[1]["replica"] for _ in range(2 * most)}
@@ -40,17 +42,17 @@ async def test_as_many_replicas_as_a_rolling_restart_has_are_all_found(tmp_path:
     assert len(replicas) == most
 
 
-async def test_a_silent_name_server_takes_no_replica_away(edge: LoneEdge) -> None:
+async def test_the_edge_keeps_its_replicas_while_the_name_server_is_silent(edge: LoneEdge) -> None:
     edge.names.silent = True
 
-    # Twice a second each of two names is asked for, with repeats: some ten seconds' worth.
+    # Two names, each resolved twice a second, with retries: about ten seconds.
     await until(lambda: edge.names.unanswered >= 40, within_s=30)
 
     assert (await edge.ask(edge.api, "/health"))[0] == 200
     assert await up(edge, 3)
 
 
-async def test_replicas_are_told_who_asked_and_how(edge: LoneEdge) -> None:
+async def test_replicas_get_the_clients_address_and_protocol(edge: LoneEdge) -> None:
     forged = {"X-Forwarded-For": "10.1.2.3", "X-Forwarded-Proto": "https", "X-Forwarded-Port": "1"}
 
     for port in (edge.every, edge.api, edge.broadcast):
@@ -62,7 +64,7 @@ async def test_replicas_are_told_who_asked_and_how(edge: LoneEdge) -> None:
             assert "x-forwarded-port" not in seen
 
 
-async def test_what_is_below_metrics_and_readiness_is_hidden_too(edge: LoneEdge) -> None:
+async def test_paths_below_metrics_and_ready_are_hidden_too(edge: LoneEdge) -> None:
     for port in (edge.every, edge.api, edge.broadcast):
         for path in ("/metrics", "/metrics/x", "/ready/", "/READY/x", "/%6detrics/x"):
             assert await edge.ask(port, path) == (404, {"error": "Not found", "code": "not_found"})
@@ -114,10 +116,10 @@ async def test_a_bid_whose_gateway_dies_is_unknown_and_not_sent_again(edge: Lone
     writer.close()
 
 
-async def test_on_a_connection_used_before_the_edge_closes_instead_of_saying_so(
+async def test_on_a_reused_connection_the_edge_closes_instead_of_answering_502(
     edge: LoneEdge,
 ) -> None:
-    """HAProxy's way; what counts is that it does not send the bid again (docs/operations.md)."""
+    """As HAProxy does; what matters is that the bid is not sent again (docs/operations.md)."""
     edge.dying = True
     reader, writer = await asyncio.open_connection("127.0.0.1", edge.api)
     writer.write(READ)

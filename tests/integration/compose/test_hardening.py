@@ -1,4 +1,4 @@
-"""What the containers that run may and may not do, and what the stores among them are told."""
+"""What running containers may and may not do, and how the stores are configured."""
 
 import json
 import subprocess
@@ -15,10 +15,10 @@ SERVICES = ("api-gateway", "broadcast-service", "archival-worker")
 PARTS = (*SERVICES, "redis", "nats", "postgres", "edge")
 MOST_BYTES = 220_000_000
 LATE_S = 6.0
-"""2 s on an idle machine; here two cores are shared with all the other containers."""
+"""It takes 2 s on an idle machine; here two cores are shared with all other containers."""
 
 TRIES, READY_WITHIN_S = 3, 30.0
-"""A machine may stand still for a while, but not each time."""
+"""A busy machine may stall once, but not every time."""
 
 GREETED = """
 import socket
@@ -26,7 +26,7 @@ with socket.create_connection(("nats", 4222), timeout=5) as nats:
     nats.sendall(b'CONNECT {"verbose":false}\\r\\nPING\\r\\n')
     print(b"".join(iter(lambda: nats.recv(4096), b"")).decode())
 """
-"""What NATS says to whoever has no password, until it hangs up."""
+"""Prints what NATS answers to a client without a password, until it closes the connection."""
 
 VOLUMES = {
     "redis": ("redis-data", "/data", "/data/appendonlydir"),
@@ -102,13 +102,13 @@ def test_an_image_holds_the_interpreter_and_its_own_service_alone(
     )
     said = docker("run", "--rm", "--network=none", image["Id"], "python", "-c", look)
     package = {"api-gateway": "api", "broadcast-service": "broadcast"}.get(service, "archival")
-    parts = sorted(["__init__.py", "__pycache__", "auction", "runtime", package])
+    parts = sorted(["__init__.py", "__pycache__", "auction", "runtime", "stores", package])
     assert said.strip() == f"[] [] [] {parts}"
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_is_ready_soon_after_its_start(stack: Bidkit, service: str) -> None:
-    """With its stores there; the engine's own time to start a container and to look included."""
+    """Its stores are running; the time includes the engine's own for `start` and `exec`."""
     container = stack.inspect(service)[0]
     check = container["Config"]["Healthcheck"]["Test"][1:]
     took: list[float] = []
@@ -117,7 +117,7 @@ def test_a_service_is_ready_soon_after_its_start(stack: Bidkit, service: str) ->
         docker("stop", "-t", "25", container["Id"])
         took.append(_start_s(container["Id"], check))
 
-    print(f"{service} ready after {took} s")  # noqa: T201 - for who looks
+    print(f"{service} ready after {took} s")  # noqa: T201 - shown by -s
     assert took[-1] < LATE_S, took
 
 
@@ -131,7 +131,7 @@ def _start_s(container: str, check: list[str]) -> float:
     return time.monotonic() - began
 
 
-def test_secrets_of_the_checkout_are_no_part_of_the_build() -> None:
+def test_the_checkouts_secrets_are_not_sent_to_the_build() -> None:
     ignored = (Path(__file__).resolve().parents[3] / ".dockerignore").read_text().splitlines()
 
     assert "*" in ignored
@@ -157,11 +157,11 @@ def setting(stack: Bidkit, name: str) -> str:
         ("dir", "/data"),
     ],
 )
-def test_redis_keeps_what_it_was_told(stack: Bidkit, name: str, value: str) -> None:
+def test_redis_has_the_configuration_we_gave_it(stack: Bidkit, name: str, value: str) -> None:
     assert setting(stack, name) == value
 
 
-def test_redis_refuses_bids_before_its_container_has_no_memory_left(stack: Bidkit) -> None:
+def test_redis_refuses_bids_before_its_container_runs_out_of_memory(stack: Bidkit) -> None:
     (container,) = stack.inspect("redis")
 
     assert 0 < int(setting(stack, "maxmemory")) < container["HostConfig"]["Memory"]
@@ -179,14 +179,14 @@ def test_a_stores_data_is_on_its_volume(stack: Bidkit, store: str) -> None:
     assert inside(stack, store, "ls", "-A", data).split()
 
 
-def test_nats_hangs_up_on_who_has_no_password(stack: Bidkit) -> None:
+def test_nats_rejects_a_client_without_a_password(stack: Bidkit) -> None:
     said = inside(stack, "api-gateway", "python", "-c", GREETED)
 
     assert "Authorization Violation" in said
     assert "PONG" not in said
 
 
-def test_redis_and_postgres_refuse_who_has_no_password(stack: Bidkit) -> None:
+def test_redis_and_postgres_reject_a_client_without_a_password(stack: Bidkit) -> None:
     assert inside(stack, "redis", "redis-cli", "ping").startswith("NOAUTH")
     with pytest.raises(subprocess.CalledProcessError) as refused:
         inside(

@@ -1,4 +1,4 @@
-"""A bid's way through the edge, and everybody at once through three gateways."""
+"""Bids through the edge of a whole stack: one, and 2,000 at once through three gateways."""
 
 import asyncio
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from pkg.trials.waiting import until
 from tests.integration.compose.conftest import BROADCASTERS, GATEWAYS
 from tests.integration.devkit.conftest import Bidkit, docker
 from tests.integration.processes import Service
@@ -20,11 +21,10 @@ from tests.integration.system.test_contention import (
     VIEWERS,
     contended_amounts,
 )
-from tests.waiting import until
 
 GATEWAY_PORT = 8080
 HEALTH_CHECK_BYTES = 60
-"""More than the edge's own take, less than what it passes on."""
+"""Larger than the edge's health checks, smaller than a request it passes on."""
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -43,7 +43,7 @@ def archived(stack: Bidkit, item: str) -> list[Placed]:
 
 
 def unread(pid: int) -> int:
-    """Requests that have reached a gateway's container and that nobody has taken up."""
+    """The number of requests waiting unread in a gateway's sockets."""
     found = 0
     for table in ("tcp", "tcp6"):
         _, *sockets = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()
@@ -93,7 +93,7 @@ async def test_the_edge_has_the_load_balancers_routes(stack: Bidkit, edge: Servi
 
 
 @pytest.mark.parametrize("strategies", [["lua", "optimistic"]], ids=["mixed"])
-async def test_2000_bids_through_three_gateways_are_decided_told_and_kept_once(
+async def test_2000_bids_through_three_gateways_are_each_decided_broadcast_and_archived_once(
     stack: Bidkit, edge: Service, strategies: list[str]
 ) -> None:
     assert len(stack.inspect("api-gateway")) == GATEWAYS
@@ -121,8 +121,8 @@ async def test_2000_bids_through_three_gateways_are_decided_told_and_kept_once(
     assert audited.code == 0, audited.out
 
 
-async def test_what_the_edge_answers_by_itself_is_json(stack: Bidkit) -> None:
-    """To a bid whose gateway dies with it, and to one when no gateway is left."""
+async def test_the_edges_own_answers_are_json(stack: Bidkit) -> None:
+    """For a bid whose gateway dies, and for one when no gateway is left."""
 
     async def raw(request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", stack.edge_port)
@@ -140,7 +140,7 @@ async def test_what_the_edge_answers_by_itself_is_json(stack: Bidkit) -> None:
     (pid,) = stack.pids("api-gateway")
     os.kill(pid, signal.SIGSTOP)
     asking = asyncio.gather(raw(bid), raw(read))
-    # The edge passes them on to who cannot answer.
+    # The edge has passed both to the gateway, which is stopped.
     await until(lambda: unread(pid) == 2, within_s=5)
     os.kill(pid, signal.SIGKILL)
     lost, unseen = await asking

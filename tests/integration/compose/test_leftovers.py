@@ -1,4 +1,4 @@
-"""What a killed run leaves, the next takes away; a run that lives keeps what it has."""
+"""A test run removes what killed runs have left, and nothing of runs still alive."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ with leftovers.owned("{NAME}"):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Apart from that of the run that tests."""
+    """Not the one that this very run uses."""
     monkeypatch.setattr(leftovers, "FOLDER", tmp_path)
     return tmp_path
 
@@ -56,7 +56,7 @@ def owner(folder: Path) -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.fixture
 def made(owner: "subprocess.Popen[str]") -> Iterator[dict[str, list[str]]]:
-    """As compose makes it, but for a container that is labelled as a lone one."""
+    """A compose project, and a container outside of it labelled with OWNER."""
     project = f"--label=com.docker.compose.project={NAME}"
     docker("volume", "create", project, f"{NAME}_data")
     docker("network", "create", project, f"{NAME}_default")
@@ -71,7 +71,7 @@ def made(owner: "subprocess.Popen[str]") -> Iterator[dict[str, list[str]]]:
         leftovers._end(NAME)
 
 
-def test_what_a_killed_run_left_is_taken_away(
+def test_leftovers_of_a_killed_run_are_removed(
     owner: "subprocess.Popen[str]", made: dict[str, list[str]], folder: Path
 ) -> None:
     assert [len(made[kind]) for kind in NOTHING] == [2, 1, 1]
@@ -84,13 +84,13 @@ def test_what_a_killed_run_left_is_taken_away(
     assert not (folder / NAME).exists()
 
 
-def test_what_a_run_has_that_lives_is_left_alone(made: dict[str, list[str]]) -> None:
+def test_the_containers_of_a_live_run_are_left_alone(made: dict[str, list[str]]) -> None:
     end_leftovers()
 
     assert remaining(NAME) == made
 
 
-def test_what_ended_well_is_nobodys_and_what_failed_is_the_next_runs(folder: Path) -> None:
+def test_after_a_failure_the_next_run_has_to_clean_up(folder: Path) -> None:
     with owned(NAME):
         assert (folder / NAME).exists()
     assert not (folder / NAME).exists()

@@ -1,4 +1,4 @@
-"""The tests' own containers: each keeps its promise to `Servers`, and none outlives them."""
+"""The tests' own server containers: they behave as `Servers` says and do not outlive the tests."""
 
 import os
 import subprocess
@@ -44,7 +44,9 @@ def test_a_store_keeps_address_and_data_until_they_are_discarded(servers: Contai
         assert redis.get("kept") is None
 
 
-def test_at_the_end_nothing_is_left_be_it_paused_or_not(servers: ContainerServers) -> None:
+def test_end_removes_paused_and_running_containers_and_their_volumes(
+    servers: ContainerServers,
+) -> None:
     for name in servers.names:
         servers.start(name)
     servers.pause("redis")
@@ -59,7 +61,7 @@ def test_at_the_end_nothing_is_left_be_it_paused_or_not(servers: ContainerServer
     assert set(volumes).isdisjoint(docker("volume", "ls", "-q").split())
 
 
-def test_what_a_killed_run_left_is_ended_by_the_next() -> None:
+def test_containers_of_a_killed_run_are_removed_by_the_next() -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     image = os.environ.get("REDIS_IMAGE", "redis:7-alpine")
@@ -70,7 +72,7 @@ def test_what_a_killed_run_left_is_ended_by_the_next() -> None:
     assert left not in docker("ps", "-aq", "--no-trunc").split()
 
 
-def test_two_runs_that_start_at_once_do_not_trip_over_what_the_other_ends() -> None:
+def test_two_runs_can_remove_the_same_leftovers_at_once() -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     image = os.environ.get("REDIS_IMAGE", "redis:7-alpine")

@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.state_dir import StateDir
+from pkg.devkit.ports import free_ports
 from tests.integration.compose.leftovers import NOTHING, end_leftovers, owned, remaining
-from tests.integration.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -110,7 +110,7 @@ class Bidkit:
     @property
     def project(self) -> str:
         """What compose calls the system of this home."""
-        return Place(self.home).project
+        return StateDir(self.home).project
 
     def logs(self) -> str:
         if self.backend == "compose":

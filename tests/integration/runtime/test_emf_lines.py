@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from pkg.runtime.emf import EMITTED
+from pkg.trials.waiting import until
 from tests.integration.processes import ROOT, Service, Services
-from tests.waiting import until
 
 ENV = {"EMF_EVERY_S": "0.5", "LOG_FORMAT": "json", "DRAIN_S": "0"}
 

@@ -7,14 +7,14 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from pkg.devkit.ports import free_ports
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.settings.sections import NatsSettings
+from pkg.trials.waiting import until
 from tests.integration.api.parts import event_stream, settings_for, stream_events
-from tests.integration.ports import free_ports
 from tests.integration.processes import Services
 from tests.integration.providers import Stores
 from tests.integration.runtime.fake_nats import FakeNats, Reset, fake_nats
-from tests.waiting import until
 
 PASSWORD = "s3cret-of-ann"
 

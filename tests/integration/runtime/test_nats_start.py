@@ -14,9 +14,9 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import StreamInfo
 
+from pkg.devkit.ports import free_ports
 from pkg.devkit.process.wheels import Programs
-from tests.integration.ports import free_ports
-from tests.waiting import until
+from pkg.trials.waiting import until
 
 SCRIPT = Path(__file__).parents[3] / "terraform" / "nats" / "start.sh"
 ODD = "n@3/h:8%Zp5 s\"Y\\c'1$F`b{#}[]é;&|<>~!"

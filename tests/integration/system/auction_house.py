@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import asyncpg
 
+from pkg.trials.waiting import until
 from tests.integration.processes import Service
-from tests.waiting import until
 
 WORDS = ("busy",)
 """Codes of refusals that a contended bidder may meet; everything else is a defect."""

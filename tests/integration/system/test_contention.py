@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
+from pkg.trials.waiting import until
 from tests.integration.processes import Services
 from tests.integration.providers import Stores
 from tests.integration.system.auction_house import archived, place_bids, viewers
-from tests.waiting import until
 
 BIDS = 2000
 CONNECTIONS = 50

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from pkg.trials.waiting import until
 from tests.unit.api.gateways import RunningGateway, running_gateway
 from tests.unit.api.http_client import (
     RawClient,
@@ -13,7 +14,6 @@ from tests.unit.api.http_client import (
     raw_client,
     request,
 )
-from tests.waiting import until
 
 ANN_200 = b'{"user_id":"ann","amount":200}'
 

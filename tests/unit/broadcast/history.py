@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from pkg.auction.bid import Strategy
 from pkg.auction.events import BidEvent
-from pkg.broadcast.standing import Event, Standing
+from pkg.broadcast.item_view import Event, ItemView
 
 
 def event(seq: int, *, branch: str = "a", cents: int | None = None, previous: int = -1) -> Event:
@@ -26,6 +26,6 @@ def event(seq: int, *, branch: str = "a", cents: int | None = None, previous: in
     return Event(seq, before, 0.0, standing(seq, branch=branch, cents=amount), bid)
 
 
-def standing(seq: int, *, branch: str = "a", cents: int | None = None) -> Standing:
+def standing(seq: int, *, branch: str = "a", cents: int | None = None) -> ItemView:
     price = seq * 100 if cents is None else cents
-    return Standing(seq, price, "ann" if seq else None, "active", f"{branch}-{seq}")
+    return ItemView(seq, price, "ann" if seq else None, "active", f"{branch}-{seq}")

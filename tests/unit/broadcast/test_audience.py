@@ -6,16 +6,16 @@ import pytest
 from nats.errors import Error as NatsError
 
 from pkg.broadcast.audience import Audience, AudienceFullError, ItemUnreadableError
-from pkg.broadcast.channel import Channel, Desk
+from pkg.broadcast.channel import Channel, Shared
+from pkg.broadcast.fan_outs import FanOuts
 from pkg.broadcast.feeds import Feeds
 from pkg.broadcast.laggards import Laggards
 from pkg.broadcast.metrics import Counts
-from pkg.broadcast.position import Patience
-from pkg.broadcast.rounds import Rounds
+from pkg.broadcast.sequencer import Patience
 from pkg.runtime.nats_link import NatsLink
+from pkg.trials.waiting import until
 from tests.unit.broadcast.crowd import sit
 from tests.unit.broadcast.history import event, standing
-from tests.waiting import until
 
 
 class Broker:
@@ -67,9 +67,9 @@ class Evening:
         self.shelf = Shelf(self.broker)
         self.counts = Counts()
         self.channels: dict[str, Channel] = {}
-        desk = Desk(
+        shared = Shared(
             reads=self.shelf,
-            rounds=Rounds(),
+            fan_outs=FanOuts(),
             laggards=Laggards(slow_viewer_s=1, counts=self.counts),
             counts=self.counts,
             patience=Patience(gap_wait_s=1, confirm_s=1),
@@ -81,7 +81,7 @@ class Evening:
             self.counts,
             make_stream=self.broker.make_stream,
         )
-        self.audience = Audience(self.channels, desk, feeds, partitions=1, max_viewers=3)
+        self.audience = Audience(self.channels, shared, feeds, partitions=1, max_viewers=3)
 
     async def come(self) -> Channel:
         async with self.audience.channel("lamp") as channel:
@@ -151,7 +151,7 @@ async def test_one_who_gives_up_waiting_does_not_take_the_others_answer_with_it(
     evening.shelf.asked[0].read(standing(2), asked_at=None)
     channel = await second
 
-    assert channel.position.standing == standing(2)
+    assert channel.sequencer.told == standing(2)
 
 
 async def test_no_more_than_the_limit_are_let_in_and_those_who_wait_count(
@@ -174,4 +174,4 @@ async def test_nats_that_does_not_answer_keeps_no_viewer_out(evening: Evening) -
     await until(lambda: evening.shelf.asked, within_s=2)
     evening.shelf.asked[0].read(standing(2), asked_at=None)
 
-    assert (await coming).position.standing == standing(2)
+    assert (await coming).sequencer.told == standing(2)

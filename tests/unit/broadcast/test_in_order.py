@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
+from pkg.broadcast.fan_outs import FanOuts
 from pkg.broadcast.in_order import MAX_PENDING, WRITES_A_STEP, InOrder
 from pkg.broadcast.laggards import Laggards
 from pkg.broadcast.metrics import Counts
-from pkg.broadcast.position import Jump
-from pkg.broadcast.rounds import Rounds
+from pkg.broadcast.sequencer import Jump
 from tests.unit.broadcast.crowd import Pipe, sit
 from tests.unit.broadcast.history import event, standing
 
@@ -14,9 +14,9 @@ from tests.unit.broadcast.history import event, standing
 class Stage:
     def __init__(self) -> None:
         self.counts = Counts()
-        self.rounds = Rounds()
+        self.fan_outs = FanOuts()
         self.laggards = Laggards(slow_viewer_s=10, counts=self.counts)
-        self.viewers = InOrder("lamp", self.rounds, self.laggards, self.counts)
+        self.viewers = InOrder("lamp", self.fan_outs, self.laggards, self.counts)
 
     def tell(self, first: int, last: int) -> None:
         self.viewers.add([event(seq) for seq in range(first, last + 1)])
@@ -24,11 +24,11 @@ class Stage:
 
     def step(self) -> None:
         """One step of each large fan-out that is under way."""
-        for _ in range(len(self.rounds._unfinished)):
-            self.rounds.start(self.rounds._unfinished.popleft())
+        for _ in range(len(self.fan_outs._unfinished)):
+            self.fan_outs.start(self.fan_outs._unfinished.popleft())
 
     def finish(self) -> None:
-        while self.rounds._unfinished:
+        while self.fan_outs._unfinished:
             self.step()
 
 

@@ -2,8 +2,8 @@ import pytest
 
 from pkg.broadcast import frames
 from pkg.broadcast.viewer import ViewerSocket
+from pkg.trials.waiting import until
 from tests.unit.broadcast.crowd import sit
-from tests.waiting import until
 
 
 async def test_nothing_is_sent_any_more_once_aiohttp_sends_a_close_frame() -> None:

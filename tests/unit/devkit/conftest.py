@@ -1,4 +1,4 @@
-"""An engine that is a file, and a home whose system runs on it."""
+"""A home, and engines for it: one in memory, and a docker command."""
 
 import tempfile
 from pathlib import Path
@@ -6,20 +6,40 @@ from pathlib import Path
 import pytest
 
 from pkg.devkit.compose import images
-from pkg.devkit.compose.place import Place
-from tests.unit.devkit.compose.standin import Engine
+from pkg.devkit.compose.backend import ComposeBackend
+from pkg.devkit.compose.stack import Stack
+from pkg.devkit.compose.state_dir import StateDir
+from pkg.devkit.home import Home
+from tests.unit.devkit.compose.docker_command import DockerCommand
+from tests.unit.devkit.compose.fake_engine import FakeEngine
 
 
 @pytest.fixture
-def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """First on PATH; what is known of built images, and the lock of a build, are its own."""
+def state_dir(tmp_path: Path) -> StateDir:
+    return StateDir(tmp_path / "home")
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    """With a record and a lock of image builds of its own."""
     monkeypatch.setattr(images, "BUILT", tmp_path / "images.json")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    made = Engine(tmp_path / "bin")
-    monkeypatch.setenv("PATH", f"{made.folder}:/usr/bin:/bin")
-    return made
+    return FakeEngine()
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "home")
+def stack(state_dir: StateDir, engine: FakeEngine) -> Stack:
+    return Stack(state_dir, engine)
+
+
+@pytest.fixture
+def compose(state_dir: StateDir, engine: FakeEngine) -> ComposeBackend:
+    return ComposeBackend(Home(state_dir.home), engine)
+
+
+@pytest.fixture
+def docker_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DockerCommand:
+    """First on PATH."""
+    command = DockerCommand(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{command.folder}:/usr/bin:/bin")
+    return command

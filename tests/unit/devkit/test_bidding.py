@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from pkg.devkit import bidding
 from pkg.devkit.bidding import Outcome, line_of, place_bid, watch
 from pkg.devkit.errors import BadArgument, BidkitError
-from tests.waiting import until
+from pkg.trials.waiting import until
 
 ACCEPTED = (
     '{"success":true,"message":"Bid placed successfully!","current_bid":9999999999.90,'
@@ -107,7 +107,7 @@ def test_a_snapshot_says_what_was_skipped() -> None:
 
 @pytest.mark.parametrize("amount", ["12,50", "abc", "", "0x10", "1_000", "NaN", "--5", "01"])
 def test_an_amount_that_is_no_number_is_not_sent(amount: str) -> None:
-    with pytest.raises(BadArgument, match="is no amount"):
+    with pytest.raises(BadArgument, match="is not an amount"):
         place_bid("http://127.0.0.1:1", "lamp", amount, user="ann")
 
 

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from pkg.devkit.backend import Options
-from pkg.devkit.choice import BackendName, Choice
+from pkg.devkit.backend import BackendName, Options
+from pkg.devkit.choice import Choice
 from pkg.devkit.compose.availability import obstacle
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.images import needed
-from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import BidkitError, MissingServer
 from pkg.devkit.home import Home, save
 from pkg.devkit.process.backend import ProcessBackend
 from pkg.devkit.progress import Progress
 from pkg.devkit.system import Desired
 from pkg.devkit.views import console
-from tests.unit.devkit.compose.standin import was_started
+from tests.unit.devkit.compose.doubles import was_started
 
 NO_ENGINE = 'echo "Cannot connect to the Docker daemon at unix:///x." >&2; exit 1'
 NO_PLUGIN = "echo \"docker: 'compose' is not a docker command.\" >&2; exit 1"
@@ -183,7 +183,7 @@ def test_where_data_is_left_in_containers_that_cannot_be_had_no_empty_stores_are
     docker: Docker, choice: Choice, tmp_path: Path
 ) -> None:
     choice.for_up(None)
-    save(Place(tmp_path / "home").desired, Desired())
+    save(StateDir(tmp_path / "home").desired, Desired())
     docker.answers(images="sleep 60")
 
     with pytest.raises(BidkitError, match=r"not answered in 2 s\. Mend that .*up --on process`"):
@@ -206,7 +206,7 @@ def test_the_other_backend_is_refused_while_one_runs(
 def test_a_mark_whose_engine_was_lost_keeps_nobody_from_processes(
     docker: Docker, choice: Choice, tmp_path: Path
 ) -> None:
-    was_started(Place(tmp_path / "home"))
+    was_started(StateDir(tmp_path / "home"))
     docker.answers(version=NO_ENGINE, containers=NO_ENGINE)
 
     backend, _ = choice.for_up(BackendName.PROCESS)
@@ -217,7 +217,7 @@ def test_a_mark_whose_engine_was_lost_keeps_nobody_from_processes(
 def test_while_processes_run_they_are_meant_whatever_a_lost_engine_left(
     docker: Docker, choice: Choice, tmp_path: Path
 ) -> None:
-    was_started(Place(tmp_path / "home"))
+    was_started(StateDir(tmp_path / "home"))
 
     with Home(tmp_path / "home").lock():
         meant = choice.of_verb()
@@ -230,7 +230,7 @@ def test_while_processes_run_they_are_meant_whatever_a_lost_engine_left(
 def test_while_an_engine_that_may_run_the_system_is_silent_up_starts_no_other(
     docker: Docker, choice: Choice, tmp_path: Path, silence: str
 ) -> None:
-    was_started(Place(tmp_path / "home"))
+    was_started(StateDir(tmp_path / "home"))
     docker.answers(version=NO_ENGINE, containers=silence)
 
     with pytest.raises(BidkitError, match=r"whether it still runs cannot be told: .*--on process`"):

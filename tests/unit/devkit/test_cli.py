@@ -23,5 +23,5 @@ def test_a_full_disk_is_a_sentence() -> None:
         )
 
     assert ran.returncode == 1
-    assert ran.stderr.startswith("bidkit: there is no space left for what was to be written; ")
+    assert ran.stderr.startswith("bidkit: no space is left for what was to be written; ")
     assert len(ran.stderr.splitlines()) == 1

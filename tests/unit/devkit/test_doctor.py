@@ -7,15 +7,16 @@ import pytest
 
 from pkg.devkit.doctor import docker, examine, port
 from pkg.devkit.home import Home
+from pkg.devkit.ports import free_ports
 from pkg.devkit.process.backend import ProcessBackend
-from tests.integration.ports import free_ports
-from tests.unit.devkit.compose.standin import Engine
+from tests.unit.devkit.compose.docker_command import DockerCommand
 
 
-def test_an_engine_is_told_with_its_version(engine: Engine) -> None:
+@pytest.mark.usefixtures("docker_command")
+def test_an_engine_is_told_with_its_version() -> None:
     found = docker()
 
-    assert (found.well, found.says) == (True, "engine 27.0")
+    assert (found.well, found.says) == (True, "engine 99.0")
 
 
 @pytest.mark.parametrize(
@@ -25,8 +26,10 @@ def test_an_engine_is_told_with_its_version(engine: Engine) -> None:
         ("it is confused", "docker failed: it is confused"),
     ],
 )
-def test_what_keeps_it_from_answering_is_told(engine: Engine, command: str, said: str) -> None:
-    engine.will("version", says=command)
+def test_what_keeps_it_from_answering_is_told(
+    docker_command: DockerCommand, command: str, said: str
+) -> None:
+    docker_command.fails(command)
 
     found = docker()
 
@@ -56,8 +59,9 @@ def test_a_free_port_is_told_too() -> None:
     assert port("--edge-port", number).well
 
 
+@pytest.mark.usefixtures("docker_command")
 def test_the_edges_port_is_looked_at_where_there_can_be_an_edge(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_engine = looked_at(tmp_path)
     monkeypatch.setenv("PATH", "/nowhere")

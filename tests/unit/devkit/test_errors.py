@@ -5,7 +5,7 @@ import pytest
 
 from pkg.devkit.cli import INTERRUPTED
 from pkg.devkit.compose.command import ComposeFailed
-from pkg.devkit.compose.engine import NoEngine, complaint
+from pkg.devkit.docker_cli import NoEngine, failure
 from pkg.devkit.errors import BidkitError, MissingServer, NotRunning, error_of
 
 
@@ -40,7 +40,7 @@ def test_the_exit_codes_are_those_that_are_documented() -> None:
     ],
 )
 def test_an_engine_out_of_reach_is_told_from_one_that_refuses(said: str) -> None:
-    reach, refusal = complaint(f"something\n{said}\n"), complaint("No such container: x\n")
+    reach, refusal = failure(f"something\n{said}\n"), failure("No such container: x\n")
 
     assert isinstance(reach, NoEngine)
     assert "no Docker engine answers" in str(reach)

@@ -1,4 +1,4 @@
-"""Whom `up` names when a port is taken."""
+"""Whom `up` names as the holder of a port."""
 
 import socket
 import subprocess
@@ -21,7 +21,7 @@ LISTENS = (
 
 @pytest.fixture(autouse=True)
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The command, which fails until a test gives it something to say."""
+    """The command; it fails unless a test replaces it."""
     command = tmp_path / "docker"
     command.write_text("#!/bin/sh\nexit 1\n")
     command.chmod(0o755)
@@ -29,7 +29,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return command
 
 
-def test_another_program_is_called_no_more_than_that() -> None:
+def test_a_foreign_program_is_not_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert taken_by(taken.getsockname()[1]) == ANOTHER
 

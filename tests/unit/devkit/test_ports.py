@@ -1,20 +1,36 @@
 import socket
+import subprocess
+import sys
 
-from pkg.devkit.ports import Ports
-from tests.integration.ports import free_ports
+from pkg.devkit.ports import free_port, free_ports
 
 
-def test_two_systems_that_start_at_once_are_given_different_ports() -> None:
+def test_no_port_is_given_twice_though_nobody_listens_on_it_yet() -> None:
+    given = [port for _ in range(100) for port in free_ports(3)]
+
+    assert len(set(given)) == len(given)
+
+
+def test_another_process_is_not_given_a_port_that_this_one_was() -> None:
     (port,) = free_ports(1)
+    asks = f"from pkg.devkit.ports import free_port; print(free_port({port}))"
 
-    first, second = Ports().free(port), Ports().free(port)
+    theirs = subprocess.run(
+        (sys.executable, "-c", asks), capture_output=True, text=True, check=True
+    ).stdout
 
-    assert first == port
-    assert second != port
+    assert int(theirs) != port
 
 
 def test_a_port_in_use_is_not_given() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        assert Ports().free(port) != port
+        assert free_port(port) != port
+
+
+def test_a_preferred_port_that_is_free_is_given() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as momentary:
+        port = momentary.getsockname()[1]
+
+    assert free_port(port) == port

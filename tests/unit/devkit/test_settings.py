@@ -14,7 +14,7 @@ def test_a_home_that_cannot_be_a_folder_is_refused(
     file.touch()
     monkeypatch.setenv("BIDKIT_HOME", str(file / below))
 
-    with pytest.raises(BadArgument, match=f"{file} is no folder"):
+    with pytest.raises(BadArgument, match=f"{file} is not a folder"):
         DevkitSettings.read()
 
 

@@ -1,85 +1,115 @@
 import io
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from pkg.devkit.errors import BadArgument
-from pkg.devkit.junit import Skip, Tally
+from pkg.devkit.settings import PROJECT
 from pkg.devkit.testing import (
     ENGINES,
     ENVIRONMENTS,
-    NOTHING_SELECTED,
+    PYTEST_SELECTED_NOTHING,
     Environment,
     Result,
-    TestRun,
+    Skip,
     chosen,
+    conclude,
+    read,
+    run,
 )
+
+REPORT = """<?xml version="1.0"?>
+<testsuites><testsuite name="pytest" tests="5">
+  <testcase classname="tests.a" name="test_one" time="0.1"/>
+  <testcase classname="tests.a" name="test_two" time="0.1"/>
+  <testcase classname="tests.a" name="test_red" time="0.1"><failure message="assert">…</failure></testcase>
+  <testcase classname="tests.a" name="test_broken" time="0.1"><error message="setup">…</error></testcase>
+  <testcase classname="tests.a" name="test_docker" time="0"><skipped message="needs docker"/></testcase>
+</testsuite></testsuites>
+"""  # noqa: E501 - as pytest writes it
+
+UNIT = Environment("unit", "tests/unit")
 
 
 def concluded(*results: Result, required: frozenset[str] = frozenset()) -> tuple[int, list[str]]:
     console = Console(file=io.StringIO(), width=120)
 
-    code = TestRun(results=Path("unused"), required=required).conclude(
-        results, console, seconds=1.0
-    )
+    code = conclude(results, console, required=required, seconds=1.0)
 
     assert isinstance(console.file, io.StringIO)
     return code, console.file.getvalue().splitlines()
 
 
-def skipped(reason: str) -> Result:
-    tally = Tally(passed=1, skips=(Skip("integration", "test_x", reason),))
-    return Result("integration", "passed", "", tally)
+def result(outcome: str = "passed", *, skip: str | None = None, **counts: int) -> Result:
+    skips = (Skip("unit", "test_x", skip),) if skip else ()
+    return Result("unit", outcome, Counter(counts), skips)
 
 
 def test_the_output_ends_with_one_line_over_all_environments() -> None:
-    unit = Result("unit", "passed", "", Tally(passed=300))
-    integration = Result("integration", "passed", "", Tally(passed=12))
+    code, lines = concluded(result(passed=300), result(passed=12, skipped=1))
 
-    code, lines = concluded(unit, integration)
-
-    assert (code, lines[-1]) == (0, "==== 312 passed in 1.00s ====")
+    assert (code, lines[-1]) == (0, "==== 312 passed, 1 skipped in 1.00s ====")
 
 
-def test_an_environment_that_fails_without_a_failed_test_fails_the_run() -> None:
-    lint = Result("lint", "failed", "exit code 1", Tally(errors=1))
+def test_a_failure_in_one_environment_fails_the_run() -> None:
+    code, lines = concluded(result("failed", error=2, failed=1), result(passed=3))
 
-    code, lines = concluded(lint, Result("unit", "passed", "", Tally(passed=3)))
-
-    assert (code, lines[-1]) == (1, "==== 3 passed, 1 error in 1.00s ====")
+    assert (code, lines[-1]) == (1, "==== 1 failed, 3 passed, 2 errors in 1.00s ====")
 
 
 def test_every_skip_is_named_with_its_reason() -> None:
-    code, lines = concluded(skipped("needs docker: no engine answers"))
+    code, lines = concluded(result(skipped=1, skip="needs docker: no engine answers"))
 
     assert code == 0
-    assert "SKIPPED integration test_x: needs docker: no engine answers" in lines
+    assert "SKIPPED unit test_x: needs docker: no engine answers" in lines
 
 
-def test_a_skip_for_want_of_what_is_required_fails_the_run() -> None:
-    code, lines = concluded(skipped("needs Docker"), required=frozenset({"docker", "terraform"}))
+def test_a_skip_for_lack_of_a_required_engine_fails_the_run() -> None:
+    skipped = result(passed=1, skipped=1, skip="needs Docker")
+
+    code, lines = concluded(skipped, required=frozenset({"docker", "terraform"}))
 
     assert (code, lines[-1]) == (1, "==== 1 passed, 1 skipped, 1 error in 1.00s ====")
     assert "CI_REQUIRE names docker, and something was skipped without it" in lines
 
 
 def test_a_skip_for_another_reason_does_not_fail_a_run_that_requires_engines() -> None:
-    code, _ = concluded(skipped("only on macOS"), required=frozenset({"docker"}))
+    skipped = result(skipped=1, skip="only on macOS")
 
-    assert code == 0
+    assert concluded(skipped, required=frozenset({"docker"}))[0] == 0
+
+
+def test_arguments_that_select_no_test_anywhere_are_no_success() -> None:
+    nothing = result("nothing selected")
+
+    assert concluded(nothing, nothing)[0] == PYTEST_SELECTED_NOTHING
+    assert concluded(nothing, result(passed=3))[0] == 0
+
+
+def test_a_report_is_counted_by_outcome_and_skips_keep_their_reason(tmp_path: Path) -> None:
+    report = tmp_path / "unit.xml"
+    report.write_text(REPORT)
+
+    counts, skips = read(report, UNIT)
+
+    assert counts == Counter(passed=2, failed=1, error=1, skipped=1)
+    assert skips == (Skip("unit", "tests.a::test_docker", "needs docker"),)
+
+
+def test_a_run_that_wrote_no_report_has_no_counts(tmp_path: Path) -> None:
+    assert read(tmp_path / "unit.xml", UNIT) == (None, ())
 
 
 def test_every_engine_that_an_environment_needs_can_be_looked_for() -> None:
-    for environment in TestRun(results=Path("unused"), required=frozenset()).environments:
-        assert environment.needs is None or environment.needs in ENGINES
+    assert {one.needs for one in ENVIRONMENTS} - {None} == set(ENGINES)
 
 
 def test_environments_are_those_of_tox() -> None:
-    tox = (Path(__file__).parents[3] / "tox.ini").read_text()
-    ours: list[Environment] = list(TestRun(results=Path(), required=frozenset()).environments)
+    tox = (PROJECT / "tox.ini").read_text()
 
-    assert f"env_list = {', '.join(one.name for one in ours)}\n" in tox
+    assert f"env_list = {', '.join(one.name for one in ENVIRONMENTS)}\n" in tox
 
 
 def named(*arguments: str) -> list[tuple[str, list[str]]]:
@@ -101,26 +131,22 @@ def test_arguments_go_to_the_environments_that_run_pytest() -> None:
     ]
 
 
-def test_a_path_stands_in_for_all_tests_of_the_environment_it_lies_in() -> None:
-    money, proxy = (
-        "tests/unit/test_money.py::test_cents",
-        "tests/integration/trials/faults/test_proxy.py",
-    )
+def test_a_path_selects_the_environment_that_it_lies_in() -> None:
+    money = "tests/unit/test_money.py::test_cents"
+    proxy = "tests/integration/trials/faults/test_proxy.py"
 
     assert named("-x", money) == [("unit", ["-x", money])]
     assert named(money, "-x", proxy) == [("unit", [money, "-x"]), ("faults", ["-x", proxy])]
 
 
 def test_a_path_in_no_environment_is_refused() -> None:
-    run = TestRun(results=Path("unused"), required=frozenset())
+    console = Console(file=io.StringIO())
 
     with pytest.raises(BadArgument, match="tests/nosuch is in none of tests/unit"):
-        run.run(Console(file=io.StringIO()), everything=False, arguments=["tests/nosuch"])
-
-
-def test_nothing_selected_is_no_failure() -> None:
-    nothing = Result("integration", NOTHING_SELECTED, "no tests ran", Tally())
-
-    code, lines = concluded(Result("unit", "passed", "", Tally(passed=3)), nothing)
-
-    assert (code, lines[-1]) == (0, "==== 3 passed in 1.00s ====")
+        run(
+            console,
+            results=Path("unused"),
+            required=frozenset(),
+            everything=False,
+            arguments=["tests/nosuch"],
+        )

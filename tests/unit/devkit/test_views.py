@@ -96,5 +96,5 @@ def test_durations_show_their_two_largest_units(seconds: float, text: str) -> No
 
 
 def test_a_part_that_a_backend_does_without_is_said_to_be_missing() -> None:
-    with pytest.raises(BadArgument, match="exists on compose only"):
+    with pytest.raises(BadArgument, match="exists only on compose"):
         system(service(replica("api-gateway-1"), desired=1)).of("edge")

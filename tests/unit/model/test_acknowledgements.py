@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 
 from pkg.archival.deliveries import Deliveries
 from pkg.runtime.nats_link import NatsLink
-from tests.waiting import until
+from pkg.trials.waiting import until
 
 
 class OneClient:

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from pkg.runtime.background import Background
-from tests.waiting import until
+from pkg.trials.waiting import until
 
 
 async def forever() -> None:

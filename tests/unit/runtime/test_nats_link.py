@@ -8,7 +8,7 @@ from pkg.runtime import nats_link as links
 from pkg.runtime.background import ended
 from pkg.runtime.nats_link import nats_link
 from pkg.runtime.settings.sections import NatsSettings
-from tests.waiting import until
+from pkg.trials.waiting import until
 
 
 class Deaf:

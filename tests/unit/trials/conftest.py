@@ -1,5 +1,5 @@
-"""Rows on containers run on the same stand-ins as bidkit's compose backend."""
+"""Rows on containers use the same docker command as the compose backend."""
 
-from tests.unit.devkit.conftest import engine, place
+from tests.unit.devkit.conftest import docker_command, state_dir
 
-__all__ = ["engine", "place"]
+__all__ = ["docker_command", "state_dir"]

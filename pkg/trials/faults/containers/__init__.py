@@ -1,1 +1,1 @@
-"""The stage of containers: the compose stack, hit from outside as an engine or a network would."""
+"""The bench on containers: the compose stack, broken from outside by the engine."""

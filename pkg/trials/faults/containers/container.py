@@ -1,4 +1,4 @@
-"""One container of the stack: killed, paused, cut off and brought back by the engine."""
+"""One container of the stack, which the engine can kill, pause, disconnect and start again."""
 
 import asyncio
 import json
@@ -6,10 +6,10 @@ import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
-from pkg.devkit.compose import engine
+from pkg.devkit import docker_cli
 from pkg.devkit.compose.container import Container as Found
 from pkg.devkit.errors import BidkitError
-from pkg.trials.faults.waiting import NotInTimeError, until
+from pkg.trials.waiting import NotInTimeError, until
 
 HEALTHY_WITHIN_S = 45.0
 _ENDS_WITHIN_S = 40.0
@@ -23,11 +23,11 @@ _METRICS = (
 
 async def ask(*arguments: str, within_s: float = 60.0) -> str:
     """What `docker ARGUMENTS` writes. Raises BidkitError with its last words."""
-    return await asyncio.to_thread(engine.ask, *arguments, within_s=within_s)
+    return await asyncio.to_thread(docker_cli.ask, *arguments, within_s=within_s)
 
 
 class Container:
-    """Keeps its id, name and data for as long as the stack stands."""
+    """Keeps its id, name and data as long as the stack exists."""
 
     def __init__(self, found: Found, *, network: str) -> None:
         self.id = found.id
@@ -44,13 +44,13 @@ class Container:
 
     @property
     def alive(self) -> bool:
-        state = json.loads(engine.ask("inspect", "-f", "{{json .State}}", self.id))
+        state = json.loads(docker_cli.ask("inspect", "-f", "{{json .State}}", self.id))
         return bool(state["Status"] == "running")
 
     @property
     def crashes(self) -> int:
-        """How often Docker has started it again since it was started by hand."""
-        return int(engine.ask("inspect", "-f", "{{.RestartCount}}", self.id))
+        """How often Docker restarted it since it was started by hand."""
+        return int(docker_cli.ask("inspect", "-f", "{{.RestartCount}}", self.id))
 
     async def running(self) -> bool:
         """Paused counts as running."""
@@ -58,7 +58,7 @@ class Container:
         return status in {"running", "paused"}
 
     def has_said(self, text: str) -> bool:
-        """Since the row began."""
+        """Its log since the row began."""
         return any(text in line for line in self.lines())
 
     def lines(self) -> list[str]:
@@ -68,7 +68,7 @@ class Container:
                 ("docker", "logs", "--since", self._since.isoformat(), self.id),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                timeout=engine.ANSWER_WITHIN_S,
+                timeout=docker_cli.ANSWER_WITHIN_S,
                 check=False,
             )
         except subprocess.TimeoutExpired:
@@ -79,20 +79,20 @@ class Container:
         return lines
 
     def forget_log(self) -> None:
-        """For a new row: what was said until now is an earlier one's."""
+        """Starts a new row: the log until now belongs to an earlier one."""
         self._since = datetime.now(UTC)
 
     async def start(self) -> None:
-        """Returns when it is healthy: running, awake, on its network. Same name, same data."""
+        """Returns when it is healthy: running, not paused, connected. Same name, same data."""
         await self.begin()
         await self.becomes_healthy()
 
     async def stop(self) -> None:
-        """In good order; returns when it is gone."""
+        """Stops it gracefully; returns when it has ended."""
         await ask("stop", self.id, within_s=_ENDS_WITHIN_S)
 
     async def kill(self) -> None:
-        """As a crash; the engine does not start again what was killed by hand."""
+        """Kills it, like a crash. The engine does not restart what was killed by hand."""
         await ask("kill", "--signal", "KILL", self.id)
         await ask("wait", self.id, within_s=_ENDS_WITHIN_S)
 
@@ -101,23 +101,23 @@ class Container:
         await self.start()
 
     async def pause(self) -> None:
-        """Every process of it is frozen; its connections stay."""
+        """Freezes all its processes; its connections stay."""
         await ask("pause", self.id)
 
     async def resume(self) -> None:
         await ask("unpause", self.id)
 
     async def disconnect(self) -> None:
-        """From one moment to the next nothing reaches it, and nobody is told."""
+        """Cuts it off at once; no peer is notified."""
         await ask("network", "disconnect", self._network, self.id)
 
     async def connect(self) -> None:
-        """Under the names that it had; its address may be another."""
+        """Reconnects it under the same names; its address may differ."""
         names = ("--alias", self.service, "--alias", self.container_name)
         await ask("network", "connect", *names, self._network, self.id)
 
     async def discard(self) -> None:
-        """The data on its volumes. It must not run."""
+        """Deletes the data on its volumes. It must not run."""
         inspected = await self._inspect()
         folders = [one["Destination"] for one in inspected["Mounts"] if one["Type"] == "volume"]
         await ask(
@@ -138,7 +138,7 @@ class Container:
             raise
 
     async def metrics(self) -> bytes:
-        """Empty when it does not answer."""
+        """Its metrics page; empty if it does not answer."""
         url = f"http://127.0.0.1:{self._health_port}/metrics"
         try:
             page = await ask("exec", self.id, "python", "-c", _METRICS, url, within_s=10)
@@ -147,7 +147,7 @@ class Container:
         return page.encode()
 
     async def begin(self) -> None:
-        """As `start`, without waiting until it is healthy: recovering counts from here."""
+        """As `start`, but does not wait until it is healthy: the recovery is timed from here."""
         inspected = await self._inspect()
         if self._network not in inspected["NetworkSettings"]["Networks"]:
             await self.connect()
@@ -169,5 +169,5 @@ class Container:
 
 
 async def each(containers: "list[Container]", verb: str) -> None:
-    """One command of the engine for all."""
+    """Runs one docker command for all of them."""
     await ask(verb, *(one.id for one in containers))

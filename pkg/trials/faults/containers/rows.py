@@ -1,4 +1,4 @@
-"""Faults of containers: each store and each service killed, frozen and cut off; volumes wiped."""
+"""Faults of containers: every store and service killed, frozen and cut off, and volumes wiped."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,11 +11,11 @@ from pkg.trials.faults.scene import Scene
 
 RESTORE_WITHIN_S = 90.0
 _REDIS_COSTS = REDIS_AWAY | {"no_gateway"}
-"""Without Redis no gateway is ready, which the edge then says."""
+"""Without Redis no gateway is ready, and the edge answers so."""
 
 
 async def _victim(scene: Scene, name: str) -> Container:
-    """One of the replicas; of the gateways the one that relays, which has most to lose."""
+    """One of the replicas. Of the gateways, the one that relays: it has most to lose."""
     if name == API:
         relaying = (await scene.services.relaying()).name
         return next(one for one in scene.containers[API] if one.name == relaying)
@@ -68,7 +68,7 @@ async def _nats_away(scene: Scene) -> None:
 
 
 async def _nats_wiped(scene: Scene) -> None:
-    """With the archiver asleep before, so that it holds what the archive does not."""
+    """The archiver sleeps first, so that the stream holds bids that the archive lacks."""
     (archiver,) = scene.containers[ARCHIVAL]
     (nats,) = scene.containers[NATS]
     await archiver.pause()

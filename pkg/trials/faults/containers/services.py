@@ -1,4 +1,4 @@
-"""The stack's services as the bench sees them: through the edge, and one by one by the engine."""
+"""The stack's services, reached through the edge and one by one through the engine."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import ARCHIVAL, MODULES
 from pkg.trials.faults import findings, pages
 from pkg.trials.faults.containers.container import Container, ask, each
-from pkg.trials.faults.waiting import NotInTimeError, until
+from pkg.trials.waiting import NotInTimeError, until
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class ContainerServices:
 
     @property
     def dead(self) -> list[str]:
-        """Crashed, whether Docker has started it again or not; a start by hand counts anew."""
+        """Services that crashed since they were started by hand, restarted by Docker or not."""
         return [one.name for one in self.all if not one.alive or one.crashes]
 
     @property
@@ -47,7 +47,7 @@ class ContainerServices:
         await asyncio.gather(*(one.start() for one in self.all))
 
     async def kill(self) -> None:
-        """All that run; one that is paused ends too."""
+        """Stops all that run, paused ones too."""
         alive = [one for one in self.all if await one.running()]
         if alive:
             await each(alive, "kill")
@@ -71,7 +71,7 @@ class ContainerServices:
         environment: Mapping[str, str],  # noqa: ARG002 - compose.yaml says where the stores are
         within_s: float,
     ) -> tuple[int, str, str]:
-        """In a container of its own, which is gone afterwards, done or not."""
+        """Runs in its own container, which is removed afterwards, successful or not."""
         name = f"{self.project.name}-command-{secrets.token_hex(4)}"
         process = await asyncio.create_subprocess_exec(
             *self.project.command(
@@ -83,11 +83,13 @@ class ContainerServices:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # docker's command and its plugin, to be ended together
+            start_new_session=True,  # so that docker and its plugin can be ended together
         )
         try:
             said, complained = await asyncio.wait_for(process.communicate(), timeout=within_s)
-        except BaseException as error:  # a row that is broken off too: the next one is on the stack
+        except (
+            BaseException
+        ) as error:  # also when the row is interrupted: the next row uses this stack
             ending = asyncio.ensure_future(_end(process, name))
             while not ending.done():
                 with contextlib.suppress(asyncio.CancelledError):  # one more; raised below
@@ -108,5 +110,5 @@ async def _end(process: asyncio.subprocess.Process, container: str) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
-    with contextlib.suppress(BidkitError):  # not made yet, or gone by itself
+    with contextlib.suppress(BidkitError):  # not made yet, or already gone
         await ask("rm", "--force", container)

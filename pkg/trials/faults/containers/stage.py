@@ -1,4 +1,4 @@
-"""The compose stack under a project of its own, for a run; each row gets it with empty stores."""
+"""A compose stack in its own project for a whole run. Each row gets it with empty stores."""
 
 import asyncio
 import contextlib
@@ -10,17 +10,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from pkg.devkit import views
-from pkg.devkit.compose import engine
+from pkg.devkit import docker_cli, views
 from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.edge import await_passing
+from pkg.devkit.compose.engine import Engine, compose_version
 from pkg.devkit.compose.images import provide
 from pkg.devkit.compose.passwords import make_passwords
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.home import Home, save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS, SERVICES, STORES
+from pkg.devkit.ports import free_ports
 from pkg.devkit.settings import PROJECT
+from pkg.devkit.signals import no_check
 from pkg.devkit.system import Desired
 from pkg.trials.faults.containers.container import Container
 from pkg.trials.faults.containers.services import ContainerServices
@@ -29,25 +31,26 @@ from pkg.trials.faults.ledger import Ledger
 from pkg.trials.faults.pace import BASE, SHORTENED
 from pkg.trials.faults.row import Row
 from pkg.trials.faults.scene import Scene
-from pkg.trials.faults.stores import free_ports
 from pkg.trials.faults.viewers import Viewers
 
 REPLICAS = {API: 2, BROADCAST: 2, ARCHIVAL: 1}
 STORE_PORTS = {REDIS: 6379, NATS: 4222, POSTGRES: 5432}
 HEARTBEAT_S = 4.0
-"""A viewer's own: what is cut off says no goodbye, and the edge waits for more than a minute."""
+"""Viewers ping themselves: a service that is cut off closes nothing, and the edge waits for over
+a minute.
+"""
 _HOME_PREFIX = "bidkit-faults-compose-"
 _TRIES = 3
 _SHOWN = 12
 
 
 class ContainerStage:
-    def __init__(self, project: Project, desired: Desired, place: Place) -> None:
-        (network,) = engine.networks(project.name)
-        name = engine.ask("network", "inspect", "-f", "{{.Name}}", network).strip()
+    def __init__(self, project: Project, desired: Desired, place: StateDir) -> None:
+        (network,) = project.engine.networks(project.name)
+        name = docker_cli.ask("network", "inspect", "-f", "{{.Name}}", network).strip()
         self._desired = desired
         self.containers: dict[str, list[Container]] = {}
-        for found in engine.containers(project.name):
+        for found in project.containers():
             one = Container(found, network=name)
             self.containers.setdefault(one.service, []).append(one)
         self.stores = ContainerStores(
@@ -68,14 +71,14 @@ class ContainerStage:
 
     @asynccontextmanager
     async def scene(self, row: Row, *, short: bool, logs: Path | None) -> AsyncIterator[Scene]:
-        """What an earlier row left broken is put right first."""
+        """First repairs what an earlier row left broken."""
         await self.services.kill()
         await self.stores.renew()
         await self.containers["edge"][0].start()
         await self.services.start()
-        # Healthy to the engine is not yet found by the edge: a bid in between would be refused,
-        # and the row would charge it to its fault.
-        await asyncio.to_thread(await_passing, self._desired, still_wanted=lambda: None)
+        # The edge finds healthy gateways a moment later. A bid in between would be refused, and
+        # the row would blame its fault for that.
+        await asyncio.to_thread(await_passing, self._desired, check=no_check)
         try:
             yield Scene(
                 stores=self.stores,
@@ -98,7 +101,7 @@ class ContainerStage:
 
 @asynccontextmanager
 async def container_stage(*, short: bool) -> AsyncIterator[ContainerStage]:
-    """Up while inside; nothing but images is left when the block ends."""
+    """Runs while the block does; afterwards only images are left."""
     await asyncio.to_thread(_look_for_engine)
     await asyncio.to_thread(end_leftovers)
     home = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=_HOME_PREFIX))
@@ -110,7 +113,7 @@ async def container_stage(*, short: bool) -> AsyncIterator[ContainerStage]:
 
 @asynccontextmanager
 async def _stage(home: Path, *, short: bool) -> AsyncIterator[ContainerStage]:
-    place = Place(home)
+    place = StateDir(home)
     desired = _desired(short=short)
     project = Project(place, desired)
     try:
@@ -118,7 +121,7 @@ async def _stage(home: Path, *, short: bool) -> AsyncIterator[ContainerStage]:
         try:
             await asyncio.shield(coming)
         finally:
-            # Compose cannot be called back; what it starts after `down` would stay for ever.
+            # Compose cannot be cancelled; what it started after `down` would stay for ever.
             await asyncio.wait([coming])
         yield await asyncio.to_thread(ContainerStage, project, desired, place)
     finally:
@@ -127,22 +130,22 @@ async def _stage(home: Path, *, short: bool) -> AsyncIterator[ContainerStage]:
 
 
 def _owner(home: Path) -> Home:
-    """Locked as long as the bench lives that the folder belongs to, however that ends."""
+    """Holds the folder's lock until this bench ends, in whatever way."""
     return Home(home / "owner")
 
 
 def end_leftovers() -> None:
-    """Takes away the stacks of benches that were killed, which could not do it themselves."""
+    """Removes the stacks that killed benches left."""
     for home in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}*"):
         try:
             if home.stat().st_uid != os.getuid() or not (home / "owner").exists():
-                continue  # another user's, or none of ours
+                continue  # another user's, or not a bench's
         except FileNotFoundError:
             continue  # its bench has just removed it
         with _owner(home).lock() as free:
             if not free:
                 continue
-            _take_down(Project(Place(home), Desired()))
+            _take_down(Project(StateDir(home), Desired()))
             shutil.rmtree(home)
             views.complain(f"ended what a killed bench had left: {home.name}")
 
@@ -162,7 +165,7 @@ def _desired(*, short: bool) -> Desired:
 
 
 def _override(project: Project, desired: Desired) -> dict[str, Any]:
-    """The stores' ports are published, on the loopback: the bench has to look inside."""
+    """Publishes the stores' ports on loopback, because the bench looks inside them."""
     override = project.override()
     for store, inside in STORE_PORTS.items():
         published = f"127.0.0.1:{desired.store_ports[store]}:{inside}"
@@ -172,11 +175,10 @@ def _override(project: Project, desired: Desired) -> dict[str, Any]:
 
 def _look_for_engine() -> None:
     """Raises NoEngine, which says what to install."""
-    engine.engine_version()
-    engine.compose_version()
+    Engine().check_versions()
 
 
-def _bring_up(project: Project, desired: Desired, place: Place) -> None:
+def _bring_up(project: Project, desired: Desired, place: StateDir) -> None:
     make_passwords(place.secrets)
     save(place.override, _override(project, desired))
     provide(project, project.configuration(), say=views.complain)
@@ -191,12 +193,12 @@ def _bring_up(project: Project, desired: Desired, place: Place) -> None:
 
 
 def _take_down(project: Project) -> None:
-    with contextlib.suppress(ComposeFailed):  # of one that is ending by itself just now
+    with contextlib.suppress(ComposeFailed):  # it may be ending just now
         project.kill()
     for left in reversed(range(_TRIES)):
         try:
             project.down(volumes=True)
-        except ComposeFailed:  # a network may have an end in it for a moment longer
+        except ComposeFailed:  # a network may have an endpoint for a moment longer
             if not left:
                 raise
         else:
@@ -204,11 +206,11 @@ def _take_down(project: Project) -> None:
 
 
 def images() -> str:
-    """What the containers are made of, with ids, and by what they run."""
-    project = Project(Place(PROJECT / ".bidkit"), Desired())
+    """The images with their ids, and the engine."""
+    project = Project(StateDir(PROJECT / ".bidkit"), Desired())
     names = {one["image"] for one in project.configuration()["services"].values()}
-    ids = engine.image_ids(sorted(names))
+    ids = project.engine.image_ids(sorted(names))
     listed = ", ".join(
         f"{name} {found.removeprefix('sha256:')[:_SHOWN]}" for name, found in ids.items()
     )
-    return f"{listed}; Docker {engine.engine_version()}, compose {engine.compose_version()}"
+    return f"{listed}; Docker {docker_cli.engine_version()}, compose {compose_version()}"

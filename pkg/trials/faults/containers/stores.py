@@ -1,4 +1,4 @@
-"""The stack's stores as the bench asks them, over ports that only its own override publishes."""
+"""The stack's stores, reached over ports that only the bench's compose override publishes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ _USER = "bidding"  # also PostgreSQL's database; as in compose.yaml
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where a store's port is published, and what opens it."""
+    """Where the stores' ports are published, and their passwords."""
 
     port: int
     password: str
@@ -30,14 +30,14 @@ class ContainerStores:
     nats: Container
     postgres: Container
     doors: dict[str, Door]
-    """By the name of the store."""
+    """By store name."""
 
     @property
     def all(self) -> tuple[Container, Container, Container]:
         return self.redis, self.nats, self.postgres
 
     async def renew(self) -> None:
-        """Running, reachable and empty. Nobody may be using them."""
+        """Makes them run, reachable and empty. Nobody may be using them."""
         await asyncio.gather(*(store.start() for store in self.all))
         async with self.asking_redis() as redis:
             await redis.flushall()

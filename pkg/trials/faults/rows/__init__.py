@@ -22,4 +22,4 @@ ROWS: tuple[Row, ...] = (
     *two.ROWS,
 )
 CONTROLS: tuple[Row, ...] = controls.ROWS
-"""Not part of the report: each has to fail."""
+"""Not in the report: each of them must fail."""

@@ -1,21 +1,21 @@
-"""Promises broken by hand. A bench that lets one of these pass would prove nothing."""
+"""Promises broken by hand. A bench that passes one of these proves nothing."""
 
 from redis.asyncio import Redis
 
 from pkg.trials.faults.row import Row
 from pkg.trials.faults.scene import Scene
-from pkg.trials.faults.waiting import until
+from pkg.trials.waiting import until
 
 
 async def entry_removed(scene: Scene) -> None:
-    """What a relay that trims too early would do: the event is in no store any more."""
+    """Does what a relay that trims too early would do: no store has the event any more."""
     await scene.stores.nats.stop()
     async with scene.stores.asking_redis() as redis:
         before = await _last_entries(redis)
         since: list[tuple[str, str]] = []
 
         async def waits() -> bool:
-            # What stood there before may be in the stream already, and is no loss.
+            # Earlier entries may be in the stream already, and removing them loses nothing.
             since[:] = (await _last_entries(redis)).items() - before.items()
             return bool(since)
 

@@ -1,4 +1,4 @@
-"""Faults of NATS. Bids never notice; the outbox keeps what cannot be passed on."""
+"""Faults of NATS. Bids never notice: the outbox keeps what cannot be published."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ async def _stopped_long(scene: Scene) -> None:
 
 
 async def _store_deleted(scene: Scene) -> None:
-    """With the archivers asleep before, so that it holds what the archive does not."""
+    """The archivers sleep first, so that the stream holds bids that the archive lacks."""
     nats = scene.stores.nats
     for archiver in scene.services.archival:
         await archiver.process.pause()
@@ -36,7 +36,7 @@ async def _store_deleted(scene: Scene) -> None:
 
 
 async def _archived_tail_cut(scene: Scene) -> None:
-    """The consumer then has acknowledged more than the stream holds."""
+    """Afterwards the consumer has acknowledged more than the stream holds."""
     await _cut_tail(scene)
 
 

@@ -1,8 +1,8 @@
-"""Faults of PostgreSQL. Neither bids nor viewers notice; the stream keeps what is not archived."""
+"""Faults of PostgreSQL. Neither bids nor viewers notice: the stream keeps unarchived events."""
 
 from pkg.trials.faults.row import Row
 from pkg.trials.faults.scene import Scene
-from pkg.trials.faults.waiting import until
+from pkg.trials.waiting import until
 
 _SLOW_COMMIT = """
 CREATE FUNCTION faults_slow_commit() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -45,7 +45,7 @@ async def _stopped(scene: Scene) -> None:
 
 
 async def _restarted_mid_commit(scene: Scene) -> None:
-    """The commit is held open by a deferred trigger; whether it counted, its worker cannot know."""
+    """A deferred trigger holds the commit open, so the worker cannot know whether it happened."""
     stores = scene.stores
     for kill in (True, False, True):
         async with stores.asking_postgres() as postgres:

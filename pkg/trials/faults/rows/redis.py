@@ -1,18 +1,18 @@
-"""Faults of Redis. Bids get 503 while it is away; what it forgot is put back before it opens."""
+"""Faults of Redis. Bids get 503 while it is down; what it forgot is put back before it opens."""
 
 from pathlib import Path
 
 from pkg.trials.faults.parts import Store, data_of
 from pkg.trials.faults.row import REDIS_AWAY, Row
 from pkg.trials.faults.scene import Scene
-from pkg.trials.faults.waiting import until
+from pkg.trials.waiting import until
 
 RESTORE_WITHIN_S = 60.0
 EVERYSEC_S = 2.0
 """Redis writes its log before it replies, unless the disk is still busy with the last fsync: then
 it goes on without, for up to two seconds (``flushAppendOnlyFile`` in its aof.c)."""
 RELAYED_WITHIN_S = 2.0
-"""What waits longer in an outbox while NATS is there is late; tenths are usual when busy."""
+"""While NATS is up, an entry that waits longer in an outbox is late; tenths are usual."""
 KILLED = (
     "Nothing accepted is lost, for Redis writes its log before it replies, and what is written "
     "outlives the process; but while the disk is busy it postpones that for up to 2 s, and of "
@@ -75,7 +75,7 @@ async def _tail_cut_without_nats(scene: Scene) -> None:
 
 
 async def _unrelayed_tail_cut(scene: Scene) -> None:
-    """What Redis forgets here was nowhere else, so bids are lost each time: the alarm is held."""
+    """Redis forgets bids that were nowhere else, so each run loses some: this tests the alarm."""
     redis = scene.stores.redis
     await scene.stores.nats.stop()
     scene.strike()
@@ -119,7 +119,7 @@ async def _flushed(scene: Scene) -> None:
 async def _at_maxmemory(scene: Scene) -> None:
     async with scene.stores.asking_redis() as redis:
         before = (await redis.config_get("maxmemory"))["maxmemory"] or 0
-        await redis.config_set("maxmemory", 1)  # else what is trimmed makes room for new bids
+        await redis.config_set("maxmemory", 1)  # otherwise trimming makes room for new bids
         await scene.hold(10, short_s=3)
         left = await scene.outbox_entries()
         await redis.config_set("maxmemory", before)
@@ -128,7 +128,7 @@ async def _at_maxmemory(scene: Scene) -> None:
 
 
 def _log(redis: Store) -> tuple[Path, int]:
-    """The append-only file that grows; since Redis 7 it is one of several in a folder."""
+    """The append-only file being written; since Redis 7 it is one of several in a folder."""
     log = max(data_of(redis).rglob("*.aof"), key=lambda path: path.stat().st_mtime_ns)
     return log, log.stat().st_size
 

@@ -6,9 +6,9 @@ from pkg.auction.keys import RELAY_LEASE
 from pkg.trials.faults.row import UNKNOWN, Row
 from pkg.trials.faults.scene import Scene
 
-REDELIVERED_WITHIN_S = 1.5  # so that sleeping with messages in hand need not last a minute
-MEETINGS = 5  # tries to have them meet
-OUT_OF_STEP_S = 0.5  # half of what lies between two askings for the lease
+REDELIVERED_WITHIN_S = 1.5  # so that sleeping with messages in hand need not take a minute
+MEETINGS = 5  # attempts to make them meet
+OUT_OF_STEP_S = 0.5  # half the interval between two requests for the lease
 
 
 async def _api_killed(scene: Scene) -> None:
@@ -27,7 +27,7 @@ async def _archival_killed(scene: Scene) -> None:
 
 
 async def _relay_killed_before_trim(scene: Scene) -> None:
-    """With no archiver awake nothing is announced, so what is published is not trimmed."""
+    """While the archivers sleep, no watermark is announced, so nothing published is trimmed."""
     for archiver in scene.services.archival:
         await archiver.process.pause()
     relay = await scene.services.relaying()
@@ -51,7 +51,7 @@ async def _relay_paused(scene: Scene) -> None:
 
 
 async def _two_relays(scene: Scene) -> None:
-    """Whoever holds the lease believes so for up to a second after somebody else took it."""
+    """A relay that has lost the lease believes for up to a second that it still holds it."""
     loop = asyncio.get_running_loop()
     before = await scene.services.counted("bid_relay_fenced_total")
     refused = 0.0
@@ -73,7 +73,7 @@ async def _two_relays(scene: Scene) -> None:
 
 
 async def _two_archivers(scene: Scene) -> None:
-    """One sleeps with messages in hand until the other has been given them too, in turn."""
+    """In turn, each sleeps with messages in hand until the other has been given them too."""
     await scene.redeliver_within(REDELIVERED_WITHIN_S)
     for archiver in list(scene.services.archival) * (1 if scene.short else 3):
         await archiver.process.pause()

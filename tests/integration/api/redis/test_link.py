@@ -11,11 +11,11 @@ from redis.asyncio import Redis
 from pkg.api.errors import OutcomeUnknown, RedisRecovering, RedisUnavailable
 from pkg.api.redis.connection import pack
 from pkg.auction.bid import Accepted, Strategy, TooLow
+from pkg.trials.waiting import until
 from tests.integration.api.parts import bid, decoded_outbox, ledgers, opened, settings_for, up
 from tests.integration.api.redis.proxy import proxy
 from tests.integration.processes import Services
 from tests.integration.providers import Servers, Stores
-from tests.waiting import until
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import aiohttp
 import pytest
 
 from pkg.auction.keys import item_key
+from pkg.devkit.ports import free_ports
+from pkg.trials.waiting import until
 from tests.integration.api.relay.fail_over import Pair, two_redis
 from tests.integration.api.relay.recovering import P, ask
-from tests.integration.ports import free_ports
 from tests.integration.processes import Service, Services
-from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from pkg.devkit.ports import free_ports
 from pkg.devkit.process.servers import RedisServer
-from tests.integration.ports import free_ports
+from pkg.trials.waiting import until
 from tests.tcp import Serve, listening
-from tests.waiting import until
 
 
 @dataclass

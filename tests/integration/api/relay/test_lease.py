@@ -10,13 +10,13 @@ from redis.asyncio import Redis
 from pkg.api.relay import lease as leases
 from pkg.api.relay.lease import Lease
 from pkg.auction.keys import RELAY_LEASE
+from pkg.devkit.ports import free_ports
 from pkg.runtime.background import ended
+from pkg.trials.waiting import until
 from tests.integration.api.parts import event_stream, relayed, settings_for
-from tests.integration.ports import free_ports
 from tests.integration.processes import Services
 from tests.integration.providers import Stores
 from tests.integration.runtime.fake_nats import fake_nats
-from tests.waiting import until
 
 
 async def test_standing_aside_releases_the_lease_and_pauses_attempts(

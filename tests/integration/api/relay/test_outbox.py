@@ -10,6 +10,7 @@ from pkg.api.errors import RedisUnavailable
 from pkg.auction.item import partition_of
 from pkg.auction.keys import meta_key
 from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.trials.waiting import until
 from tests.integration.api.parts import (
     PARTITIONS,
     bid,
@@ -20,7 +21,6 @@ from tests.integration.api.parts import (
 )
 from tests.integration.api.redis.proxy import proxy
 from tests.integration.providers import Stores
-from tests.waiting import until
 
 PARTITION = partition_of("vase", PARTITIONS)
 

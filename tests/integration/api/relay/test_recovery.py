@@ -13,6 +13,7 @@ from pkg.auction.events import encode_batch
 from pkg.auction.keys import item_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import NO_PARTITION, STREAM
+from pkg.trials.waiting import until
 from tests.integration.api.parts import (
     bid,
     decoded_outbox,
@@ -24,7 +25,6 @@ from tests.integration.api.parts import (
 )
 from tests.integration.api.relay.recovering import NOBODY, P, Rig, refused
 from tests.integration.providers import Servers, Stores
-from tests.waiting import until
 
 
 async def test_a_new_redis_beside_a_new_stream_is_opened_once(rig: Rig) -> None:

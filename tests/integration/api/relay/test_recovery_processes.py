@@ -16,6 +16,7 @@ from pkg.stores.redis_meta import (
     open_partitions,
     server_run_id,
 )
+from pkg.trials.waiting import until
 from tests.integration.api.parts import (
     PARTITIONS,
     bid,
@@ -28,7 +29,6 @@ from tests.integration.api.relay.fail_over import two_redis
 from tests.integration.api.relay.recovering import P, Rig, ask, metric
 from tests.integration.processes import Service, Services
 from tests.integration.providers import Servers, Stores
-from tests.waiting import until
 
 
 async def test_a_redis_that_crashed_accepts_bids_again_under_a_new_run_id(

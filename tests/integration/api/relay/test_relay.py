@@ -22,6 +22,7 @@ from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink
+from pkg.trials.waiting import until
 from tests.integration.api.parts import (
     PARTITIONS,
     bid,
@@ -35,7 +36,6 @@ from tests.integration.api.parts import (
 )
 from tests.integration.providers import Servers, Stores
 from tests.unit.api.relay.stand_ins import GivenLease, OpenRedis
-from tests.waiting import until
 
 
 @dataclass

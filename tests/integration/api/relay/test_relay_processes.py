@@ -13,6 +13,7 @@ from pkg.auction.keys import RELAY_LEASE, meta_key
 from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import archived_subject
 from pkg.runtime.background import ended
+from pkg.trials.waiting import until
 from tests.integration.api.parts import (
     event_stream,
     outbox_entries,
@@ -24,7 +25,6 @@ from tests.integration.api.parts import (
 from tests.integration.api.relay.recovering import P, ask
 from tests.integration.processes import Services
 from tests.integration.providers import Servers, Stores
-from tests.waiting import until
 
 
 async def test_the_lease_has_one_holder_at_a_time_and_is_released_at_the_end(

@@ -1,6 +1,6 @@
-"""Which tests are of use on the backends that were chosen."""
+"""Which tests apply to the chosen backends."""
 
 from tests.integration.devkit.conftest import BACKENDS
 
-# Left out rather than skipped: they have an environment of their own, in which nothing is missing.
+# Not collected rather than skipped: a skip counts as a missing requirement.
 collect_ignore = [] if "compose" in BACKENDS else ["test_containers.py"]

@@ -1,4 +1,4 @@
-"""What only the compose backend can show: containers, volumes, passwords, what befalls them."""
+"""What only the compose backend has: containers, volumes, passwords."""
 
 import asyncio
 import json
@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from pkg.devkit.compose import edge, engine
+from pkg.devkit.compose import edge
 from pkg.devkit.compose.fleet import Fleet
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import BidkitError, NotReady
 from pkg.devkit.names import API, BROADCAST
-from pkg.devkit.signals import Interrupt
+from pkg.devkit.signals import no_check
 from pkg.devkit.system import Desired
+from pkg.trials.waiting import until
 from tests.integration.devkit.conftest import Bidkit, docker
-from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -35,7 +35,7 @@ def backend() -> str:
 
 @pytest.fixture
 def whole(running: Bidkit) -> Iterator[Bidkit]:
-    """The system, and whatever a test does to it is mended afterwards."""
+    """The system; repaired after the test."""
     yield running
     paused = docker("ps", "-q", "--filter", "status=paused", *of(running)).split()
     if paused:
@@ -53,7 +53,7 @@ def test_the_passwords_are_the_homes_own_and_shown_nowhere(whole: Bidkit) -> Non
     assert (whole.home / "secrets").stat().st_mode & 0o077 == 0
 
 
-def test_what_is_paused_is_said_to_be(whole: Bidkit) -> None:
+def test_a_paused_container_is_shown_as_paused(whole: Bidkit) -> None:
     (redis,) = whole.inspect("redis")
     docker("pause", redis["Id"])
 
@@ -63,7 +63,7 @@ def test_what_is_paused_is_said_to_be(whole: Bidkit) -> None:
     assert "because  it is paused" in said
 
 
-async def test_an_unready_service_says_what_its_last_check_found(whole: Bidkit) -> None:
+async def test_an_unready_service_is_shown_with_its_last_check(whole: Bidkit) -> None:
     (redis,) = whole.inspect("redis")
     docker("pause", redis["Id"])
 
@@ -75,7 +75,7 @@ async def test_an_unready_service_says_what_its_last_check_found(whole: Bidkit) 
     assert replica["why"] in " ".join(whole("describe", "api").out.split())
 
 
-def test_what_was_stopped_by_hand_is_shown_and_started_by_up(whole: Bidkit) -> None:
+def test_a_killed_container_is_shown_and_started_by_up(whole: Bidkit) -> None:
     (archival,) = whole.inspect("archival-worker")
     docker("kill", archival["Id"])
 
@@ -88,7 +88,7 @@ def test_what_was_stopped_by_hand_is_shown_and_started_by_up(whole: Bidkit) -> N
 
 
 def test_one_operation_at_a_time(whole: Bidkit) -> None:
-    with Place(whole.home).lock("operation", within_s=0, busy="busy"):
+    with StateDir(whole.home).lock("operation", within_s=0, busy="busy"):
         scale, restart = whole("scale", "api=2"), whole("restart", "api")
 
     sentence = "bidkit: a service is being scaled or restarted; try again when that is done.\n"
@@ -121,7 +121,7 @@ def test_a_new_replica_that_does_not_get_ready_leaves_the_old_one(whole: Bidkit)
 
     override.write_text(good)
     assert ran.returncode == 8
-    assert "api-gateway has not come to what was asked in 8 s (api-gateway-" in ran.stderr
+    assert "api-gateway is not ready within 8 s (api-gateway-" in ran.stderr
     assert whole.pids("api-gateway") == before
 
 
@@ -140,37 +140,39 @@ async def test_an_interrupted_restart_leaves_what_was_there(whole: Bidkit) -> No
     said, complaints = await asyncio.wait_for(restarting.communicate(), timeout=60)
 
     assert (restarting.returncode, complaints) == (130, b"")
-    assert b"api-gateway-2 is taken away again; its log is " in said
+    assert b"api-gateway-2 is removed again; its log is " in said
     assert whole.pids("api-gateway") == before
 
 
 def test_nothing_is_started_in_a_system_that_is_being_stopped(whole: Bidkit) -> None:
-    place = Place(whole.home)
-    fleet = Fleet("api-gateway", project=Stack(place).project, place=place, interrupt=Interrupt())
-    place.running.unlink()
+    state_dir = StateDir(whole.home)
+    project, check = Stack(state_dir).project, state_dir.check_wanted
+    fleet = Fleet("api-gateway", project=project, state_dir=state_dir, check=check)
+    state_dir.running.unlink()
 
     with pytest.raises(BidkitError, match="the system was stopped meanwhile"):
         fleet.scale(2, say=lambda _: None)
 
-    place.running.touch()
+    state_dir.running.touch()
     assert len(whole.inspect("api-gateway")) == 1
 
 
-def test_the_edge_tells_which_replicas_it_has_found(
+def test_the_edge_says_which_replicas_it_has_found(
     whole: Bidkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "FINDS_WITHIN_S", 2.0)
-    behind = [one for one in engine.containers(whole.project) if one.service in {API, BROADCAST}]
+    project = Stack(StateDir(whole.home)).project
+    behind = [one for one in project.containers() if one.service in {API, BROADCAST}]
     stranger = replace(behind[0], address="192.0.2.1")
 
     for one in behind:
-        edge.await_found(whole.project, [one], still_wanted=lambda: None)
+        edge.await_found(project, [one], check=no_check)
     with pytest.raises(NotReady, match=f"has not found .* requests to {behind[0].address}"):
-        edge.await_found(whole.project, [stranger], still_wanted=lambda: None)
+        edge.await_found(project, [stranger], check=no_check)
 
 
-def test_what_compose_hands_on_is_what_was_set_dollars_and_all(tmp_path: Path) -> None:
-    stack = Stack(Place(tmp_path))
+def test_settings_reach_the_services_unchanged_dollars_included(tmp_path: Path) -> None:
+    stack = Stack(StateDir(tmp_path))
     stack.remember(Desired(settings={"NATS_USER": "a$b$$c"}))
 
     given = stack.settings()
@@ -178,7 +180,7 @@ def test_what_compose_hands_on_is_what_was_set_dollars_and_all(tmp_path: Path) -
     assert {one["NATS_USER"] for one in given.values()} == {"a$b$$c"}
 
 
-def test_a_restart_takes_the_image_that_its_name_stands_for_now(whole: Bidkit) -> None:
+def test_a_restart_uses_the_image_now_tagged_with_the_name(whole: Bidkit) -> None:
     (old,) = whole.inspect("api-gateway")
     name = old["Config"]["Image"]
     subprocess.run(
@@ -198,7 +200,7 @@ def test_a_restart_takes_the_image_that_its_name_stands_for_now(whole: Bidkit) -
     assert heir["Config"]["Labels"].get("given") == "yes"
 
 
-def test_an_audit_that_finds_a_bid_missing_says_so_by_its_exit_code(whole: Bidkit) -> None:
+def test_an_audit_that_misses_a_bid_exits_with_1(whole: Bidkit) -> None:
     whole("bid", "sold", "10", "--user", "ann")
     assert whole("audit").code == 0
     (postgres,) = whole.inspect("postgres")
@@ -211,7 +213,7 @@ def test_an_audit_that_finds_a_bid_missing_says_so_by_its_exit_code(whole: Bidki
     assert json.loads(ran.out)
 
 
-def test_containers_that_nobody_vouches_for_are_ended_by_up(bidkit: Bidkit) -> None:
+def test_up_removes_containers_that_no_up_of_this_home_started(bidkit: Bidkit) -> None:
     bidkit.started()
     (bidkit.home / "compose" / "running").unlink()
     old = {one["Id"] for one in bidkit.inspect("redis")}
@@ -223,7 +225,7 @@ def test_containers_that_nobody_vouches_for_are_ended_by_up(bidkit: Bidkit) -> N
     assert old.isdisjoint(one["Id"] for one in bidkit.inspect("redis"))
 
 
-def test_down_leaves_volumes_alone_and_with_volumes_nothing_at_all(bidkit: Bidkit) -> None:
+def test_down_keeps_the_volumes_and_with_volumes_removes_everything(bidkit: Bidkit) -> None:
     bidkit.started()
     running = left(bidkit)
 

@@ -1,4 +1,4 @@
-"""A system whose terminal is closed, or whose reader has seen enough."""
+"""A system whose terminal or output pipe is closed."""
 
 import asyncio
 import fcntl
@@ -13,15 +13,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from pkg.trials.waiting import until
 from tests.integration.devkit.conftest import Bidkit, alive
-from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(200)
 
 
 async def test_a_closed_terminal_stops_everything_in_order(bidkit: Bidkit) -> None:
     with in_a_terminal(bidkit, controlling=True) as (foreground, terminal, shown):
-        # What looks on sees it a little later than `get` does; before that, it was interrupted.
+        # Later than `get` shows it; closing the terminal earlier would interrupt the start.
         await until(lambda: b"Ctrl-C stops it." in shown, within_s=100)
         processes = bidkit.processes()
 
@@ -62,13 +62,13 @@ async def test_with_nohup_everything_outlives_the_terminal(bidkit: Bidkit) -> No
 
     foreground.send_signal(signal.SIGHUP)
 
-    assert bidkit("scale", "api=2").code == 0  # what is stopping would refuse it
+    assert bidkit("scale", "api=2").code == 0  # a system being stopped would refuse it
     assert all_ready(bidkit)
     assert bidkit("down").code == 0
     assert await asyncio.wait_for(foreground.wait(), 60) == 0
 
 
-def test_a_reader_that_has_seen_enough_stops_everything_in_order(bidkit: Bidkit) -> None:
+def test_a_closed_pipe_stops_everything_in_order(bidkit: Bidkit) -> None:
     with subprocess.Popen(
         bidkit.command("up", *bidkit.ports),
         env=bidkit.environment,
@@ -89,7 +89,7 @@ def test_a_reader_that_has_seen_enough_stops_everything_in_order(bidkit: Bidkit)
     assert bidkit("get").code == 3
 
 
-def test_a_down_and_a_detached_up_do_their_work_though_nobody_listens(bidkit: Bidkit) -> None:
+def test_down_and_a_detached_up_do_their_work_although_nobody_reads(bidkit: Bidkit) -> None:
     assert unread(bidkit, "up", "-d", *bidkit.ports) == (0, b"")
     assert all_ready(bidkit)
     processes = bidkit.processes()
@@ -101,7 +101,7 @@ def test_a_down_and_a_detached_up_do_their_work_though_nobody_listens(bidkit: Bi
 
 
 def unread(bidkit: Bidkit, *arguments: str) -> tuple[int, bytes]:
-    """Its exit code, and what it complained of, when its reader is gone before it says a word."""
+    """The exit code and stderr of a verb whose stdout is closed from the start."""
     with subprocess.Popen(
         bidkit.command(*arguments),
         env=bidkit.environment,
@@ -118,8 +118,9 @@ def unread(bidkit: Bidkit, *arguments: str) -> tuple[int, bytes]:
 def in_a_terminal(
     bidkit: Bidkit, *, controlling: bool
 ) -> Iterator[tuple["subprocess.Popen[bytes]", int, bytearray]]:
-    """The foreground, its terminal, and what that has been told. With a controlling one, its end
-    is a SIGHUP; with the other, only writing to it fails.
+    """The foreground, its terminal, and what that has shown.
+
+    Closing a controlling terminal sends SIGHUP; closing another only makes writes fail.
     """
     master, slave = pty.openpty()
     shown = bytearray()

@@ -1,4 +1,4 @@
-"""What bidkit shows of a running system, and does to it without stopping it."""
+"""What bidkit shows and changes while the system runs."""
 
 import asyncio
 import json
@@ -10,8 +10,8 @@ from collections.abc import Awaitable
 import aiohttp
 import pytest
 
+from pkg.trials.waiting import until
 from tests.integration.devkit.conftest import Bidkit, Ran
-from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -106,7 +106,7 @@ def test_logs_name_the_replica(running: Bidkit) -> None:
     assert all(line.startswith("redis | ") for line in lines)
 
 
-async def test_followed_logs_go_on_with_a_new_replica(running: Bidkit) -> None:
+async def test_followed_logs_include_a_new_replica(running: Bidkit) -> None:
     following = await asyncio.create_subprocess_exec(
         *running.command("logs", "api", "-f", "-n", "1"),
         env=running.environment,
@@ -145,7 +145,7 @@ def test_services_scale_up_and_down(running: Bidkit) -> None:
     assert (grown["ready"], grown["desired"], shrunk["ready"], shrunk["desired"]) == (3, 3, 1, 1)
 
 
-async def test_what_crashes_is_started_again_and_counted(running: Bidkit) -> None:
+async def test_a_crashed_replica_is_restarted_and_counted(running: Bidkit) -> None:
     before = running.get("archival-worker")
     os.kill(before["replicas"][0]["pid"], signal.SIGKILL)
 
@@ -163,7 +163,7 @@ async def test_a_rolling_restart_fails_no_request(running: Bidkit, replicas: int
     answered, failures, done = 0, list[str](), asyncio.Event()
 
     async def client(user: str) -> None:
-        # Bids, for the client library repeats by itself what is idempotent.
+        # Bids, because the client library retries idempotent requests by itself.
         nonlocal answered
         url = f"{running.api_url}/api/v1/items/{user}-{replicas}/bid"
         async with aiohttp.ClientSession() as session:
@@ -198,7 +198,7 @@ async def test_a_store_restarts_with_its_data(running: Bidkit) -> None:
     before = running.pids("redis")
 
     ran = running("restart", "redis")
-    # Until the gateways have seen that it is the server it was, bids are put off.
+    # Bids get 503 until the gateways have checked that Redis kept its data.
     bid = await until(
         lambda: None if "(503, " in (bid := equal_bid(running)).err else bid, within_s=30
     )
@@ -226,7 +226,7 @@ def test_a_second_up_with_other_options_changes_nothing(running: Bidkit) -> None
     assert "with other options: --bid-strategy is lua, not optimistic. " in again.err
 
 
-def test_a_second_up_with_the_same_options_is_content(running: Bidkit) -> None:
+def test_a_second_up_with_the_same_options_succeeds(running: Bidkit) -> None:
     again = running.up("--bid-strategy", "lua", "--set", "LOG_FORMAT=text")
 
     assert (again.code, again.err) == (0, "")
@@ -252,7 +252,7 @@ def test_without_replicas_a_bid_and_a_restart_say_so(running: Bidkit) -> None:
     assert (restart.code, "there is nothing to restart" in restart.out) == (0, True)
 
 
-def test_a_negative_amount_is_refused_in_the_words_of_the_api(running: Bidkit) -> None:
+def test_a_negative_amount_is_refused_by_the_api(running: Bidkit) -> None:
     ran = running("bid", "lamp", "-5", "--user", "ann")
 
     assert (ran.code, "(400, " in ran.err) == (2, True)
@@ -285,13 +285,13 @@ def test_restore_finds_nothing_to_do(running: Bidkit) -> None:
         (("scale", "api=-1"), "can have 0 to 32 replicas, not '-1'"),
         (("scale", "redis=2"), "redis is a store and cannot be scaled"),
         (("restart", "lamp"), "there is no service 'lamp'"),
-        (("bid", "lamp", "many", "--user", "ann"), "'many' is no amount"),
-        (("up", "--set", "conflate=5"), "'conflate=5' is no setting"),
+        (("bid", "lamp", "many", "--user", "ann"), "'many' is not an amount"),
+        (("up", "--set", "conflate=5"), "'conflate=5' is not a setting"),
         (("up", "--set", "CONFLATE=5"), "no service reads a setting CONFLATE; did you mean"),
-        (("watch", "my vase"), "'my vase' is no item id; one has 1 to 128 of A-Z a-z 0-9"),
+        (("watch", "my vase"), "'my vase' is not an item id; one has 1 to 128 of A-Z a-z 0-9"),
     ],
 )
-def test_what_makes_no_sense_is_said_in_a_sentence(
+def test_a_usage_error_is_one_sentence(
     running: Bidkit, arguments: tuple[str, ...], sentence: str
 ) -> None:
     ran = running(*arguments)

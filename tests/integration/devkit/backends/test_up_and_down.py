@@ -1,4 +1,4 @@
-"""Coming up, going down, and being killed in between."""
+"""Starting and stopping, and interrupts in between."""
 
 import asyncio
 import signal
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
+from pkg.trials.waiting import until
 from tests.integration.devkit.conftest import Bidkit, Ran, alive, taken_down
-from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -80,7 +80,7 @@ def test_down_with_volumes_deletes_bids_and_options_and_frees_the_ports(bidkit: 
     assert "BID_STRATEGY=lua" in bidkit("describe", "api").out
 
 
-def test_a_port_in_use_is_said_before_anything_starts(bidkit: Bidkit) -> None:
+def test_a_port_in_use_is_reported_before_anything_starts(bidkit: Bidkit) -> None:
     with socket.create_server(("127.0.0.1", bidkit.api_port)):
         ran = bidkit.up()
 
@@ -89,9 +89,10 @@ def test_a_port_in_use_is_said_before_anything_starts(bidkit: Bidkit) -> None:
     assert bidkit("get").code == 3
 
 
-def test_a_service_that_never_gets_ready_is_named_and_the_rest_goes_on(bidkit: Bidkit) -> None:
-    # Nobody listens on port 1. What takes a minute and a half otherwise takes 25 seconds here;
-    # a gateway waits ten of them for word from the archive.
+def test_a_service_that_never_gets_ready_is_named_and_the_rest_keeps_running(
+    bidkit: Bidkit,
+) -> None:
+    # Nothing listens on port 1. Gateways wait ten seconds for the archive, hence 25 here.
     impatient = (
         f"from pkg.devkit.{bidkit.backend} import backend\n"
         "backend.READY_WITHIN_S = 25.0\n"
@@ -114,7 +115,7 @@ def test_a_service_that_never_gets_ready_is_named_and_the_rest_goes_on(bidkit: B
     assert bidkit.get("api-gateway")["ready"] == 1
 
 
-def test_a_value_that_makes_no_sense_is_refused_and_not_remembered(bidkit: Bidkit) -> None:
+def test_an_invalid_setting_is_refused_and_not_remembered(bidkit: Bidkit) -> None:
     bad = bidkit.up("--set", "CONFLATE_MS=abc")
     nothing_runs = bidkit("get")
     good = bidkit.up()
@@ -124,7 +125,7 @@ def test_a_value_that_makes_no_sense_is_refused_and_not_remembered(bidkit: Bidki
 
 
 def test_settings_that_do_not_go_together_are_refused_and_not_remembered(bidkit: Bidkit) -> None:
-    # The one of the two that the backend does not set itself.
+    # REDIS_URL and REDIS_ADDR exclude each other; the backend sets one of them.
     second = {"process": "REDIS_ADDR=redis:6379", "compose": "REDIS_URL=redis://redis:6379"}
     bad = bidkit.up("--set", second[bidkit.backend])
 
@@ -134,21 +135,21 @@ def test_settings_that_do_not_go_together_are_refused_and_not_remembered(bidkit:
     assert said[-1] == f"There was no data on {bidkit.backend} to delete."
 
 
-def test_two_services_on_one_port_are_refused_for_that(bidkit: Bidkit) -> None:
+def test_two_services_on_one_port_are_refused(bidkit: Bidkit) -> None:
     ran = bidkit.up(f"--api-port={bidkit.broadcast_port}")
 
     assert ran.code == 2
     assert f"cannot both serve on port {bidkit.broadcast_port}" in ran.err
 
 
-def test_without_a_system_verbs_say_so_and_down_is_content(bidkit: Bidkit) -> None:
+def test_without_a_system_verbs_say_so_and_down_succeeds(bidkit: Bidkit) -> None:
     asked = [bidkit("get"), bidkit("scale", "api=2"), bidkit("bid", "a", "1", "-u", "u")]
     down = bidkit("down")
 
     sentence = "bidkit: nothing is running; `bidkit up` starts the system.\n"
     assert asked == [Ran(3, "", sentence)] * 3
     assert down == Ran(0, "Nothing was running.\n", "")
-    # A home of which nothing is known is taken for one of processes.
+    # Without --on an empty home counts as one of processes.
     deleted = bidkit("down", "--volumes", "--on", bidkit.backend)
     assert deleted.out.splitlines() == [
         "Nothing was running.",
@@ -247,7 +248,7 @@ async def test_down_in_the_middle_of_a_rolling_restart_stops_everything_in_order
         stderr=subprocess.DEVNULL,
     )
     try:
-        # Once a new one runs beside the old one, the old one drains.
+        # As soon as a new replica runs, the old one may drain.
         await until(lambda: bidkit.pids("api-gateway") - old, within_s=20)
         down = await asyncio.to_thread(bidkit, "down", "--volumes")
     finally:

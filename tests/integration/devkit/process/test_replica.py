@@ -18,6 +18,7 @@ from pkg.devkit.backend import Options
 from pkg.devkit.errors import BidkitError, NotReady, PortTaken
 from pkg.devkit.home import Home
 from pkg.devkit.listening import listen
+from pkg.devkit.ports import free_ports
 from pkg.devkit.process.child import Hurry
 from pkg.devkit.process.fleet import Fleet
 from pkg.devkit.process.launch import Launch
@@ -25,8 +26,7 @@ from pkg.devkit.process.records import Records
 from pkg.devkit.process.replica import Patience, Replica
 from pkg.devkit.process.supervisor import Supervisor
 from pkg.devkit.process.workloads import ServiceWorkload, Workload
-from tests.integration.ports import free_ports
-from tests.waiting import until
+from pkg.trials.waiting import until
 
 STANDIN = Path(__file__).with_name("standin.py")
 

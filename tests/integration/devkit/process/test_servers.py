@@ -17,12 +17,12 @@ import pytest
 from redis.asyncio import Redis
 
 from pkg.devkit.errors import MissingServer, UnusableData
+from pkg.devkit.ports import free_ports
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.servers import NatsServer, RedisServer, Server
 from pkg.devkit.process.wheels import Programs
-from tests.integration.ports import free_ports
+from pkg.trials.waiting import until
 from tests.integration.providers import Servers, Stores
-from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[4]
 

@@ -72,8 +72,8 @@ def test_every_verb_says_alike_that_there_is_no_edge(
     ran = running(*verb)
 
     sentence = (
-        "bidkit: the edge, a load balancer, exists on compose only; "
-        "on process ask api-gateway and broadcast-service, which answer on ports of their own.\n"
+        "bidkit: the edge, a load balancer, exists only on compose; "
+        "on process api-gateway and broadcast-service answer on their own ports.\n"
     )
     assert ran == Ran(2, "", sentence)
     assert running.get("api-gateway")["desired"] == 1
@@ -82,7 +82,7 @@ def test_every_verb_says_alike_that_there_is_no_edge(
 def test_a_port_for_the_edge_is_refused(bidkit: Bidkit) -> None:
     ran = bidkit.up("--edge-port=8000")
 
-    assert (ran.code, "the edge, a load balancer, exists on compose only" in ran.err) == (2, True)
+    assert (ran.code, "the edge, a load balancer, exists only on compose" in ran.err) == (2, True)
 
 
 def test_a_port_that_another_run_of_bidkit_has_is_said_to_be_its(

@@ -7,8 +7,8 @@ import pytest
 
 from pkg.trials.faults.bidders import Bidders
 from pkg.trials.faults.ledger import Ledger
+from pkg.trials.waiting import until
 from tests.tcp import listening
-from tests.waiting import until
 
 
 async def _ledger_of(status: str, body: bytes) -> Ledger:

@@ -13,7 +13,7 @@ import pytest
 
 from pkg.trials.faults.document import section
 from pkg.trials.faults.rows import CONTROLS, ROWS
-from tests.waiting import until
+from pkg.trials.waiting import until
 
 ROOT = Path(__file__).resolve().parents[4]
 BIDKIT = (sys.executable, "-m", "pkg.devkit", "fault")

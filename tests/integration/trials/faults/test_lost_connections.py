@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 from pkg.archival.store import Connection, Store
 from pkg.stores.redis_meta import redis_client
 from pkg.trials.faults.proxy import Proxy
+from pkg.trials.waiting import until
 from tests.integration.providers import Servers, Stores
-from tests.waiting import until
 
 
 def test_a_connection_to_redis_that_was_reset_is_an_error_of_redis_under_uvloop(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pkg.devkit.compose import engine
+from pkg.devkit.compose.engine import Engine
 from pkg.devkit.compose.images import needed
-from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.home import Home
 from pkg.trials.faults.containers.stage import end_leftovers
 from tests.integration.devkit.conftest import docker
@@ -22,7 +22,7 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     home = tmp_path / "bidkit-faults-compose-left"
     (home / "owner").mkdir(parents=True)
-    project = Place(home).project
+    project = StateDir(home).project
     docker(
         *("run", "-d", "--rm", "--label", f"com.docker.compose.project={project}"),
         *("--label", "com.docker.compose.service=redis", "--label=com.docker.compose.oneoff=False"),
@@ -30,14 +30,14 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         *("--label", "com.docker.compose.config-hash=none", "--entrypoint", "sleep"),
         *(next(image for image in needed() if "redis" in image), "300"),
     )
-    assert engine.containers(project)
+    assert Engine().containers(project)
     return home
 
 
 def test_the_stack_of_a_killed_bench_is_taken_away(left: Path) -> None:
     end_leftovers()
 
-    assert engine.containers(Place(left).project) == []
+    assert Engine().containers(StateDir(left).project) == []
     assert not left.exists()
 
 
@@ -56,5 +56,5 @@ def test_the_stack_of_a_bench_that_lives_is_left_alone(left: Path) -> None:
     with Home(left / "owner").lock():
         end_leftovers()
 
-        assert engine.containers(Place(left).project)
+        assert Engine().containers(StateDir(left).project)
     end_leftovers()

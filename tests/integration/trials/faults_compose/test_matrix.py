@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pkg.devkit.compose import engine
-from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.engine import Engine
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.names import SERVICES, STORES
 from pkg.trials.faults.containers.rows import CONTROLS, ROWS
 from pkg.trials.faults.document import section
-from tests.waiting import until
+from pkg.trials.waiting import until
 
 ROOT = Path(__file__).resolve().parents[4]
 BIDKIT = (sys.executable, "-m", "pkg.devkit", "fault")
@@ -67,14 +67,16 @@ async def test_a_run_that_is_told_to_stop_leaves_no_container_volume_network_or_
     )
     await until(lambda: _homes(tmp_path), within_s=30)
     (home,) = _homes(tmp_path)
-    project = Place(home).project
-    await until(lambda: len(engine.containers(project)) > len(STORES) + len(SERVICES), within_s=120)
-    assert engine.volumes(project)
+    project = StateDir(home).project
+    await until(
+        lambda: len(Engine().containers(project)) > len(STORES) + len(SERVICES), within_s=120
+    )
+    assert Engine().volumes(project)
 
     bench.send_signal(signal.SIGTERM)
 
     assert await asyncio.wait_for(bench.wait(), timeout=120) == 128 + signal.SIGTERM
-    asked = engine.containers(project), engine.volumes(project), engine.networks(project)
+    asked = Engine().containers(project), Engine().volumes(project), Engine().networks(project)
     assert asked == ([], [], [])
     assert _homes(tmp_path) == []
 

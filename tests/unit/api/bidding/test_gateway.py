@@ -11,9 +11,9 @@ from pkg.api.errors import (
     Unavailable,
 )
 from pkg.auction.item import ItemState
+from pkg.trials.waiting import until
 from tests.unit.api.gateways import RunningGateway, running_gateway
 from tests.unit.api.http_client import RawClient, bid_request, raw_client, request
-from tests.waiting import until
 
 ANN_200 = b'{"user_id":"ann","amount":200}'
 

@@ -22,8 +22,8 @@ from pkg.api.redis.link import RedisLink
 from pkg.auction.bid import Accepted, Bid, TooLow
 from pkg.auction.ids import uuid7
 from pkg.runtime.background import ended
+from pkg.trials.waiting import until
 from tests.unit.api.redis.fake_redis import FakeRedis
-from tests.waiting import until
 
 RUN_ID = b"this-server"
 NIL = b"*-1\r\n"

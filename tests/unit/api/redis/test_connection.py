@@ -8,8 +8,8 @@ import pytest
 
 from pkg.api.errors import Busy, OutcomeUnknown, RedisUnavailable
 from pkg.api.redis.connection import RedisConnection, pack
+from pkg.trials.waiting import until
 from tests.unit.api.redis.fake_redis import FakeRedis, Losses, connect, failure
-from tests.waiting import until
 
 
 async def _echo(connection: RedisConnection, word: str, lifetime_s: float | None) -> str | None:

@@ -16,8 +16,8 @@ from pkg.api.redis.connection import RedisConnection, pack
 from pkg.api.redis.link import BACKOFF_CAP_S, FIRST_BACKOFF_S, RedisLink
 from pkg.runtime.background import ended
 from pkg.stores.redis_meta import PartitionsDifferError
+from pkg.trials.waiting import until
 from tests.unit.api.redis.fake_redis import FakeRedis
-from tests.waiting import until
 
 
 async def as_it_is(connection: RedisConnection) -> RedisConnection:

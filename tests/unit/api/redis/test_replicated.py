@@ -9,8 +9,8 @@ import pytest
 from pkg.api.errors import OutcomeUnknown
 from pkg.api.redis.connection import pack
 from pkg.api.redis.replicated import ReplicatedConnection
+from pkg.trials.waiting import until
 from tests.unit.api.redis.fake_redis import FakeRedis, echo, failure, fake_redis
-from tests.waiting import until
 
 
 class Replicated:

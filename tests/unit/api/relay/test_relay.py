@@ -20,8 +20,8 @@ from pkg.api.relay.relay import Relay, _batches
 from pkg.auction.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, decode_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.runtime.background import ended
+from pkg.trials.waiting import until
 from tests.unit.api.relay.stand_ins import GivenLease, OpenRedis
-from tests.waiting import until
 
 PARTITIONS = ["p00", "p01"]
 

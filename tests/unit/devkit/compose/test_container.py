@@ -59,7 +59,7 @@ def inspected(service: str = API, number: int = 1, **state: object) -> dict[str,
         ({"Status": "removing"}, "stopping", "ended with code 0"),
     ],
 )
-def test_what_docker_says_of_a_container_is_told_in_our_words(
+def test_a_containers_state_is_shown_as_phase_and_reason(
     state: dict[str, Any], phase: str, why: str | None
 ) -> None:
     container = container_of(inspected(**state))

@@ -1,4 +1,4 @@
-"""What `up` waits for, on stand-ins for the edge's ports."""
+"""Waiting for the edge, with fake servers on its ports."""
 
 import re
 import threading
@@ -13,12 +13,13 @@ from pkg.devkit.compose.edge import await_passing, entrances, up_in
 from pkg.devkit.errors import BidkitError, NotReady
 from pkg.devkit.names import MOST_REPLICAS, SERVICES
 from pkg.devkit.settings import PROJECT
+from pkg.devkit.signals import no_check
 from pkg.devkit.system import Desired
 
 
 @contextmanager
 def answering(left: list[int]) -> Iterator[int]:
-    """The port of something that gives these answers in turn, and the last one for ever."""
+    """The port of a server that gives these answers in turn, then the last one for ever."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -40,38 +41,35 @@ def desired(port: int, **replicas: int) -> Desired:
     return Desired(api_port=port, broadcast_port=port, edge_port=port, replicas=counts)
 
 
-def nobody_stops() -> None: ...
-
-
 def test_up_waits_until_the_edge_has_found_every_service() -> None:
     # Each of the four ways to a service is asked until it answers 200.
     answers = [503, 503, 200, 503, 200, 503, 200, 503, 200, 404]
     with answering(answers) as port:
-        await_passing(desired(port), still_wanted=nobody_stops)
+        await_passing(desired(port), check=no_check)
 
     assert answers == [404]
 
 
-def test_an_edge_that_finds_nobody_is_told_with_what_it_answers(
+def test_an_edge_that_finds_no_replica_is_reported_with_its_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.2)
     with (
         answering([503]) as port,
-        pytest.raises(NotReady, match=r"does not pass api-gateway on: .* answers 503"),
+        pytest.raises(NotReady, match=r"does not route to api-gateway: .* answers 503"),
     ):
-        await_passing(desired(port), still_wanted=nobody_stops)
+        await_passing(desired(port), check=no_check)
 
 
-def test_nothing_is_waited_for_in_a_system_that_is_stopped() -> None:
+def test_the_wait_ends_when_the_system_is_stopped() -> None:
     def stopped() -> None:
         raise BidkitError("the system was stopped meanwhile.")
 
     with answering([503]) as port, pytest.raises(BidkitError, match="stopped meanwhile"):
-        await_passing(desired(port), still_wanted=stopped)
+        await_passing(desired(port), check=stopped)
 
 
-def test_a_service_of_which_nobody_wants_a_replica_is_not_waited_for() -> None:
+def test_a_service_scaled_to_zero_is_not_waited_for() -> None:
     ways = entrances(desired(1, api_gateway=0, broadcast_service=2, archival_worker=1), SERVICES)
 
     assert {service for service, _, _ in ways} == {"broadcast-service"}
@@ -97,16 +95,16 @@ BY_HTTP = "HTTP/1.1 200 OK\ntransfer-encoding: chunked\n\n"
         f"{BY_HTTP}4f\n{TABLE[:79]}\nAB\n{TABLE[79:]}\n0\n\n",
     ],
 )
-def test_the_edge_has_found_what_is_up_in_its_statistics(said: str) -> None:
+def test_replicas_up_in_the_statistics_count_as_found(said: str) -> None:
     assert up_in(said, "api") == {"10.0.0.4", "10.0.0.5"}
 
 
-def test_an_answer_that_is_no_table_has_nobody_up() -> None:
+def test_an_answer_that_is_no_table_has_no_replica_up() -> None:
     assert up_in("HTTP/1.1 503 Service Unavailable\n\nno", "api") == set()
 
 
 def test_the_edge_has_room_for_one_more_than_a_service_can_be_scaled_to() -> None:
-    """A rolling restart adds the heir before it takes the old one away."""
+    """A rolling restart adds the replacement before it removes the old replica."""
     configuration = (PROJECT / "compose" / "haproxy.cfg").read_text()
 
     slots = [int(number) for number in re.findall(r"server-template \S+ (\d+) ", configuration)]

@@ -1,22 +1,46 @@
-"""What is asked of an engine that changes meanwhile."""
+"""Listing containers while some of them are removed."""
+
+import json
+from pathlib import Path
 
 import pytest
 
-from pkg.devkit.compose.engine import containers
+from pkg.devkit.compose.engine import Engine
 from pkg.devkit.errors import BidkitError
-from tests.unit.devkit.compose.standin import Engine
+from pkg.devkit.names import REDIS
+from tests.unit.devkit.compose.test_container import inspected
 
 
-def test_containers_that_come_and_go_too_fast_are_not_taken_for_none(engine: Engine) -> None:
-    engine.runs(redis=1)
-    engine.will("container inspect", says="Error: No such container: id1")
+@pytest.fixture
+def failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`docker container inspect` fails once for each line of this file."""
+    failures = tmp_path / "failures"
+    command = tmp_path / "docker"
+    command.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = ps ] && exec echo id1\n'
+        f"if [ -s {failures} ]; then\n"
+        f"  sed -i 1d {failures}; echo 'Error: No such container: id1' >&2; exit 1\n"
+        "fi\n"
+        f"echo '{json.dumps([inspected(REDIS)])}'\n"
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return failures
 
-    with pytest.raises(BidkitError, match="come and go here faster than they can be looked at"):
-        containers("any")
+
+def test_a_container_removed_before_it_is_inspected_does_not_hide_the_others(
+    failures: Path,
+) -> None:
+    failures.write_text("\n" * 2)
+
+    assert [one.service for one in Engine().containers("any")] == [REDIS]
 
 
-def test_one_that_goes_between_two_questions_is_not_missed(engine: Engine) -> None:
-    engine.runs(redis=1)
-    engine.will("container inspect", says="Error: No such container: id0", times=2)
+def test_containers_removed_again_and_again_before_they_are_inspected_are_an_error(
+    failures: Path,
+) -> None:
+    failures.write_text("\n" * 9)
 
-    assert [one.service for one in containers("any")] == ["redis"]
+    with pytest.raises(BidkitError, match="starting and going too fast to be listed"):
+        Engine().containers("any")

@@ -1,4 +1,4 @@
-"""Replicas scaled and replaced, on an engine that is a file."""
+"""Scaling and rolling restarts."""
 
 import os
 import signal
@@ -10,40 +10,41 @@ from pkg.devkit.compose import edge
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.command import ComposeFailed
 from pkg.devkit.compose.fleet import Fleet
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import NotReady
 from pkg.devkit.home import Home
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
-from pkg.devkit.signals import Interrupt
+from pkg.devkit.ports import free_ports
+from pkg.devkit.signals import no_check
 from pkg.devkit.system import Desired
 from pkg.devkit.views import ReaderGone
-from tests.integration.ports import free_ports
-from tests.unit.devkit.compose.standin import Engine, was_started
+from tests.unit.devkit.compose.doubles import was_started
+from tests.unit.devkit.compose.fake_engine import FakeEngine
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.fixture
-def backend(place: Place, engine: Engine) -> ComposeBackend:
-    """With two workers, which no edge leads to."""
-    was_started(place)
-    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 2}))
+def backend(state_dir: StateDir, engine: FakeEngine, compose: ComposeBackend) -> ComposeBackend:
+    """With two workers, to which no edge leads."""
+    was_started(state_dir)
+    Stack(state_dir).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 2}))
     engine.runs(archival_worker=2)
-    return ComposeBackend(Home(place.home))
+    return compose
 
 
 @pytest.fixture
-def gateways(place: Place, engine: Engine) -> Fleet:
-    """Behind an edge: `id1`, and `id2` the edge."""
-    was_started(place)
-    Stack(place).remember(Desired())
+def gateways(state_dir: StateDir, engine: FakeEngine, stack: Stack) -> Fleet:
+    """A gateway, `id1`, behind an edge, `id2`."""
+    was_started(state_dir)
+    stack.remember(Desired())
     engine.runs(api_gateway=1, edge=1)
-    return Fleet(API, project=Stack(place).project, place=place, interrupt=Interrupt())
+    return Fleet(API, project=stack.project, state_dir=state_dir, check=no_check)
 
 
 def on(text: str, does: Callable[[], object]) -> Callable[[str], None]:
-    """Says nothing, and does something when a line with this text would be said."""
+    """A `say` that does something at a line with this text."""
     return lambda line: does() if text in line else None  # type: ignore[return-value]
 
 
@@ -51,13 +52,13 @@ def raised(number: int) -> Callable[[], object]:
     return lambda: os.kill(os.getpid(), number)
 
 
-def desired(place: Place) -> int:
-    return Stack(place).desired.replicas[ARCHIVAL]
+def desired(state_dir: StateDir) -> int:
+    return Stack(state_dir).desired.replicas[ARCHIVAL]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_an_interrupted_restart_takes_back_what_it_added(
-    backend: ComposeBackend, engine: Engine, number: int
+def test_an_interrupted_restart_is_rolled_back(
+    backend: ComposeBackend, engine: FakeEngine, number: int
 ) -> None:
     old = engine.ids()
 
@@ -67,8 +68,8 @@ def test_an_interrupted_restart_takes_back_what_it_added(
     assert engine.ids() == old
 
 
-def test_a_restart_whose_compose_fails_takes_back_what_was_added_until_then(
-    backend: ComposeBackend, engine: Engine
+def test_a_restart_whose_compose_command_fails_is_rolled_back(
+    backend: ComposeBackend, engine: FakeEngine
 ) -> None:
     old = engine.ids()
     engine.will("compose up", half=True, says="it was broken off")
@@ -79,8 +80,8 @@ def test_a_restart_whose_compose_fails_takes_back_what_was_added_until_then(
     assert engine.ids() == old
 
 
-def test_a_restart_whose_reader_is_gone_takes_back_what_it_added(
-    backend: ComposeBackend, engine: Engine
+def test_a_restart_whose_output_is_closed_is_rolled_back(
+    backend: ComposeBackend, engine: FakeEngine
 ) -> None:
     def gone() -> None:
         raise ReaderGone
@@ -94,8 +95,8 @@ def test_a_restart_whose_reader_is_gone_takes_back_what_it_added(
 
 
 @pytest.mark.parametrize("left", [0, 1, 2])
-def test_a_restart_ends_with_the_desired_number_whatever_was_left(
-    backend: ComposeBackend, engine: Engine, left: int
+def test_a_restart_ends_with_the_desired_number_whatever_ran_before(
+    backend: ComposeBackend, engine: FakeEngine, left: int
 ) -> None:
     engine.runs(archival_worker=left)
 
@@ -104,7 +105,7 @@ def test_a_restart_ends_with_the_desired_number_whatever_was_left(
     assert len(engine.ids()) == 2
 
 
-def test_of_what_was_left_the_unready_goes_first(backend: ComposeBackend, engine: Engine) -> None:
+def test_an_unready_surplus_replica_goes_first(backend: ComposeBackend, engine: FakeEngine) -> None:
     said: list[str] = []
     engine.has_stopped(engine.ids()[0])
     engine.runs(archival_worker=1)
@@ -114,48 +115,42 @@ def test_of_what_was_left_the_unready_goes_first(backend: ComposeBackend, engine
     assert said[0] == "archival-worker-1 is one too many and stops"
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_an_interrupted_scale_takes_back_what_it_added_and_forgets_it(
-    backend: ComposeBackend, engine: Engine, place: Place, number: int
+def test_an_interrupted_scale_stays_desired_and_the_next_call_gets_there(
+    backend: ComposeBackend, engine: FakeEngine, state_dir: StateDir
 ) -> None:
-    old = engine.ids()
-    engine.has_unready("id3", "id4")
-    engine.will("compose up", signals=(os.getpid(), number))
-
+    engine.unready = {"id3", "id4"}
+    engine.will("compose up", does=raised(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         backend.scale({ARCHIVAL: 4}, say=lambda _: None)
+    interrupted = (len(engine.ids()), desired(state_dir))
 
-    assert (engine.ids(), desired(place)) == (old, 2)
+    engine.unready = set()
+    engine.is_well()
+    backend.scale({ARCHIVAL: 3}, say=lambda _: None)
+
+    assert interrupted == (4, 4)
+    assert (len(engine.ids()), desired(state_dir)) == (3, 3)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize(
-    "verb",
-    [
-        lambda backend: backend.scale({ARCHIVAL: 3}, say=lambda _: None),
-        lambda backend: backend.restart(ARCHIVAL, say=lambda _: None),
-    ],
-    ids=["scale", "restart"],
-)
-def test_an_interrupt_ends_what_compose_is_at_and_what_it_added_goes(
-    backend: ComposeBackend,
-    engine: Engine,
-    verb: Callable[[ComposeBackend], None],
-    number: int,
+def test_an_interrupted_compose_command_is_ended_and_a_restart_rolled_back(
+    backend: ComposeBackend, engine: FakeEngine, number: int
 ) -> None:
     old = engine.ids()
-    engine.will("compose up", signals=(os.getpid(), number), lingers_s=30)
+    engine.will("compose up", does=raised(number))
 
     with pytest.raises(KeyboardInterrupt):
-        verb(backend)
+        backend.restart(ARCHIVAL, say=lambda _: None)
 
     assert "compose up was ended" in engine.calls
     assert engine.ids() == old
 
 
-def test_an_interrupt_ends_a_restart_of_a_store(backend: ComposeBackend, engine: Engine) -> None:
+def test_an_interrupt_ends_a_restart_of_a_store(
+    backend: ComposeBackend, engine: FakeEngine
+) -> None:
     engine.runs(redis=1)
-    engine.will("compose restart", signals=(os.getpid(), signal.SIGINT), lingers_s=30)
+    engine.will("compose restart", does=raised(signal.SIGINT))
 
     with pytest.raises(KeyboardInterrupt):
         backend.restart("redis", say=lambda _: None)
@@ -163,8 +158,8 @@ def test_an_interrupt_ends_a_restart_of_a_store(backend: ComposeBackend, engine:
     assert engine.calls[-1] == "compose restart was ended"
 
 
-def test_what_a_replica_that_is_scaled_away_said_to_its_end_is_in_a_file(
-    backend: ComposeBackend, engine: Engine, place: Place
+def test_the_log_of_a_replica_scaled_away_is_kept_to_its_end(
+    backend: ComposeBackend, engine: FakeEngine, state_dir: StateDir
 ) -> None:
     said: list[str] = []
     engine.runs(archival_worker=1)
@@ -173,7 +168,7 @@ def test_what_a_replica_that_is_scaled_away_said_to_its_end_is_in_a_file(
 
     assert engine.ids() == ["id1"]
     for number in (2, 3):
-        kept = Home(place.home).log(f"archival-worker-{number}").read_text()
+        kept = Home(state_dir.home).log(f"archival-worker-{number}").read_text()
         assert kept == f"what id{number} had to say\nthe last words of id{number}\n"
     assert said == [
         "archival-worker-3 is one too many and stops",
@@ -183,15 +178,15 @@ def test_what_a_replica_that_is_scaled_away_said_to_its_end_is_in_a_file(
 
 
 def test_replicas_that_are_scaled_away_drain_at_the_same_time(
-    backend: ComposeBackend, engine: Engine
+    backend: ComposeBackend, engine: FakeEngine
 ) -> None:
     backend.scale({ARCHIVAL: 0}, say=lambda _: None)
 
     assert [line for line in engine.calls if " stop " in line] == ["container stop id1 id2"]
 
 
-def test_replicas_are_scaled_away_though_nobody_reads_any_more(
-    backend: ComposeBackend, engine: Engine
+def test_replicas_are_scaled_away_although_the_output_is_closed(
+    backend: ComposeBackend, engine: FakeEngine
 ) -> None:
     def gone() -> None:
         raise ReaderGone
@@ -201,52 +196,17 @@ def test_replicas_are_scaled_away_though_nobody_reads_any_more(
     assert engine.ids() == ["id1"]
 
 
-@pytest.mark.parametrize("phase", ["container stop", "container rm"])
-def test_a_scale_down_that_is_interrupted_when_one_is_ending_stays_what_is_wanted(
-    backend: ComposeBackend, engine: Engine, place: Place, phase: str
-) -> None:
-    engine.will(phase, signals=(os.getpid(), signal.SIGINT))
-
-    with pytest.raises(KeyboardInterrupt):
-        backend.scale({ARCHIVAL: 1}, say=lambda _: None)
-
-    assert (len(engine.ids()), desired(place)) == (1, 1)
-
-
-def test_a_scale_down_that_is_interrupted_before_one_is_gone_is_forgotten(
-    backend: ComposeBackend, engine: Engine, place: Place
-) -> None:
-    old = engine.ids()
-
-    with pytest.raises(KeyboardInterrupt):
-        backend.scale({ARCHIVAL: 1}, say=on("one too many", raised(signal.SIGINT)))
-
-    assert (engine.ids(), desired(place)) == (old, 2)
-
-
-def test_an_interrupted_scale_is_forgotten_also_when_nothing_can_be_taken_back(
-    backend: ComposeBackend, engine: Engine, place: Place
-) -> None:
-    engine.will("compose up", signals=(os.getpid(), signal.SIGINT), lingers_s=30)
-    engine.will("container stop", says="it was broken off")
-
-    with pytest.raises(ComposeFailed, match="broken off"):
-        backend.scale({ARCHIVAL: 3}, say=lambda _: None)
-
-    assert desired(place) == 2
-
-
 @pytest.fixture
-def unreached(backend: ComposeBackend, place: Place) -> ComposeBackend:
-    """Gateways that are wanted, and that the edge reaches by no port."""
+def unreached(backend: ComposeBackend, state_dir: StateDir) -> ComposeBackend:
+    """Gateways are desired, but no port of the edge answers."""
     edge_port, api, broadcast = free_ports(3)
     wanted = Desired(edge_port=edge_port, api_port=api, broadcast_port=broadcast)
-    Stack(place).remember(wanted)
+    Stack(state_dir).remember(wanted)
     return backend
 
 
 @pytest.mark.parametrize("verb", ["scale", "restart"])
-def test_what_was_not_touched_is_not_waited_for(
+def test_services_that_were_not_touched_are_not_waited_for(
     unreached: ComposeBackend, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.1)
@@ -258,23 +218,23 @@ def test_what_was_not_touched_is_not_waited_for(
 
 
 @pytest.mark.parametrize("touched", ["edge", "redis"])
-def test_what_was_reached_before_is_waited_for_when_the_edge_or_a_store_restarts(
-    unreached: ComposeBackend, engine: Engine, monkeypatch: pytest.MonkeyPatch, touched: str
+def test_restarting_the_edge_or_a_store_waits_for_the_services_reached_before(
+    unreached: ComposeBackend, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, touched: str
 ) -> None:
     monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.1)
     engine.runs(**{touched: 1})
     unreached.restart(touched, say=lambda _: None)
     engine.runs(api_gateway=1)
 
-    with pytest.raises(NotReady, match="does not pass api-gateway on"):
+    with pytest.raises(NotReady, match="does not route to api-gateway"):
         unreached.restart(touched, say=lambda _: None)
 
 
-def test_a_replica_stays_while_the_edge_has_not_found_its_heir(
-    gateways: Fleet, engine: Engine, monkeypatch: pytest.MonkeyPatch
+def test_a_replica_stays_until_the_edge_has_found_its_successor(
+    gateways: Fleet, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.5)
-    engine.edge_does_not_see("id3")
+    engine.unseen = {"id3"}
 
     with pytest.raises(NotReady, match=r"has not found api-gateway-2 in .* requests to 10.0.0.1"):
         gateways.restart(1, say=lambda _: None)
@@ -282,8 +242,8 @@ def test_a_replica_stays_while_the_edge_has_not_found_its_heir(
     assert engine.ids(API) == ["id1"]
 
 
-def test_an_edge_that_cannot_be_asked_for_a_moment_is_asked_again(
-    gateways: Fleet, engine: Engine
+def test_an_edge_that_does_not_answer_for_a_moment_is_asked_again(
+    gateways: Fleet, engine: FakeEngine
 ) -> None:
     engine.will("exec", says="Error: the container is restarting", times=2)
 
@@ -299,9 +259,9 @@ def test_an_edge_that_cannot_be_asked_for_a_moment_is_asked_again(
         ({"does_nothing": True}, "its statistics do not answer"),
     ],
 )
-def test_an_edge_that_can_never_be_asked_is_no_fault_of_the_heir(
+def test_an_edge_that_does_not_answer_is_not_blamed_on_the_successor(
     gateways: Fleet,
-    engine: Engine,
+    engine: FakeEngine,
     monkeypatch: pytest.MonkeyPatch,
     order: dict[str, object],
     trouble: str,
@@ -315,7 +275,9 @@ def test_an_edge_that_can_never_be_asked_is_no_fault_of_the_heir(
     assert engine.ids(API) == ["id1"]
 
 
-def test_a_replica_goes_when_the_edge_has_found_its_heir(gateways: Fleet, engine: Engine) -> None:
+def test_a_replica_goes_once_the_edge_has_found_its_successor(
+    gateways: Fleet, engine: FakeEngine
+) -> None:
     gateways.restart(1, say=lambda _: None)
 
     asked = [n for n, line in enumerate(engine.calls) if line.startswith("exec id2")]
@@ -324,7 +286,9 @@ def test_a_replica_goes_when_the_edge_has_found_its_heir(gateways: Fleet, engine
     assert engine.ids(API) == ["id3"]
 
 
-def test_without_an_edge_nobody_is_asked_about_an_heir(gateways: Fleet, engine: Engine) -> None:
+def test_without_an_edge_a_restart_does_not_wait_for_it(
+    gateways: Fleet, engine: FakeEngine
+) -> None:
     engine.has_stopped("id2")
 
     gateways.restart(1, say=lambda _: None)

@@ -1,32 +1,33 @@
-"""A system in the foreground, which its terminal looks on and ends."""
+"""`up` in the foreground, and what ends it."""
 
 import signal
-import time
 
 import pytest
 
 from pkg.devkit.backend import Options
 from pkg.devkit.compose import backend as compose_backend
 from pkg.devkit.compose.backend import ComposeBackend
-from pkg.devkit.compose.place import Place
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import BidkitError, PortTaken
 from pkg.devkit.home import Home, save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.ports import free_ports
 from pkg.devkit.system import Desired
-from tests.integration.ports import free_ports
-from tests.unit.devkit.compose.standin import (
-    Engine,
-    Onlooker,
+from tests.unit.devkit.compose.doubles import (
+    RecordingWatcher,
     await_fact,
     interrupt,
-    is_heeded,
+    is_handled,
     meanwhile,
 )
+from tests.unit.devkit.compose.fake_engine import FakeEngine
 
 
 @pytest.fixture
-def backend(place: Place, engine: Engine) -> ComposeBackend:
-    """Nobody answers on the edge's ports here: no replica is asked for that it would lead to."""
+def backend(
+    state_dir: StateDir, compose: ComposeBackend, monkeypatch: pytest.MonkeyPatch
+) -> ComposeBackend:
+    """Without replicas behind the edge, as nothing answers on its ports here."""
     edge, api, broadcast = free_ports(3)
     desired = Desired(
         edge_port=edge,
@@ -34,271 +35,199 @@ def backend(place: Place, engine: Engine) -> ComposeBackend:
         broadcast_port=broadcast,
         replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1},
     )
-    save(place.desired, desired)
-    return ComposeBackend(Home(place.home))
+    save(state_dir.desired, desired)
+    monkeypatch.setattr(compose_backend, "_WATCH_EVERY_S", 0.05)
+    monkeypatch.setattr(compose_backend, "CHECK_EVERY_S", 0.05)
+    return compose
 
 
-def another(place: Place) -> ComposeBackend:
-    """Of another terminal, for the same home."""
-    return ComposeBackend(Home(place.home))
+@pytest.fixture
+def another(state_dir: StateDir, engine: FakeEngine) -> ComposeBackend:
+    """That of another terminal, for the same home."""
+    return ComposeBackend(Home(state_dir.home), engine)
 
 
 def test_a_foreground_outlives_an_engine_that_does_not_answer_for_a_while(
-    backend: ComposeBackend, engine: Engine
+    backend: ComposeBackend, engine: FakeEngine
 ) -> None:
-    told = Onlooker()
+    watcher = RecordingWatcher()
+    fails = {"says": "error during connect: EOF", "times": 3}
+    watcher.when("compose is ready", lambda: engine.will("ps", **fails))
+    watcher.when("the engine answers again", interrupt)
 
-    def trouble() -> None:
-        told.await_line("compose is ready")
-        engine.will("ps", says="error during connect: EOF")
-        told.await_line("the engine does not answer: no Docker engine answers")
-        engine.awaits_calls(3)
-        engine.is_well()
-        told.await_line("the engine answers again")
-        interrupt()
+    backend.up(Options(), detach=False, watcher=watcher)
 
-    with meanwhile(trouble):
-        backend.up(Options(), detach=False, watcher=told)
-
-    complaints = [line for line in told.lines if "does not answer" in line]
+    complaints = [line for line in watcher.lines if "the engine does not answer: no Docker" in line]
     assert len(complaints) == 1
-    assert told.lines[-1] == "Everything is stopped."
-    assert engine.containers() == []
+    assert watcher.lines[-1] == "Everything is stopped."
+    assert engine.ids() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_the_wait_for_another_up(
-    backend: ComposeBackend, engine: Engine, place: Place, number: int
+    backend: ComposeBackend, engine: FakeEngine, state_dir: StateDir, number: int
 ) -> None:
     def loses_patience() -> None:
-        await_fact(lambda: is_heeded(number), seen=lambda: str(engine.calls))
+        await_fact(lambda: is_handled(number), seen=lambda: str(engine.calls))
         interrupt(number)
 
     with (
-        place.lock(within_s=0, busy="busy"),
+        state_dir.lock(within_s=0, busy="busy"),
         meanwhile(loses_patience),
         pytest.raises(KeyboardInterrupt),
     ):
-        backend.up(Options(), detach=False, watcher=Onlooker())
+        backend.up(Options(), detach=False, watcher=RecordingWatcher())
 
-    assert engine.containers() == []
+    assert engine.ids() == []
 
 
+@pytest.mark.parametrize("detach", [False, True])
 @pytest.mark.parametrize("phase", ["compose build", "compose up"])
-def test_an_interrupt_ends_what_compose_is_at_and_leaves_nothing(
-    backend: ComposeBackend, engine: Engine, place: Place, phase: str
+def test_an_interrupt_ends_the_compose_command_and_a_foreground_leaves_nothing(
+    backend: ComposeBackend, engine: FakeEngine, state_dir: StateDir, phase: str, *, detach: bool
 ) -> None:
-    engine.will(phase, lingers_s=60)
-    told = Onlooker()
+    engine.will(phase, does=interrupt)
 
-    def loses_patience() -> None:
-        engine.awaits_call(f"{phase} lingers")
-        interrupt()
-
-    with meanwhile(loses_patience), pytest.raises(KeyboardInterrupt):
-        backend.up(Options(), detach=False, watcher=told)
+    with pytest.raises(KeyboardInterrupt):
+        backend.up(Options(), detach=detach, watcher=RecordingWatcher())
 
     assert f"{phase} was ended" in engine.calls
-    assert (engine.containers(), place.running.exists()) == ([], False)
+    keeps = detach and phase == "compose up"
+    assert (bool(engine.ids()), state_dir.running.exists()) == (keeps, keeps)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupt_of_what_is_not_yet_ready_is_told_from_the_end_of_what_was(
-    backend: ComposeBackend, engine: Engine, place: Place, number: int
+def test_an_interrupt_before_all_is_ready_stops_everything_and_is_raised(
+    backend: ComposeBackend, engine: FakeEngine, state_dir: StateDir, number: int
 ) -> None:
-    engine.has_unready(ARCHIVAL)
-    told = Onlooker()
+    engine.unready = {ARCHIVAL}
+    watcher = RecordingWatcher()
+    watcher.when("status", lambda: interrupt(number), shown=3)
 
-    def loses_patience() -> None:
-        engine.awaits_call(" up --detach")
-        engine.awaits_calls(6)  # compose has come to its end by then
-        interrupt(number)
+    with pytest.raises(KeyboardInterrupt):
+        backend.up(Options(), detach=False, watcher=watcher)
 
-    with meanwhile(loses_patience), pytest.raises(KeyboardInterrupt):
-        backend.up(Options(), detach=False, watcher=told)
-
-    assert told.lines[-1] == "Everything is stopped."
-    assert (engine.containers(), place.running.exists()) == ([], False)
+    assert watcher.lines[-1] == "Everything is stopped."
+    assert (engine.ids(), state_dir.running.exists()) == ([], False)
 
 
 @pytest.mark.parametrize("phase", ["compose build", "compose up"])
 def test_a_down_ends_an_up_that_is_still_at_it(
-    backend: ComposeBackend, engine: Engine, place: Place, phase: str
+    backend: ComposeBackend,
+    another: ComposeBackend,
+    engine: FakeEngine,
+    state_dir: StateDir,
+    phase: str,
 ) -> None:
     engine.will(phase, lingers_s=60)
 
     def stop() -> None:
-        engine.awaits_call(f"{phase} lingers")
-        another(place).down(volumes=False, say=lambda _: None)
+        engine.await_call(phase)
+        another.down(volumes=False, say=lambda _: None)
 
     with meanwhile(stop), pytest.raises(BidkitError, match="the system was stopped meanwhile"):
-        backend.up(Options(), detach=True, watcher=Onlooker())
+        backend.up(Options(), detach=True, watcher=RecordingWatcher())
 
-    assert (engine.containers(), place.running.exists()) == ([], False)
+    assert (engine.ids(), state_dir.running.exists()) == ([], False)
 
 
 def test_a_foreground_leaves_a_system_alone_that_another_up_has_started_since(
-    backend: ComposeBackend, engine: Engine, place: Place, monkeypatch: pytest.MonkeyPatch
+    backend: ComposeBackend, another: ComposeBackend, engine: FakeEngine, state_dir: StateDir
 ) -> None:
-    told, news = Onlooker(), Onlooker()
-    monkeypatch.setattr(compose_backend, "_WATCH_EVERY_S", 3.0)  # it sleeps through it all
+    watcher, others = RecordingWatcher(), RecordingWatcher()
 
     def replaced() -> None:
-        told.await_line("compose is ready")
-        another(place).down(volumes=False, say=lambda _: None)
-        another(place).up(Options(), detach=True, watcher=news)
+        another.down(volumes=False, say=lambda _: None)
+        another.up(Options(), detach=True, watcher=others)
 
-    with meanwhile(replaced):
-        backend.up(Options(), detach=False, watcher=told)
+    watcher.when("compose is ready", replaced)
 
-    assert news.lines[-1] == "compose is ready"
-    assert told.lines[-1] == "another bidkit has stopped it."
+    backend.up(Options(), detach=False, watcher=watcher)
+
+    assert others.lines[-1] == "compose is ready"
+    assert watcher.lines[-1] == "another bidkit has stopped it."
     assert len(engine.ids(ARCHIVAL)) == 1
-    assert place.is_wanted
-
-
-def test_an_interrupt_of_a_foreground_does_not_end_what_another_up_is_starting(
-    backend: ComposeBackend, engine: Engine, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told, news = Onlooker(), Onlooker()
-    monkeypatch.setattr(compose_backend, "_WATCH_EVERY_S", 60.0)
-    began: list[float] = []
-
-    def replaced() -> None:
-        told.await_line("compose is ready")
-        another(place).down(volumes=False, say=lambda _: None)
-        engine.will("compose up", lingers_s=8)
-        with meanwhile(loses_patience):
-            another(place).up(Options(), detach=True, watcher=news)
-
-    def loses_patience() -> None:
-        engine.awaits_call("compose up lingers")
-        began.append(time.monotonic())
-        interrupt()
-
-    with meanwhile(replaced):
-        backend.up(Options(), detach=False, watcher=told)
-        took = time.monotonic() - began[0]
-
-    assert news.lines[-1] == "compose is ready"
-    assert "compose up was ended" not in engine.calls
-    assert told.lines[-1] == "another bidkit has stopped it."
-    assert took < 7  # it waits for nobody's start
+    assert state_dir.is_wanted
 
 
 def test_a_foreground_whose_system_is_being_stopped_elsewhere_ends_with_it(
-    backend: ComposeBackend, engine: Engine, place: Place
+    backend: ComposeBackend, another: ComposeBackend, engine: FakeEngine
 ) -> None:
-    told = Onlooker()
+    watcher = RecordingWatcher()
 
     def stop() -> None:
-        told.await_line("compose is ready")
-        engine.will("compose stop", lingers_s=2)
-        another(place).down(volumes=False, say=lambda _: None)
+        watcher.await_line("compose is ready")
+        engine.will("compose stop", lingers_s=1)
+        another.down(volumes=False, say=lambda _: None)
 
     with meanwhile(stop):
-        backend.up(Options(), detach=False, watcher=told)
-        left = engine.containers()
+        backend.up(Options(), detach=False, watcher=watcher)
+        left = engine.ids()
 
-    assert told.lines[-1] == "another bidkit has stopped it."
+    assert watcher.lines[-1] == "another bidkit has stopped it."
     assert left == []
-    assert sum(" stop" in line for line in engine.calls if line.startswith("compose --")) == 1
+    assert engine.calls.count("compose stop") == 1
 
 
-def test_a_foreground_ends_its_system_itself_when_a_down_elsewhere_fails(
-    backend: ComposeBackend, engine: Engine, place: Place
+def test_a_foreground_whose_port_is_taken_does_not_blame_another_bidkit(
+    backend: ComposeBackend, engine: FakeEngine
 ) -> None:
-    told = Onlooker()
-
-    def tries() -> None:
-        told.await_line("compose is ready")
-        engine.will("compose stop", says="it was broken off", lingers_s=2, times=1)
-        with pytest.raises(BidkitError, match="broken off"):
-            another(place).down(volumes=False, say=lambda _: None)
-
-    with meanwhile(tries):
-        backend.up(Options(), detach=False, watcher=told)
-
-    assert told.lines[-1] == "Everything is stopped."
-    assert (engine.containers(), place.running.exists()) == ([], False)
-
-
-def test_a_foreground_that_lost_its_port_blames_nobody_else(
-    backend: ComposeBackend, engine: Engine
-) -> None:
-    told = Onlooker()
+    watcher = RecordingWatcher()
     engine.will("compose up", half=True, says="bind: address already in use")
 
     with pytest.raises(PortTaken):
-        backend.up(Options(), detach=False, watcher=told)
+        backend.up(Options(), detach=False, watcher=watcher)
 
-    assert not [line for line in told.lines if "stopped" in line]
-    assert engine.containers() == []
+    assert not [line for line in watcher.lines if "stopped" in line]
+    assert engine.ids() == []
 
 
 @pytest.mark.parametrize("phase", ["compose stop", "compose down"])
-def test_an_interrupt_ends_the_removal_of_what_an_earlier_run_had_left(
-    backend: ComposeBackend, engine: Engine, phase: str
+def test_an_interrupt_ends_the_removal_of_leftovers(
+    backend: ComposeBackend, engine: FakeEngine, phase: str
 ) -> None:
     engine.runs(redis=1)
-    engine.will(phase, lingers_s=30)
+    engine.will(phase, does=interrupt)
 
-    def loses_patience() -> None:
-        engine.awaits_call(f"{phase} lingers")
-        interrupt()
-
-    with meanwhile(loses_patience), pytest.raises(KeyboardInterrupt):
-        backend.up(Options(), detach=False, watcher=Onlooker())
+    with pytest.raises(KeyboardInterrupt):
+        backend.up(Options(), detach=False, watcher=RecordingWatcher())
 
     assert engine.calls[-1] == f"{phase} was ended"
 
 
-def test_a_single_failure_of_the_engine_while_compose_is_at_it_ends_no_start(
-    backend: ComposeBackend, engine: Engine
+def test_a_failed_query_while_compose_is_busy_does_not_end_a_start(
+    backend: ComposeBackend, engine: FakeEngine
 ) -> None:
-    told = Onlooker()
-    engine.will("compose up", lingers_s=2)
+    watcher = RecordingWatcher()
+    fails = {"says": "Error response from daemon: not now", "times": 1}
+    engine.will("compose up", does=lambda: engine.will("ps", **fails))
 
-    def trouble() -> None:
-        engine.awaits_call("compose up lingers")
-        engine.will("ps", says="Error response from daemon: not now", times=2)
+    backend.up(Options(), detach=True, watcher=watcher)
 
-    with meanwhile(trouble):
-        backend.up(Options(), detach=True, watcher=told)
-
-    assert told.lines[-1] == "compose is ready"
+    assert watcher.lines[-1] == "compose is ready"
 
 
 @pytest.mark.parametrize("complaint", ["error during connect: EOF", "Error: not now"])
-def test_a_single_failure_of_the_engine_before_all_is_ready_ends_no_start(
-    backend: ComposeBackend, engine: Engine, complaint: str
+def test_a_failed_query_before_all_is_ready_does_not_end_a_start(
+    backend: ComposeBackend, engine: FakeEngine, complaint: str
 ) -> None:
-    told = Onlooker()
-    engine.has_unready(ARCHIVAL)
+    watcher = RecordingWatcher()
+    engine.unready = {ARCHIVAL}
+    watcher.when("status", lambda: engine.will("ps", says=complaint, times=2), shown=3)
+    watcher.when("status", engine.unready.clear, shown=5)
 
-    def trouble() -> None:
-        engine.awaits_call(" up --detach")
-        engine.awaits_calls(6)  # compose has come to its end by then
-        engine.will("ps", says=complaint, times=2)
-        engine.awaits_calls(6)
-        engine.has_unready()
+    backend.up(Options(), detach=True, watcher=watcher)
 
-    with meanwhile(trouble):
-        backend.up(Options(), detach=True, watcher=told)
-
-    assert told.lines[-1] == "compose is ready"
+    assert watcher.lines[-1] == "compose is ready"
 
 
-def test_an_engine_that_fails_for_good_is_told_at_the_deadline(
-    backend: ComposeBackend, engine: Engine, monkeypatch: pytest.MonkeyPatch
+def test_an_engine_that_fails_for_good_is_reported_at_the_deadline(
+    backend: ComposeBackend, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compose_backend, "READY_WITHIN_S", 2.0)
-    engine.has_unready(ARCHIVAL)
+    monkeypatch.setattr(compose_backend, "READY_WITHIN_S", 0.5)
+    engine.unready = {ARCHIVAL}
+    watcher = RecordingWatcher()
+    watcher.when("status", lambda: engine.will("ps", says="Error: never again"), shown=3)
 
-    def trouble() -> None:
-        engine.awaits_call(" up --detach")
-        engine.awaits_calls(6)
-        engine.will("ps", says="Error: never again")
-
-    with meanwhile(trouble), pytest.raises(BidkitError, match="never again"):
-        backend.up(Options(), detach=True, watcher=Onlooker())
+    with pytest.raises(BidkitError, match="never again"):
+        backend.up(Options(), detach=True, watcher=watcher)

@@ -1,4 +1,4 @@
-"""When images are built, and by whom."""
+"""When images are built."""
 
 import os
 from contextlib import ExitStack
@@ -8,35 +8,36 @@ import pytest
 
 from pkg.devkit.compose import images
 from pkg.devkit.compose.backend import ComposeBackend
-from pkg.devkit.compose.command import Look, nobody
-from pkg.devkit.compose.place import Place, held
 from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.compose.state_dir import StateDir, held
 from pkg.devkit.errors import BidkitError
-from pkg.devkit.home import Home, save
+from pkg.devkit.home import save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.signals import Cancellation, Check, no_check
 from pkg.devkit.system import Desired
-from tests.unit.devkit.compose.standin import OWN_IMAGES, Engine, meanwhile, was_started
+from tests.unit.devkit.compose.doubles import was_started
+from tests.unit.devkit.compose.fake_engine import OWN_IMAGES, FakeEngine
 
 
 @pytest.fixture
-def project(place: Place, engine: Engine) -> Project:
-    return Project(place, Desired())
+def project(stack: Stack) -> Project:
+    return stack.project
 
 
-def builds(engine: Engine) -> int:
+def builds(engine: FakeEngine) -> int:
     return sum(line.endswith("archival-worker broadcast-service nats") for line in engine.calls)
 
 
-def test_images_are_built_once(project: Project, engine: Engine) -> None:
+def test_images_are_built_once(project: Project, engine: FakeEngine) -> None:
     for _ in range(2):
         images.provide(project, project.configuration(), say=lambda _: None)
 
     assert builds(engine) == 1
 
 
-def test_what_another_has_built_meanwhile_is_not_built_again(
-    project: Project, engine: Engine, tmp_path: Path
+def test_images_that_another_bidkit_builds_meanwhile_are_not_built_again(
+    project: Project, engine: FakeEngine, tmp_path: Path
 ) -> None:
     with ExitStack() as another:
         lock = tmp_path / f"bidkit-{os.getuid()}-images"
@@ -48,32 +49,32 @@ def test_what_another_has_built_meanwhile_is_not_built_again(
             save(images.BUILT, images.Built(images.fingerprint(), built, images.needed()))
             another.close()
 
-        images.provide(project, project.configuration(), say=lambda _: None, look=is_done)
+        images.provide(project, project.configuration(), say=lambda _: None, check=is_done)
 
     assert builds(engine) == 0
 
 
 @pytest.fixture
-def older(project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Project:
+def older(project: Project, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Built, and the code has changed since."""
     images.provide(project, project.configuration(), say=lambda _: None)
     monkeypatch.setattr(images, "fingerprint", lambda: "another")
     return project
 
 
-def renew(project: Project, look: Look = nobody) -> None:
-    images.renew(project, project.configuration(), say=lambda _: None, look=look)
+def renew(project: Project, check: Check = no_check) -> None:
+    images.renew(project, project.configuration(), say=lambda _: None, check=check)
 
 
-def test_a_restart_builds_images_of_older_code_again_once(older: Project, engine: Engine) -> None:
+def test_a_restart_rebuilds_images_of_older_code_once(older: Project, engine: FakeEngine) -> None:
     renew(older)
     renew(older)
 
     assert builds(engine) == 2
 
 
-def test_images_of_a_build_that_failed_half_way_are_not_taken_for_given_ones(
-    older: Project, engine: Engine
+def test_a_restart_builds_again_after_a_build_that_failed_half_way(
+    older: Project, engine: FakeEngine
 ) -> None:
     engine.will("compose build", half=True, says="no space left on device", times=1)
     with pytest.raises(BidkitError, match="the images could not be built"):
@@ -85,16 +86,13 @@ def test_images_of_a_build_that_failed_half_way_are_not_taken_for_given_ones(
     assert builds(engine) == 3
 
 
-def test_images_of_a_build_that_was_interrupted_are_not_taken_for_given_ones(
-    older: Project, engine: Engine
+def test_a_restart_builds_again_after_a_build_that_was_interrupted(
+    older: Project, engine: FakeEngine
 ) -> None:
-    def interrupted() -> None:
-        engine.awaits_call("compose build lingers")
-        raise KeyboardInterrupt
-
-    engine.will("compose build", half=True, lingers_s=60)
+    token = Cancellation()
+    engine.will("compose build", half=True, does=token.request)
     with pytest.raises(KeyboardInterrupt):
-        renew(older, interrupted)
+        renew(older, token.check)
     engine.is_well()
 
     renew(older)
@@ -103,9 +101,7 @@ def test_images_of_a_build_that_was_interrupted_are_not_taken_for_given_ones(
     assert builds(engine) == 3
 
 
-def test_an_up_after_a_build_that_failed_builds_though_the_code_is_as_before(
-    project: Project, engine: Engine
-) -> None:
+def test_up_builds_again_after_a_build_that_failed(project: Project, engine: FakeEngine) -> None:
     engine.will("compose build", half=True, says="no space left on device", times=1)
     with pytest.raises(BidkitError, match="the images could not be built"):
         images.provide(project, project.configuration(), say=lambda _: None)
@@ -115,7 +111,9 @@ def test_an_up_after_a_build_that_failed_builds_though_the_code_is_as_before(
     assert builds(engine) == 2
 
 
-def test_a_restart_leaves_images_alone_that_were_given(older: Project, engine: Engine) -> None:
+def test_a_restart_does_not_replace_images_that_somebody_else_tagged(
+    older: Project, engine: FakeEngine
+) -> None:
     engine.holds(*OWN_IMAGES)
 
     renew(older)
@@ -123,8 +121,8 @@ def test_a_restart_leaves_images_alone_that_were_given(older: Project, engine: E
     assert builds(engine) == 1
 
 
-def test_a_restart_builds_nothing_for_another_base_alone(
-    project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch
+def test_a_restart_does_not_rebuild_for_another_base_image_alone(
+    project: Project, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images.provide(project, project.configuration(), say=lambda _: None)
     monkeypatch.setenv("PYTHON_IMAGE", "another/python")
@@ -137,48 +135,34 @@ def test_a_restart_builds_nothing_for_another_base_alone(
 
 
 @pytest.mark.parametrize(("service", "built"), [(ARCHIVAL, 2), ("redis", 1)])
-def test_a_restarted_service_runs_the_code_as_it_is_now(
-    older: Project, engine: Engine, place: Place, service: str, built: int
+def test_a_restarted_service_runs_the_current_code(
+    older: Project,
+    engine: FakeEngine,
+    state_dir: StateDir,
+    compose: ComposeBackend,
+    service: str,
+    built: int,
 ) -> None:
-    was_started(place)
-    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))
+    was_started(state_dir)
+    Stack(state_dir).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))
     engine.runs(archival_worker=1, redis=1)
     said: list[str] = []
 
-    ComposeBackend(Home(place.home)).restart(service, say=said.append)
+    compose.restart(service, say=said.append)
 
     assert builds(engine) == built
     assert ("building images, as the code has changed or they are missing" in said) == (built == 2)
 
 
 def test_a_restart_of_a_service_without_replicas_builds_nothing(
-    older: Project, engine: Engine, place: Place
+    older: Project, engine: FakeEngine, state_dir: StateDir, compose: ComposeBackend
 ) -> None:
-    was_started(place)
-    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 0}))
+    was_started(state_dir)
+    Stack(state_dir).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 0}))
     engine.runs(redis=1)
     said: list[str] = []
 
-    ComposeBackend(Home(place.home)).restart(ARCHIVAL, say=said.append)
+    compose.restart(ARCHIVAL, say=said.append)
 
     assert builds(engine) == 1
     assert said == ["archival-worker has 0 replicas; there is nothing to restart"]
-
-
-def test_a_down_ends_a_restart_that_is_still_building(
-    older: Project, engine: Engine, place: Place
-) -> None:
-    was_started(place)
-    Stack(place).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))
-    engine.runs(archival_worker=1)
-    engine.will("compose build", lingers_s=30)
-
-    def stop() -> None:
-        engine.awaits_call("compose build lingers")
-        ComposeBackend(Home(place.home)).down(volumes=False, say=lambda _: None)
-
-    with meanwhile(stop), pytest.raises(BidkitError, match="the system was stopped meanwhile"):
-        ComposeBackend(Home(place.home)).restart(ARCHIVAL, say=lambda _: None)
-
-    assert "compose build was ended" in engine.calls
-    assert engine.containers() == []

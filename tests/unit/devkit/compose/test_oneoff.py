@@ -1,25 +1,26 @@
-"""An audit or a restore that is told to end."""
+"""An audit or a restore that is interrupted."""
 
 import re
 import signal
 
 import pytest
 
-from pkg.devkit.compose.place import Place
-from tests.unit.devkit.compose.standin import Engine, are_gone, hands_nothing_on, was_started
+from pkg.devkit.compose.state_dir import StateDir
+from tests.unit.devkit.compose.docker_command import DockerCommand
+from tests.unit.devkit.compose.doubles import are_gone, was_started
 from tests.unit.devkit.compose.test_signals import INTERRUPTED, begin
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("verb", [("audit",), ("restore", "--yes")])
-def test_nothing_of_a_command_goes_on_when_bidkit_has_ended(
-    place: Place, engine: Engine, verb: tuple[str, ...], number: int
+def test_an_interrupt_ends_the_command_and_removes_its_container(
+    state_dir: StateDir, docker_command: DockerCommand, verb: tuple[str, ...], number: int
 ) -> None:
-    was_started(place)
-    engine.runs(redis=1)
-    pids = hands_nothing_on(engine, "run")
+    was_started(state_dir)
+    docker_command.runs("redis")
+    pids = docker_command.keeps_signals_to_itself("run")
 
-    with begin(place, *verb) as bidkit:
+    with begin(state_dir, *verb) as bidkit:
         assert bidkit.stdout is not None
         assert bidkit.stdout.readline() == "redis-1  | hello\n"
         for _ in range(2):
@@ -28,15 +29,17 @@ def test_nothing_of_a_command_goes_on_when_bidkit_has_ended(
 
     assert bidkit.returncode == INTERRUPTED
     assert are_gone(pids)
-    assert removed(engine) == [container(engine)] * 2
+    assert removed(docker_command) == [container(docker_command)] * 2
 
 
-def container(engine: Engine) -> str:
-    """That of the command."""
-    (name,) = (found[1] for line in engine.calls if (found := re.search(r"--name (\S+)", line)))
+def container(docker_command: DockerCommand) -> str:
+    """The name of the command's container."""
+    (name,) = (
+        found[1] for line in docker_command.calls if (found := re.search(r"--name (\S+)", line))
+    )
     return name
 
 
-def removed(engine: Engine) -> list[str]:
+def removed(docker_command: DockerCommand) -> list[str]:
     removal = "rm --force "
-    return [line.removeprefix(removal) for line in engine.calls if line.startswith(removal)]
+    return [line.removeprefix(removal) for line in docker_command.calls if line.startswith(removal)]

@@ -1,29 +1,29 @@
-"""How a system ends, also where its engine does not play along."""
+"""How a system is stopped, also when its engine fails."""
 
 import signal
 
 import pytest
 
 from pkg.devkit.compose.backend import ComposeBackend
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.shutdown import Shutdown
 from pkg.devkit.compose.stack import Stack
+from pkg.devkit.compose.state_dir import STOPPING, StateDir
 from pkg.devkit.errors import BidkitError, MissingServer
-from pkg.devkit.home import Home
-from pkg.devkit.signals import Interrupt
-from tests.unit.devkit.compose.standin import Engine, meanwhile, was_started
+from pkg.devkit.signals import Cancellation
+from tests.unit.devkit.compose.doubles import was_started
+from tests.unit.devkit.compose.fake_engine import FakeEngine
 
 
 @pytest.fixture
-def backend(place: Place, engine: Engine) -> ComposeBackend:
-    was_started(place)
+def backend(state_dir: StateDir, engine: FakeEngine, compose: ComposeBackend) -> ComposeBackend:
+    was_started(state_dir)
     engine.runs(api_gateway=2, redis=1)
-    return ComposeBackend(Home(place.home))
+    return compose
 
 
 @pytest.mark.parametrize("command", ["ps", "compose stop", "compose down"])
-def test_a_down_whose_engine_fails_forgets_nothing_and_the_next_one_works(
-    backend: ComposeBackend, place: Place, engine: Engine, command: str
+def test_after_a_down_whose_engine_failed_the_next_one_works(
+    backend: ComposeBackend, state_dir: StateDir, engine: FakeEngine, command: str
 ) -> None:
     said: list[str] = []
     engine.will(command, says="Cannot connect to the Docker daemon at unix:///x.")
@@ -36,105 +36,92 @@ def test_a_down_whose_engine_fails_forgets_nothing_and_the_next_one_works(
 
     assert len(still_there.of("api-gateway").replicas) == 2
     assert said[-1] == "Everything is stopped."
-    assert (engine.containers(), place.running.exists()) == ([], False)
+    assert (engine.ids(), state_dir.running.exists()) == ([], False)
 
 
-def test_what_is_being_stopped_is_wanted_no_more_though_it_is_still_known(place: Place) -> None:
-    was_started(place)
+def test_a_system_being_stopped_is_not_wanted_but_still_running(
+    state_dir: StateDir,
+) -> None:
+    was_started(state_dir)
 
-    with place.being_stopped(within_s=0, busy="busy"):
-        during = (place.is_wanted, place.running.exists())
+    with state_dir.lock(STOPPING, within_s=0):
+        during = (state_dir.is_wanted, state_dir.running.exists())
 
     assert during == (False, True)
-    assert place.is_wanted
+    assert state_dir.is_wanted
 
 
-def test_a_down_that_leaves_a_container_says_which(
-    backend: ComposeBackend, place: Place, engine: Engine
+def test_a_down_that_cannot_remove_a_container_names_it(
+    backend: ComposeBackend, state_dir: StateDir, engine: FakeEngine
 ) -> None:
     engine.will("compose down", does_nothing=True)
 
     with pytest.raises(BidkitError, match="redis could not be removed; `bidkit down` tries again"):
         backend.down(volumes=False, say=lambda _: None)
 
-    assert place.running.exists()
+    assert state_dir.running.exists()
 
 
-def test_without_an_engine_and_without_a_system_down_says_that_none_answers(
-    place: Place, engine: Engine
+def test_down_without_an_engine_says_that_none_answers_even_if_nothing_runs(
+    compose: ComposeBackend, engine: FakeEngine
 ) -> None:
-    engine.is_lost()
+    engine.will("ps", says="Cannot connect to the Docker daemon at unix:///x.")
 
     with pytest.raises(MissingServer, match="no Docker engine answers"):
-        ComposeBackend(Home(place.home)).down(volumes=False, say=lambda _: None)
+        compose.down(volumes=False, say=lambda _: None)
 
 
-def test_containers_of_a_home_whose_notes_are_gone_are_ended_too(
-    backend: ComposeBackend, place: Place, engine: Engine
+def test_containers_of_a_home_whose_files_are_gone_are_stopped_too(
+    backend: ComposeBackend, state_dir: StateDir, engine: FakeEngine
 ) -> None:
-    for file in place.folder.iterdir():
+    for file in state_dir.folder.iterdir():
         file.unlink()
-    place.folder.rmdir()
+    state_dir.folder.rmdir()
     engine.runs(redis=1)
 
     backend.down(volumes=False, say=lambda _: None)
 
-    assert engine.containers() == []
+    assert engine.ids() == []
 
 
-def stopped_by_one_who_asks_twice(place: Place, engine: Engine, *, during: str) -> list[str]:
-    """What is said meanwhile; `during` is the command that lingers, and is then hurried."""
-    engine.will(during, lingers_s=60)
-    said: list[str] = []
-
-    def loses_patience() -> None:
-        engine.awaits_call(f"{during} lingers")
-        interrupt.ask(signal.SIGINT)
-
-    interrupt = Interrupt()
-    interrupt.ask(signal.SIGINT)
-    with meanwhile(loses_patience):
-        stopped = Shutdown(place, Stack(place)).run_own(place.begin_run(), said.append, interrupt)
-
-    assert stopped
-    return said
+@pytest.fixture
+def said(backend: ComposeBackend) -> list[str]:
+    """What is said while it stops."""
+    return []
 
 
 @pytest.mark.parametrize("phase", ["compose stop", "compose down"])
-def test_a_person_who_asks_twice_has_what_has_not_ended_killed(
-    backend: ComposeBackend, place: Place, engine: Engine, phase: str
+@pytest.mark.parametrize("failures", [0, 1])
+def test_a_second_interrupt_kills_what_is_still_draining(
+    said: list[str],
+    state_dir: StateDir,
+    stack: Stack,
+    engine: FakeEngine,
+    phase: str,
+    failures: int,
 ) -> None:
-    said = stopped_by_one_who_asks_twice(place, engine, during=phase)
+    """If the kill fails, it is tried again."""
+    token = Cancellation()
+    token.request()
+    engine.will(phase, does=token.request, lingers_s=60)
+    engine.will("compose kill", says="the engine is busy" * failures, times=failures)
+
+    Shutdown(state_dir, stack).run_own(state_dir.begin_run(), said.append, token)
 
     assert said.count("hurrying: what has not ended yet is killed") == 1
     assert f"{phase} was hurried" in engine.calls
     assert {"api-gateway-1 is stopped", "redis is stopped"} <= set(said)
-    assert (engine.containers(), place.running.exists()) == ([], False)
+    assert (engine.ids(), state_dir.running.exists()) == ([], False)
 
 
-def test_a_kill_that_the_engine_did_not_do_is_asked_of_it_again(
-    backend: ComposeBackend, place: Place, engine: Engine
+def test_a_closed_terminal_does_not_hurry_although_it_sends_two_signals(
+    said: list[str], state_dir: StateDir, stack: Stack, engine: FakeEngine
 ) -> None:
-    engine.will("compose kill", says="the engine is busy", times=1)
-
-    said = stopped_by_one_who_asks_twice(place, engine, during="compose stop")
-
-    assert said.count("hurrying: what has not ended yet is killed") == 1
-    assert "compose stop was hurried" in engine.calls
-
-
-def test_a_terminal_that_closes_twice_hurries_nobody(
-    backend: ComposeBackend, place: Place, engine: Engine
-) -> None:
-    engine.will("compose stop", lingers_s=1)
-    said: list[str] = []
-    interrupt = Interrupt()
+    token = Cancellation()
     for _ in range(2):
-        interrupt.ask(signal.SIGHUP)
+        token.request(signal.SIGHUP)
 
-    Shutdown(place, Stack(place)).run_own(place.begin_run(), said.append, interrupt)
+    Shutdown(state_dir, stack).run_own(state_dir.begin_run(), said.append, token)
 
-    assert not any("hurrying" in line for line in said)
-    assert "compose stop came to its end" in engine.calls
-    assert not any(line.endswith(" kill") for line in engine.calls)
-    assert engine.containers() == []
+    assert "compose kill" not in engine.calls
+    assert engine.ids() == []

@@ -17,7 +17,7 @@ from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.servers import NatsServer, RedisServer, Server
 from pkg.devkit.service_settings import STORES_STOP_WITHIN_S
 from pkg.devkit.system import SystemStatus
-from tests.unit.devkit.compose.standin import Clock
+from tests.unit.devkit.compose.doubles import Clock
 
 
 class EndlessControl:

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from pkg.devkit.compose import engine as docker_engine
+from pkg.devkit import docker_cli
 from pkg.devkit.compose.container import container_of
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.project import Project
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.system import Desired
 from pkg.trials.faults.containers.container import Container
 from pkg.trials.faults.containers.services import ContainerServices
 from pkg.trials.faults.containers.stage import end_leftovers
-from pkg.trials.faults.waiting import NotInTimeError
-from tests.unit.devkit.compose.standin import Engine, are_gone, hands_nothing_on
+from pkg.trials.waiting import NotInTimeError, until
+from tests.unit.devkit.compose.docker_command import DockerCommand
+from tests.unit.devkit.compose.doubles import are_gone
 from tests.unit.devkit.compose.test_container import inspected
-from tests.waiting import until
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_command_that_takes_too_long_leaves_no_container(docker: Path, tmp_path: Path) -> None:
-    project = Project(Place(tmp_path / "home"), Desired())
+    project = Project(StateDir(tmp_path / "home"), Desired())
     services = ContainerServices(project, 8000, [], [], [])
 
     with pytest.raises(NotInTimeError, match="audit: not within"):
@@ -55,10 +55,10 @@ def test_a_command_that_takes_too_long_leaves_no_container(docker: Path, tmp_pat
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_command_of_a_row_that_is_broken_off_is_at_its_end_before_the_next(
-    place: Place, engine: Engine, times: int
+    state_dir: StateDir, docker_command: DockerCommand, times: int
 ) -> None:
-    services = ContainerServices(Project(place, Desired()), 8000, [], [], [])
-    pids = hands_nothing_on(engine, "run")
+    services = ContainerServices(Project(state_dir, Desired()), 8000, [], [], [])
+    pids = docker_command.keeps_signals_to_itself("run")
 
     async def break_off() -> None:
         row = asyncio.create_task(services.command("restore", environment={}, within_s=60))
@@ -71,8 +71,8 @@ def test_a_command_of_a_row_that_is_broken_off_is_at_its_end_before_the_next(
 
     asyncio.run(break_off())
 
-    name = engine.calls[0].partition("--name ")[2].split()[0]
-    assert engine.calls[1:] == [f"rm --force {name}"]
+    name = docker_command.calls[0].partition("--name ")[2].split()[0]
+    assert docker_command.calls[1:] == [f"rm --force {name}"]
     assert are_gone(pids)
 
 
@@ -80,7 +80,7 @@ def test_a_command_of_a_row_that_is_broken_off_is_at_its_end_before_the_next(
 def test_what_the_engine_cannot_tell_is_not_taken_for_silence(
     docker: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(docker_engine, "ANSWER_WITHIN_S", 0.3)
+    monkeypatch.setattr(docker_cli, "ANSWER_WITHIN_S", 0.3)
     container = Container(container_of({**inspected(), "Id": name}), network="default")
 
     with pytest.raises(BidkitError, match="did not tell what api-gateway-1 said"):

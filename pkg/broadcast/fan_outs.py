@@ -1,19 +1,19 @@
-"""Fan-outs too large for one go are done in rounds, so that nothing else waits for them."""
+"""Large fan-outs take turns: each writes to some viewers, then lets others go on."""
 
 import asyncio
 from collections import deque
 from collections.abc import Iterator
 
-Round = Iterator[None]
-"""Writes to some viewers at each step. Whoever makes it sees to it that a viewer's order holds."""
+FanOut = Iterator[None]
+"""Writes to some viewers at each step. Whoever makes it keeps each viewer's messages in order."""
 
 
-class Rounds:
+class FanOuts:
     def __init__(self) -> None:
-        self._unfinished: deque[Round] = deque()
+        self._unfinished: deque[FanOut] = deque()
         self._some = asyncio.Event()
 
-    def start(self, fan_out: Round) -> None:
+    def start(self, fan_out: FanOut) -> None:
         """Takes the first step at once; most fan-outs have no second."""
         if _step(fan_out):
             self._unfinished.append(fan_out)
@@ -30,7 +30,7 @@ class Rounds:
             await self._some.wait()
 
 
-def _step(fan_out: Round) -> bool:
+def _step(fan_out: FanOut) -> bool:
     """Whether there is more to do."""
     for _ in fan_out:
         return True

@@ -1,7 +1,7 @@
 import pytest
 
 from pkg.auction.events import UndecodableError
-from pkg.broadcast.standing import Event
+from pkg.broadcast.item_view import Event
 
 EVENT = (
     '{"kind":"bid","event_id":"e","item_id":"lamp","bid_id":"b","user_id":"ann",'

@@ -1,12 +1,12 @@
-"""What the compose backend keeps in bidkit's home, and what its project is called.
+"""The compose backend's files in bidkit's home, and the names derived from that home.
 
 compose/lock           held while something is started or stopped
 compose/operation      held while a service is scaled or restarted
-compose/running        there between `up` and the end of a `down`; holds the mark of that `up`
-compose/stopping       held by a `down` from when it is asked for
-compose/desired.json   what should run; outlives `down`
-compose/override.json  what that means for compose, over the project's compose.yaml
-secrets/               passwords of the stores; they live as long as the volumes do
+compose/running        exists from `up` until `down` is done; contains the id of that `up`
+compose/stopping       held by `down` from its start
+compose/desired.json   what should run; kept after `down`
+compose/override.json  the same as a compose file on top of compose.yaml
+secrets/               the stores' passwords; kept as long as the volumes
 """
 
 import fcntl
@@ -14,31 +14,34 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from pkg.devkit.compose.command import Look, nobody
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.settings import PROJECT
+from pkg.devkit.signals import Check, no_check
+
+STOPPING = "stopping"
+"""The lock that makes `check_wanted` fail everywhere while it is held."""
 
 _TRY_EVERY_S = 0.1
 _STOPPED = "the system was stopped meanwhile."
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StateDir:
     home: Path
 
     @property
     def project(self) -> str:
-        """One of its own for each home: what one checkout stops or deletes is never another's."""
+        """Unique to the home, so that one home never stops or deletes another's system."""
         return f"bidding-{_mark(self.home)}"
 
     @property
     def image_tag(self) -> str:
-        """One for each checkout, whichever home runs it: another's code is never started here."""
+        """Unique to the checkout, so that a home never starts another checkout's code."""
         return f"checkout-{_mark(PROJECT)}"
 
     @property
@@ -59,7 +62,7 @@ class Place:
 
     @property
     def proposed(self) -> Path:
-        """An override that is still to be checked."""
+        """An override that has not been checked yet."""
         return self.folder / "proposed.json"
 
     @property
@@ -68,57 +71,52 @@ class Place:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether there is a system here that nobody is stopping."""
+        """Whether a system was started here and nobody is stopping it."""
         return self.running.exists() and not self._is_being_stopped
 
     def check_wanted(self, run: str | None = None) -> None:
-        """Whether the system, and that of the `run`, is wanted here. Raises BidkitError."""
+        """Raises BidkitError when the system is being or has been stopped.
+
+        With `run`, also when the system running now was started by another `up`.
+        """
         if not self.is_wanted or (run and not self.runs(run)):
             raise BidkitError(_STOPPED)
 
     def begin_run(self) -> str:
-        """A mark by which this system is told from those that are started here later."""
+        """Returns an id that tells this system from those started here later."""
         run = uuid4().hex
         self.running.write_text(run)
         return run
 
     def runs(self, run: str) -> bool:
-        """Whether the system here is still the one that began with this mark."""
+        """Whether the system here is still the one with this id."""
         try:
             return self.running.read_text() == run
         except FileNotFoundError:
             return False
 
     def check_not_being_stopped(self) -> None:
-        """For what is not yet started. Raises BidkitError."""
+        """For an `up` that has not started anything yet. Raises BidkitError."""
         if self._is_being_stopped:
             raise BidkitError(_STOPPED)
 
     @property
     def _is_being_stopped(self) -> bool:
-        return _is_held(self._stopping)
+        return _is_held(self.folder / STOPPING)
 
-    @property
-    def _stopping(self) -> Path:
-        return self.folder / "stopping"
-
-    @contextmanager
-    def being_stopped(self, *, within_s: float, busy: str, look: Look = nobody) -> Iterator[None]:
-        """Nothing is wanted here until the block, or our process, ends."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with held(self._stopping, within_s=within_s, busy=busy, look=look):
-            yield
-
-    @contextmanager
     def lock(
-        self, name: str = "lock", *, within_s: float, busy: str, look: Look = nobody
-    ) -> Iterator[None]:
-        """Ours until the block, or our process, ends. Raises BidkitError `busy` after a while, and
-        what `look` raises while it waits.
+        self,
+        name: str = "lock",
+        *,
+        within_s: float,
+        busy: str = "another bidkit is still busy here.",
+        check: Check = no_check,
+    ) -> AbstractContextManager[None]:
+        """Held until the block, or our process, ends. Raises BidkitError with the text `busy` after
+        `within_s`, or what `check` raises.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with held(self.folder / name, within_s=within_s, busy=busy, look=look):
-            yield
+        return held(self.folder / name, within_s=within_s, busy=busy, check=check)
 
 
 def _mark(folder: Path) -> str:
@@ -126,7 +124,7 @@ def _mark(folder: Path) -> str:
 
 
 @contextmanager
-def held(file: Path, *, within_s: float, busy: str, look: Look = nobody) -> Iterator[None]:
+def held(file: Path, *, within_s: float, busy: str, check: Check = no_check) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(file, flags, 0o600)
     deadline = time.monotonic() + within_s
@@ -138,7 +136,7 @@ def held(file: Path, *, within_s: float, busy: str, look: Look = nobody) -> Iter
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise BidkitError(busy) from None
-            look()
+            check()
             time.sleep(_TRY_EVERY_S)
         yield
     finally:
@@ -146,7 +144,7 @@ def held(file: Path, *, within_s: float, busy: str, look: Look = nobody) -> Iter
 
 
 def _is_held(file: Path) -> bool:
-    """Asked so that whoever wants to hold it is delayed by no more than a try."""
+    """Delays another process that wants the lock by one retry at most."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Waiting for facts. Nothing in the tests sleeps for a fixed time and hopes."""
+"""Waiting for facts, within a bound."""
 
 import inspect
 import time
@@ -11,7 +11,11 @@ T = TypeVar("T")
 _EVERY_S = 0.02
 
 _LOOKS = 8
-"""At least so many, however long the machine stood still between two of them."""
+"""Checks that are made at least, however long the machine stood still between two of them."""
+
+
+class NotInTimeError(Exception):
+    """A fact did not come true in time. What was started is still running."""
 
 
 @overload
@@ -19,6 +23,8 @@ async def until(
     fact: Callable[[], Awaitable[T]],
     *,
     within_s: float,
+    what: str = "",
+    every_s: float = _EVERY_S,
     forgiving: tuple[type[Exception], ...] = (),
     log: Callable[[], str] | None = None,
 ) -> T: ...
@@ -27,6 +33,8 @@ async def until(
     fact: Callable[[], T],
     *,
     within_s: float,
+    what: str = "",
+    every_s: float = _EVERY_S,
     forgiving: tuple[type[Exception], ...] = (),
     log: Callable[[], str] | None = None,
 ) -> T: ...
@@ -34,14 +42,18 @@ async def until(
     fact: Callable[[], T | Awaitable[T]],
     *,
     within_s: float,
+    what: str = "",
+    every_s: float = _EVERY_S,
     forgiving: tuple[type[Exception], ...] = (),
     log: Callable[[], str] | None = None,
 ) -> T:
     """The first truthy answer of `fact`, a plain or an async function.
 
-    `forgiving` names the exceptions that mean "not yet". Past the deadline the assertion shows
-    what was last seen, and the log when there is one. One look takes no more than its share of the
-    time: a machine that stands still for seconds has not shown that the fact does not come.
+    `forgiving` names the exceptions that mean "not yet". A single check uses up only its share of
+    the time: a machine that stands still for seconds has not shown that the fact does not come.
+
+    Raises:
+        NotInTimeError: names the fact (`what`), what was last seen, and `log` if there is one.
     """
     left_s = within_s
     while True:
@@ -56,6 +68,7 @@ async def until(
             seen = error
         if left_s < 0:
             shown = f"\n--- log ---\n{log()}" if log else ""
-            raise AssertionError(f"not within {within_s} s; last seen: {seen!r}{shown}")
-        await sleep(_EVERY_S)
+            named = f"{what}: " if what else ""
+            raise NotInTimeError(f"{named}not within {within_s:g} s; last seen: {seen!r}{shown}")
+        await sleep(every_s)
         left_s -= min(time.monotonic() - began, within_s / _LOOKS)

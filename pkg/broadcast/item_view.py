@@ -1,4 +1,4 @@
-"""How an item stands, and the events that change it."""
+"""An item as viewers see it, and the events that change it."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -9,10 +9,10 @@ import msgspec
 from pkg.auction.events import BidEvent, UndecodableError, decode_event
 from pkg.auction.item import STATUS_ACTIVE, ItemState
 
-_INTEGER_DIGITS = 16  # numeric(18,2); a giant exponent must not be multiplied out
+_INTEGER_DIGITS = 16  # numeric(18,2); never multiply out a giant exponent
 
 
-class Standing(NamedTuple):
+class ItemView(NamedTuple):
     """The part of an item's state that viewers are told."""
 
     seq: int
@@ -27,11 +27,11 @@ class Standing(NamedTuple):
 
     @classmethod
     def unknown(cls) -> Self:
-        """Before anything is known; as an item that nobody bid on."""
+        """Before Redis was read: like an item without bids."""
         return cls.of(ItemState())
 
-    def differs_from(self, other: "Standing") -> bool:
-        """Two histories gave the same ``seq`` to different bids."""
+    def differs_from(self, other: "ItemView") -> bool:
+        """Whether two histories gave this ``seq`` to different bids."""
         return (
             self.seq == other.seq
             and self.event_id is not None
@@ -39,8 +39,8 @@ class Standing(NamedTuple):
             and self.event_id != other.event_id
         )
 
-    def contradicts(self, told: "Standing") -> bool:
-        """Redis, read after that was told, holds less or something else."""
+    def contradicts(self, told: "ItemView") -> bool:
+        """Whether Redis, read after ``told`` was told, holds less or something else."""
         return self.seq < told.seq or self.differs_from(told)
 
 
@@ -52,7 +52,7 @@ class Event(NamedTuple):
     placed_at: float
     """Seconds since the epoch, by Redis' clock."""
 
-    after: Standing
+    after: ItemView
     bid: BidEvent
 
     @classmethod
@@ -68,7 +68,7 @@ class Event(NamedTuple):
             placed_at = datetime.fromisoformat(bid.timestamp).timestamp()
         except ValueError as error:
             raise UndecodableError(f"not an instant: {bid.timestamp!r}") from error
-        after = Standing(bid.seq, _cents(bid.amount), bid.user_id, STATUS_ACTIVE, bid.event_id)
+        after = ItemView(bid.seq, _cents(bid.amount), bid.user_id, STATUS_ACTIVE, bid.event_id)
         return cls(bid.seq, _cents(bid.previous_bid), placed_at, after, bid)
 
 

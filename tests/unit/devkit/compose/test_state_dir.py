@@ -3,33 +3,33 @@ from pathlib import Path
 
 import pytest
 
-from pkg.devkit.compose import place
-from pkg.devkit.compose.place import Place
+from pkg.devkit.compose import state_dir
+from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.settings import PROJECT
 
 
 def test_every_home_has_a_project_of_its_own(tmp_path: Path) -> None:
-    one, other = Place(tmp_path / "one").project, Place(tmp_path / "other").project
+    one, other = StateDir(tmp_path / "one").project, StateDir(tmp_path / "other").project
 
-    assert one == Place(tmp_path / "one").project != other
+    assert one == StateDir(tmp_path / "one").project != other
     assert re.fullmatch(r"bidding-[0-9a-f]{8}", one)
-    assert Place(PROJECT / ".bidkit").project != "bidding-system"  # that of compose alone
+    assert StateDir(PROJECT / ".bidkit").project != "bidding-system"  # compose alone
 
 
 def test_every_checkout_has_images_of_its_own_whichever_home_runs_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = Place(tmp_path / "one").image_tag, Place(tmp_path / "other").image_tag
-    monkeypatch.setattr(place, "PROJECT", tmp_path)
-    elsewhere = Place(tmp_path / "one").image_tag
+    one, other = StateDir(tmp_path / "one").image_tag, StateDir(tmp_path / "other").image_tag
+    monkeypatch.setattr(state_dir, "PROJECT", tmp_path)
+    elsewhere = StateDir(tmp_path / "one").image_tag
 
     assert one == other != elsewhere
     assert re.fullmatch(r"checkout-[0-9a-f]{8}", one)
 
 
-def test_a_lock_that_another_holds_is_waited_for_only_so_long(tmp_path: Path) -> None:
-    here = Place(tmp_path)
+def test_waiting_for_a_lock_times_out(tmp_path: Path) -> None:
+    here = StateDir(tmp_path)
 
     with (
         here.lock(within_s=1, busy="too busy"),

@@ -1,10 +1,8 @@
-"""The system as it is looked at while it comes up."""
+"""The system's status while it starts."""
 
 import time
 
 from pkg.devkit.backend import Watcher
-from pkg.devkit.compose import engine
-from pkg.devkit.compose.place import Place
 from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.status import system_of
 from pkg.devkit.errors import BidkitError, NotReady
@@ -12,21 +10,20 @@ from pkg.devkit.readiness import is_settled
 from pkg.devkit.system import SystemStatus
 
 
-class Sight:
-    def __init__(self, place: Place, stack: Stack) -> None:
-        self._project = place.project
+class Readiness:
+    def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
     def now(self) -> SystemStatus:
-        return system_of(engine.containers(self._project), self._stack.desired, {})
+        return system_of(self._stack.containers(), self._stack.desired, {})
 
     def settled(
         self, watcher: Watcher, *, deadline: float, forgiving_until: float
     ) -> SystemStatus | None:
-        """None until everything is ready, and when the engine cannot tell just now.
+        """Returns None until everything is ready.
 
-        Raises NotReady for a replica that keeps ending, or when the `deadline` has passed; what the
-        engine fails with, once it is `forgiving_until` then.
+        Raises NotReady for a replica that keeps ending, or after the `deadline`. Failures of the
+        engine are raised only after `forgiving_until`.
         """
         try:
             now = self.now()
@@ -40,8 +37,8 @@ class Sight:
         return now if settled else None
 
     def _last_words(self, replica: str) -> str | None:
-        for one in engine.containers(self._project):
+        for one in self._stack.containers():
             if one.replica == replica:
-                lines = engine.tail(one.id, 1)
+                lines = self._stack.engine.tail(one.id, 1)
                 return lines[0] if lines else None
         return None
