@@ -15,7 +15,7 @@ _FIRST, _LAST = 20_000, 32_767
 away for a while finds its port free when it returns.
 """
 _TRIES = 10_000
-_CLAIMS = Path(tempfile.gettempdir()) / f"bidkit-{os.getuid()}-ports"
+CLAIMS = Path(tempfile.gettempdir()) / f"bidkit-{os.getuid()}-ports"
 
 _given: set[int] = set()
 
@@ -65,7 +65,7 @@ def _claims() -> int:
     global _claims_file  # noqa: PLW0603 - one a process, as the locks are
     if _claims_file is None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        _claims_file = os.open(_CLAIMS, flags, 0o600)
+        _claims_file = os.open(CLAIMS, flags, 0o600)
     return _claims_file
 
 
