@@ -192,14 +192,22 @@ def _skip_or_run(
     ours = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     code = subprocess.run(command, cwd=PROJECT, env=ours, check=False).returncode
     counts, skips = read(report, environment) if environment.tests else (Counter(), ())
-    if arguments and counts is not None and not counts:
-        outcome, counts = "nothing selected", Counter()  # tox reports that as a failure
-    else:
-        counts = Counter(error=1) if counts is None else counts
-        if code and not (counts["failed"] or counts["error"]):
-            counts["error"] = 1  # the last line must not read as a success
-        outcome = "failed" if counts["failed"] or counts["error"] else "passed"
+    outcome, counts = judge(code, counts, selecting=bool(arguments))
     return Result(environment.name, outcome, counts, skips, time.monotonic() - began)
+
+
+def judge(code: int, counts: Counter[str] | None, *, selecting: bool) -> tuple[str, Counter[str]]:
+    """The outcome, and the counts with an error for a failure that is no failed test.
+
+    tox passes on pytest's exit code. An empty report means that nothing was selected only if that
+    says so too: for a path that does not exist, pytest writes one as well.
+    """
+    if selecting and counts is not None and not counts and code in {0, PYTEST_SELECTED_NOTHING}:
+        return "nothing selected", Counter()
+    counts = Counter(error=1) if counts is None else counts.copy()
+    if code and not (counts["failed"] or counts["error"]):
+        counts["error"] = 1  # the last line must not read as a success
+    return ("failed" if counts["failed"] or counts["error"] else "passed"), counts
 
 
 def read(report: Path, environment: Environment) -> tuple[Counter[str] | None, tuple[Skip, ...]]:

@@ -16,6 +16,7 @@ from pkg.devkit.testing import (
     Skip,
     chosen,
     conclude,
+    judge,
     read,
     run,
 )
@@ -100,6 +101,30 @@ def test_a_report_is_counted_by_outcome_and_skips_keep_their_reason(tmp_path: Pa
 
 def test_a_run_that_wrote_no_report_has_no_counts(tmp_path: Path) -> None:
     assert read(tmp_path / "unit.xml", UNIT) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("code", "counts", "selecting", "outcome"),
+    [
+        (0, Counter(passed=3), False, "passed"),
+        (1, Counter(passed=3, failed=1), False, "failed"),
+        (1, Counter(passed=3), False, "failed"),  # such as a leak found at the end
+        (5, Counter(), True, "nothing selected"),
+        (4, Counter(), True, "failed"),  # a path that does not exist
+        (5, Counter(), False, "failed"),  # an environment that lost its tests
+        (1, None, True, "failed"),
+    ],
+)
+def test_only_pytests_word_makes_an_empty_report_no_failure(
+    code: int,
+    counts: Counter[str] | None,
+    selecting: bool,  # noqa: FBT001 - pytest passes parameters by name
+    outcome: str,
+) -> None:
+    judged, with_errors = judge(code, counts, selecting=selecting)
+
+    assert judged == outcome
+    assert bool(with_errors["failed"] or with_errors["error"]) == (outcome == "failed")
 
 
 def test_every_engine_that_an_environment_needs_can_be_looked_for() -> None:
