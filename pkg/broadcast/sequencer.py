@@ -93,9 +93,12 @@ class Sequencer:
             if len(self._held) > MAX_HELD:
                 del self._held[min(self._held)]
             return _NOTHING
-        if not isinstance(state, Forked) and _follows(event, told):
-            self.told = event.after
-            return (event,) if state is _FOLLOWING else self._fill(event, now)
+        if event.seq == told.seq + 1 and event.previous_cents == told.price_cents:
+            if state is _FOLLOWING:
+                self.told = event.after
+                return (event,)
+            if not isinstance(state, Forked):
+                return self._fill(event, now)
         if event.seq > told.seq:
             return self._hold(event, told, now)
         if event.after.differs_from(told):
@@ -161,6 +164,7 @@ class Sequencer:
         return self._give_up(now) if len(self._held) > MAX_HELD else _NOTHING
 
     def _fill(self, event: Event, now: float) -> Sequence[Update]:
+        self.told = event.after
         had_gap = bool(self._held)
         updates = self._advance([event], now)
         if had_gap and self._state is _FOLLOWING:

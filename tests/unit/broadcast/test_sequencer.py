@@ -70,6 +70,16 @@ def test_missing_event_is_given_up_after_the_wait_and_what_was_held_goes_on() ->
     assert sequencer._counts.gaps_jumped == 1
 
 
+def test_fork_that_redis_settles_is_no_filled_gap() -> None:
+    sequencer = at(4)
+    sequencer.event(event(5, branch="b", previous=1), 0.0)
+
+    sequencer.read(standing(4), asked_at=sequencer.told, now=0.1)
+
+    assert seqs(sequencer.event(event(5), 0.2)) == [5]
+    assert sequencer._counts.gaps_filled == 0
+
+
 def test_redis_ahead_is_given_time_to_be_told_by_events() -> None:
     sequencer = at(4)
 

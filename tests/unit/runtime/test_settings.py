@@ -158,6 +158,13 @@ def test_redis_and_other_problems_are_told_together() -> None:
     assert "REDIS_URL" in message
 
 
+def test_one_section_reports_every_rule_that_is_broken() -> None:
+    message = problems(RedisSettings, {"REDIS_URL": "redis://r:1", "REDIS_ADDR": "r:99999"})
+
+    assert "either REDIS_URL or REDIS_ADDR" in message
+    assert "REDIS_ADDR: " in message
+
+
 def test_a_bad_redis_url_is_not_told_twice() -> None:
     message = problems(RedisSettings, {"REDIS_URL": "http://r"})
 
