@@ -32,6 +32,7 @@ from pkg.runtime.background import Background
 from pkg.runtime.emf import emf
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import NatsLink, nats_link
+from pkg.runtime.origins import Origins
 from pkg.runtime.process import EXIT_FAILED, EXIT_OK
 from pkg.runtime.readiness import Readiness
 from pkg.runtime.serving import Listener, admin, bind, serve_until
@@ -230,6 +231,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
             readiness=readiness,
             registry=registry,
             connections_max=settings.max_connections,
+            origins=Origins(settings.allowed_origins),
             witness=witness,
         )
         await stack.enter_async_context(emf(settings, registry, service=GATEWAY))

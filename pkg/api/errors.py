@@ -2,9 +2,10 @@
 
 ApiError
 ├── BadRequest           400
-├── NotHttp              400
+├── OriginRefused        403
 ├── BodyTooSlow          408
 ├── BodyTooLarge         413
+├── CodingNotTaken       415
 ├── NotFound             404
 ├── MethodNotAllowed     405
 └── Unavailable          503, with Retry-After
@@ -40,12 +41,12 @@ class BadRequest(ApiError):  # noqa: N818 - HTTP's own term
     sentence = "Invalid request body"
 
 
-class NotHttp(ApiError):  # noqa: N818
-    """The bytes received are not HTTP. Nothing was written; the connection is closed."""
+class OriginRefused(ApiError):  # noqa: N818
+    """A web page asked that may not bid here (ALLOWED_ORIGINS). Nothing was written."""
 
-    status = 400
-    code = "invalid_http"
-    sentence = "Not a readable HTTP request"
+    status = 403
+    code = "origin_refused"
+    sentence = "Pages of this origin may not bid here"
 
 
 class BodyTooLarge(ApiError):  # noqa: N818
@@ -54,6 +55,14 @@ class BodyTooLarge(ApiError):  # noqa: N818
     status = 413
     code = "body_too_large"
     sentence = "Request body is over 64 KiB"
+
+
+class CodingNotTaken(ApiError):  # noqa: N818
+    """The body is encoded in a way that is not read here. Nothing was written."""
+
+    status = 415
+    code = "content_coding_unknown"
+    sentence = "Content-Encoding must be gzip, deflate or identity"
 
 
 class BodyTooSlow(ApiError):  # noqa: N818

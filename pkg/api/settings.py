@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pkg.auction.bid import Strategy
 from pkg.runtime.settings.loading import setting
 from pkg.runtime.settings.parsers import Address, address, flag, one_of, seconds, whole
-from pkg.runtime.settings.sections import LogSettings, NatsSettings, RedisSettings, ServingSettings
+from pkg.runtime.settings.sections import (
+    LogSettings,
+    NatsSettings,
+    OriginSettings,
+    RedisSettings,
+    ServingSettings,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +46,7 @@ class RelaySettings(LogSettings, ServingSettings, RedisSettings, NatsSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApiSettings(RelaySettings):
+class ApiSettings(RelaySettings, OriginSettings):
     """What ``python -m pkg.api`` reads."""
 
     server_addr: Address = setting(  # noqa: RUF009 - a field of a frozen value

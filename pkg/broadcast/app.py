@@ -2,8 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 
 from aiohttp import web
@@ -21,8 +20,10 @@ from pkg.broadcast.settings import BroadcastSettings
 from pkg.runtime import readiness as pages
 from pkg.runtime.background import Background
 from pkg.runtime.emf import emf
+from pkg.runtime.http_server import serving_app
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import nats_link
+from pkg.runtime.origins import Origins
 from pkg.runtime.process import EXIT_FAILED, EXIT_OK
 from pkg.runtime.readiness import Readiness
 from pkg.runtime.serving import Listener, admin, bind, serve_until
@@ -30,6 +31,7 @@ from pkg.stores.redis_meta import redis_client
 from pkg.stores.stream import ensure_stream, stream_config
 
 BROADCAST = "broadcast-service"
+RECEIVE_BYTES = 8 * 1024  # room for a request's head, or the largest message a viewer may send
 
 
 async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
@@ -39,8 +41,10 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
     counts.watched_items = channels.__len__
     registry = registry_of(counts)
     listening = bind(settings.server_addr)
-    # Connections inherit it. The default lets a viewer that does not read hold megabytes.
+    # Connections inherit both. The default lets a viewer that does not read hold megabytes, and one
+    # that floods us hand over thousands of messages at once.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.viewer_socket_bytes)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(
             redis_client(settings.redis_target, timeout_s=settings.redis_timeout_s, name=BROADCAST)
@@ -90,21 +94,12 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
         app[routes.AUDIENCE] = audience
         app[routes.READINESS] = readiness
         app[routes.SETTINGS] = settings
+        app[routes.COUNTS] = counts
+        app[routes.ORIGINS] = Origins(settings.allowed_origins)
         app.add_routes([*routes.ROUTES, *pages.routes(readiness, registry)])
         app.on_response_prepare.append(routes.close_while_draining)
-        server = await stack.enter_async_context(_running(app))
+        server = await stack.enter_async_context(serving_app(app))
         await serve_until(
             stop, Listener(listening, server, readiness), settings, before_drain=audience.close
         )
     return EXIT_FAILED if background.died else EXIT_OK
-
-
-@asynccontextmanager
-async def _running(app: web.Application) -> AsyncIterator[web.Server]:
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        assert runner.server is not None  # noqa: S101 - setup makes it
-        yield runner.server
-    finally:
-        await runner.cleanup()

@@ -10,6 +10,7 @@ from pkg.auction.money import text_from_cents
 from pkg.broadcast.item_view import ItemView
 
 GOING_AWAY = 1001
+POLICY_VIOLATION = 1008
 TRY_AGAIN_LATER = 1013
 
 _FINAL_TEXT = 0x81

@@ -21,6 +21,7 @@ class Counts:
         self.viewers_refused_full = 0
         self.viewers_refused_redis = 0
         self.slow_viewers_closed = 0
+        self.flooding_viewers_closed = 0
         self.events_received = 0
         self.events_duplicate = 0
         self.events_undecodable = 0
@@ -64,6 +65,11 @@ class Counts:
             "bid_slow_viewers_closed_total",
             "Viewers closed with 1013 because their buffer did not drain in SLOW_VIEWER_S",
             self.slow_viewers_closed,
+        )
+        yield counter(
+            "bid_flooding_viewers_closed_total",
+            "Viewers closed with 1008 because they sent more than VIEWER_MESSAGES_PER_S",
+            self.flooding_viewers_closed,
         )
         yield gauge("bid_watched_items", "Items with a viewer now", self.watched_items())
         yield counter(

@@ -1,5 +1,6 @@
 """A broadcaster's HTTP routes, up to the handshake. Every error is JSON."""
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
@@ -10,9 +11,12 @@ from aiohttp import hdrs, web
 
 from pkg.auction.ids import MAX_ID_LENGTH, is_identifier
 from pkg.broadcast import frames
+from pkg.broadcast.allowance import Allowance
 from pkg.broadcast.audience import Audience, AudienceFullError, ItemUnreadableError
+from pkg.broadcast.metrics import Counts
 from pkg.broadcast.settings import BroadcastSettings
 from pkg.broadcast.viewer import Mode, Viewer, ViewerSocket
+from pkg.runtime.origins import Origins
 from pkg.runtime.readiness import Page, Readiness
 
 RETRY_AFTER_S = 1
@@ -21,6 +25,8 @@ _KEY_BYTES = 16
 AUDIENCE = web.AppKey("AUDIENCE", Audience)
 READINESS = web.AppKey("READINESS", Readiness)
 SETTINGS = web.AppKey("SETTINGS", BroadcastSettings)
+COUNTS = web.AppKey("COUNTS", Counts)
+ORIGINS = web.AppKey("ORIGINS", Origins)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -40,6 +46,7 @@ async def watch(request: web.Request) -> web.StreamResponse:
     item_id = _item_id(request)
     mode = _mode(request)
     _expect_handshake(request)
+    _require_allowed_origin(request)
     settings = request.app[SETTINGS]
     _refuse_while_draining(request)
     try:
@@ -56,8 +63,12 @@ async def watch(request: web.Request) -> web.StreamResponse:
             if request.app[READINESS].draining:
                 viewer.close(frames.GOING_AWAY)
             try:
-                async for _ in connection:
-                    """Messages from viewers are ignored."""
+                allowance = Allowance(
+                    settings.viewer_messages_per_s, asyncio.get_running_loop().time()
+                )
+                if not await connection.read_until_closed(allowance):
+                    request.app[COUNTS].flooding_viewers_closed += 1
+                    viewer.close(frames.POLICY_VIOLATION)
             finally:
                 channel.leave(viewer)
             return connection
@@ -74,6 +85,16 @@ async def watch(request: web.Request) -> web.StreamResponse:
 def _refuse_while_draining(request: web.Request) -> None:
     if request.app[READINESS].draining:
         raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "draining", "This server is going away")
+
+
+def _require_allowed_origin(request: web.Request) -> None:
+    """Browsers send handshakes of any page, and the CORS rules do not hold for them."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    host = request.headers.get(hdrs.HOST, "")
+    if origin is not None and not request.app[ORIGINS].allow(origin, host=host):
+        raise Refusal(
+            HTTPStatus.FORBIDDEN, "origin_refused", "Pages of this origin may not watch here"
+        )
 
 
 async def stats(request: web.Request) -> web.Response:

@@ -2,11 +2,17 @@ from dataclasses import dataclass
 
 from pkg.runtime.settings.loading import setting
 from pkg.runtime.settings.parsers import Address, address, seconds, whole
-from pkg.runtime.settings.sections import LogSettings, NatsSettings, RedisSettings, ServingSettings
+from pkg.runtime.settings.sections import (
+    LogSettings,
+    NatsSettings,
+    OriginSettings,
+    RedisSettings,
+    ServingSettings,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BroadcastSettings(LogSettings, ServingSettings, RedisSettings, NatsSettings):
+class BroadcastSettings(LogSettings, ServingSettings, OriginSettings, RedisSettings, NatsSettings):
     server_addr: Address = setting(  # noqa: RUF009 - a field of a frozen value
         address, default=Address(port=8081), what="where viewers connect"
     )
@@ -22,6 +28,12 @@ class BroadcastSettings(LogSettings, ServingSettings, RedisSettings, NatsSetting
         whole(4096, 1 << 24),
         default=256 * 1024,
         what="bytes the kernel may hold for a viewer besides (SO_SNDBUF)",
+    )
+    viewer_messages_per_s: int = setting(
+        whole(1, 100_000),
+        default=20,
+        what="messages a second, pings included, that a viewer may send (five seconds' worth at "
+        "once); one that sends more is closed with 1008",
     )
     slow_viewer_s: float = setting(
         seconds(0.1, 600), default=10.0, what="seconds a slow viewer has to drain its buffer"

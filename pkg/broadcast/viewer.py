@@ -3,10 +3,11 @@
 import asyncio
 from enum import StrEnum
 
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from pkg.auction.ids import uuid7
 from pkg.broadcast import frames
+from pkg.broadcast.allowance import Allowance
 
 CLOSE_GRACE_S = 1.5
 """How long a closed viewer may take to read its buffer before its connection is cut."""
@@ -99,7 +100,18 @@ class ViewerSocket(web.WebSocketResponse):
             heartbeat=ping_s,
             max_msg_size=MAX_MESSAGE_BYTES + 1,  # aiohttp refuses messages of exactly this size too
             timeout=CLOSE_GRACE_S,
+            autoping=False,  # pings count as messages, too
         )
+
+    async def read_until_closed(self, allowance: Allowance) -> bool:
+        """Ignores what the viewer says, but answers its pings; False if it says too much."""
+        loop = asyncio.get_running_loop()
+        async for message in self:
+            if not allowance.spend(loop.time()):
+                return False
+            if message.type is WSMsgType.PING:
+                await self.pong(message.data)
+        return True
 
     async def close(
         self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = False

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from pkg.runtime import logs
 from pkg.runtime import readiness as pages
+from pkg.runtime.http_server import serving_app
 from pkg.runtime.readiness import Readiness
 from pkg.runtime.settings.parsers import Address
 from pkg.runtime.settings.sections import ServingSettings
@@ -118,13 +119,15 @@ async def admin(
         return
     app = web.Application()
     app.add_routes(pages.routes(readiness, registry))
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, bind(settings.admin_addr), backlog=BACKLOG).start()
-        yield
-    finally:
-        await runner.cleanup()
+    async with serving_app(app) as server:
+        listening = await asyncio.get_running_loop().create_server(
+            server, sock=bind(settings.admin_addr), backlog=BACKLOG
+        )
+        try:
+            yield
+        finally:
+            listening.close()
+            await server.shutdown(_CLOSING_S)
 
 
 async def serve_until(

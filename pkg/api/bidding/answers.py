@@ -4,7 +4,8 @@ import time
 
 import msgspec
 
-from pkg.api.errors import ApiError, Unavailable
+from pkg.api.bidding.body import CODINGS
+from pkg.api.errors import ApiError, CodingNotTaken, Unavailable
 from pkg.auction.bid import Accepted, Bid, Outcome
 from pkg.auction.item import ItemState
 from pkg.auction.money import text_from_cents
@@ -16,10 +17,12 @@ _REASONS = {
     200: "OK",
     201: "Created",
     400: "Bad Request",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
     413: "Content Too Large",
+    415: "Unsupported Media Type",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -96,7 +99,24 @@ def error_page(error: ApiError) -> Page:
 def error_headers(error: ApiError) -> bytes:
     if isinstance(error, Unavailable):
         return b"Retry-After: %d\r\n" % RETRY_AFTER_S
+    if isinstance(error, CodingNotTaken):
+        return b"Accept-Encoding: %b\r\n" % CODINGS.encode()
     return b"Allow: %b\r\n" % error.allow.encode() if error.allow else b""
+
+
+VARY_BY_ORIGIN = b"Vary: Origin\r\n"
+PREFLIGHT = Page(200, b"", "text/plain")
+"""To a browser that asks before it sends another origin's request (the Fetch standard's CORS)."""
+
+
+def cross_origin_headers(origin: str) -> bytes:
+    """For a page of another origin that may use us. ``origin`` came as a header: no line end."""
+    return (
+        b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Allow-Methods: GET, HEAD, POST\r\n"
+        b"Access-Control-Allow-Headers: Content-Type, X-Bid-Strategy\r\n"
+        b"Access-Control-Expose-Headers: Retry-After\r\nAccess-Control-Max-Age: 600\r\n%b"
+        % (origin.encode("latin-1", errors="replace"), VARY_BY_ORIGIN)
+    )
 
 
 INTERNAL_ERROR = Page(500, b'{"error":"Internal error","code":"internal_error"}')

@@ -18,52 +18,30 @@ from prometheus_client import CollectorRegistry
 
 from pkg.api.bidding import answers
 from pkg.api.bidding.bid_request import MAX_BODY_BYTES, bid_from_body, checked_item_id
+from pkg.api.bidding.body import read_body
 from pkg.api.bidding.ledger import Items, Ledger
 from pkg.api.bidding.witness import Witness
 from pkg.api.errors import (
     ApiError,
     BadRequest,
     BodyTooLarge,
-    BodyTooSlow,
     MethodNotAllowed,
     NotFound,
-    NotHttp,
+    OriginRefused,
 )
-from pkg.api.http_server import GatewayServer
 from pkg.api.metrics import GatewayMetrics
 from pkg.auction.bid import Accepted, Strategy
 from pkg.runtime import logs
 from pkg.runtime import readiness as pages
+from pkg.runtime.http_server import Answer, HttpServer, path_of
+from pkg.runtime.origins import Origins
 from pkg.runtime.readiness import Page, Readiness
 
 _ITEMS = "/api/v1/items/"
 _STRATEGY_HEADER = "X-Bid-Strategy"
-_WRITE_BUFFER_MAX_BYTES = 64 * 1024
-BODY_TIMEOUT_S = 10.0
 KEEPALIVE_S = 75.0  # above the load balancer's idle time-out (65 s on AWS), so that it closes first
 
 log = logs.get("gateway")
-
-
-class Answer:
-    """The part of a response that aiohttp's server uses, for bytes already rendered."""
-
-    __slots__ = ("_data", "keep_alive")
-
-    def __init__(self, data: bytes, *, keep_alive: bool) -> None:
-        self._data = data
-        self.keep_alive = keep_alive
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("the client is gone")
-        transport.write(self._data)
-        if transport.get_write_buffer_size() > _WRITE_BUFFER_MAX_BYTES:
-            await request.writer.drain()
-
-    async def write_eof(self) -> None:
-        """``prepare`` has written everything."""
 
 
 class Gateway:
@@ -80,6 +58,7 @@ class Gateway:
         readiness: Readiness,
         registry: CollectorRegistry,
         connections_max: int,
+        origins: Origins,
         witness: Witness | None = None,
     ) -> None:
         self._ledgers = ledgers
@@ -89,6 +68,7 @@ class Gateway:
         self._metrics = metrics
         self._readiness = readiness
         self._connections_max = connections_max
+        self._origins = origins
         self._witness = witness
         self._pages: dict[str, Callable[[], Page]] = {
             "/health": lambda: pages.health_page(readiness),
@@ -112,40 +92,40 @@ class Gateway:
             )
 
         handler = cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", self.handle)
-        server = GatewayServer(
+        server = HttpServer(
             handler,
-            refuse=self._refuse_unreadable,
             connections_max=self._connections_max,
+            on_unreadable=lambda: self._metrics.count_error("invalid_http"),
             request_factory=request_of,
-            access_log=None,
             keepalive_timeout=KEEPALIVE_S,
+            auto_decompress=False,  # it reports a body that does not decode after it went on
         )
         self._metrics.connections = lambda: (len(server.connections), server.refused)
         return server
 
-    def _refuse_unreadable(self) -> web.StreamResponse:
-        error = NotHttp()
-        self._metrics.count_error(error.code)
-        data = answers.render(error.status, answers.error_page(error).body, keep_alive=False)
-        return cast("web.StreamResponse", Answer(data, keep_alive=False))
-
     async def handle(self, request: web.BaseRequest) -> Answer:
         keep_alive = request.keep_alive
         extra = b""
+        origin = request.headers.get(hdrs.ORIGIN)
         try:
-            page = await self._page(request)
+            page = await (
+                self._page(request) if origin is None else self._page_for(origin, request)
+            )
         except ApiError as error:
             self._metrics.count_error(error.code)
             page, extra = answers.error_page(error), answers.error_headers(error)
-            keep_alive = keep_alive and not isinstance(error, BodyTooLarge | BodyTooSlow)
+            keep_alive = keep_alive and not isinstance(error, BodyTooLarge)
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception:  # an answer for the client, a traceback for us
             log.exception("unexpected error", method=request.method, path=request.raw_path)
             self._metrics.count_error("internal_error")
             page = answers.INTERNAL_ERROR
-        # Checked last: a drain may have started while we were answering.
-        keep_alive = keep_alive and not self._readiness.draining
+        if origin is not None:
+            extra += self._cross_origin_headers(origin, request)
+        # Checked last: a drain may have started while we were answering. A body that has not come
+        # to its end is broken or late; aiohttp closes the connection rather than read on.
+        keep_alive = keep_alive and request.content.is_eof() and not self._readiness.draining
         if keep_alive and request.version.minor == 0:
             extra += b"Connection: keep-alive\r\n"
         data = answers.render(
@@ -159,8 +139,28 @@ class Gateway:
             data = data[: len(data) - len(page.body)]
         return Answer(data, keep_alive=keep_alive)
 
+    async def _page_for(self, origin: str, request: web.BaseRequest) -> Page:
+        """What a web page is answered."""
+        reads = request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
+        if not reads and not self._allows(origin, request):
+            raise OriginRefused
+        if (
+            request.method == hdrs.METH_OPTIONS
+            and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+        ):
+            return answers.PREFLIGHT
+        return await self._page(request)
+
+    def _allows(self, origin: str, request: web.BaseRequest) -> bool:
+        return self._origins.allow(origin, host=request.headers.get(hdrs.HOST, ""))
+
+    def _cross_origin_headers(self, origin: str, request: web.BaseRequest) -> bytes:
+        if not self._allows(origin, request):
+            return answers.VARY_BY_ORIGIN
+        return answers.cross_origin_headers(origin)
+
     async def _page(self, request: web.BaseRequest) -> Page:
-        path, _, _ = request.raw_path.partition("?")
+        path = path_of(request.raw_path)
         if path.startswith(_ITEMS):
             rest = path[len(_ITEMS) :]
             if rest.endswith("/bid"):
@@ -182,7 +182,7 @@ class Gateway:
     async def _bid(self, request: web.BaseRequest, item_id: str) -> Page:
         _allow(request, hdrs.METH_POST)
         started = time.perf_counter()
-        bid = bid_from_body(checked_item_id(item_id), await _body(request))
+        bid = bid_from_body(checked_item_id(item_id), await read_body(request))
         ledger = self._chosen_ledger(request)
         outcome = await ledger.place(bid)
         accepted = isinstance(outcome, Accepted)
@@ -218,22 +218,3 @@ def _segment(raw: str) -> str:
     if "/" in raw:
         raise NotFound
     return unquote(raw, errors="replace") if "%" in raw else raw
-
-
-async def _body(request: web.BaseRequest) -> bytes:
-    if (length := request.content_length) is not None and length > MAX_BODY_BYTES:
-        raise BodyTooLarge
-    if hdrs.EXPECT in request.headers and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    try:
-        if request.content.is_eof():  # nearly every body arrives with its head
-            return await request.read()
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await request.read()
-    except TimeoutError:
-        raise BodyTooSlow from None
-    except web.HTTPRequestEntityTooLarge:
-        raise BodyTooLarge from None
-    except (web.RequestPayloadError, ValueError):
-        # A broken chunk, or a body that does not match its content encoding.
-        raise BadRequest from None

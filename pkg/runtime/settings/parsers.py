@@ -99,3 +99,13 @@ def urls(*schemes: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Origins between commas, each as browsers send it: ``https://shop.example``, no slash."""
+    found = tuple(each.strip() for each in text.split(","))
+    for each in found:
+        parts = urlsplit(url("http", "https")(each))
+        if each != f"{parts.scheme}://{parts.netloc}".lower() or parts.username is not None:
+            raise ValueError(f"{each!r} is no origin (such as https://shop.example, in lower case)")
+    return found

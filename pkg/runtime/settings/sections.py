@@ -9,6 +9,7 @@ from pkg.runtime.settings.parsers import (
     Address,
     address,
     one_of,
+    origins,
     plain_text,
     seconds,
     url,
@@ -82,6 +83,18 @@ class ServingSettings:
         default=30.0,
         what="seconds for which the event loop may stand still before the process ends itself "
         "with exit code 70; 0: for ever",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginSettings:
+    """What every process that browsers talk to reads."""
+
+    allowed_origins: tuple[str, ...] = setting(
+        origins,
+        default=(),
+        what="origins between commas (https://shop.example) whose pages may bid and watch; pages "
+        "of the service's own host always may",
     )
 
 

@@ -14,6 +14,7 @@ from pkg.api.metrics import GatewayMetrics
 from pkg.auction.bid import Accepted, Bid, Outcome, Strategy, TooLow
 from pkg.auction.item import ItemState
 from pkg.runtime.metrics import registry_of
+from pkg.runtime.origins import Origins
 from pkg.runtime.readiness import Readiness
 
 
@@ -90,6 +91,7 @@ async def running_gateway(
         readiness=readiness,
         registry=registry_of(metrics),
         connections_max=connections_max,
+        origins=Origins(["https://shop.example"]),
     )
     server = gateway.server()
     listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)

@@ -80,6 +80,8 @@ async def test_a_broken_chunk_is_400(
 
     assert reply.status == 400
     assert reply.code in {"invalid_body", "invalid_http"}
+    assert reply.headers["connection"] == "close"
+    assert await client.ended()
     assert not gateway.ledger.placed
 
 
@@ -99,6 +101,33 @@ async def test_garbage_that_claims_to_be_compressed_is_400(
     reply = await client.ask(bid_request(ANN_200, headers=f"Content-Encoding: {encoding}\r\n"))
 
     assert (reply.status, reply.code) == (400, "invalid_body")
+    assert (await client.ask(bid_request(ANN_200))).status == 201, "the connection goes on"
+
+
+async def test_a_compressed_body_that_is_cut_short_is_400(client: RawClient) -> None:
+    body = gzip.compress(ANN_200)[:-4]
+
+    reply = await client.ask(bid_request(body, headers="Content-Encoding: gzip\r\n"))
+
+    assert (reply.status, reply.code) == (400, "invalid_body")
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "foo", "gzip, gzip"])
+async def test_other_codings_are_415_and_the_ones_taken_are_named(
+    client: RawClient, gateway: RunningGateway, encoding: str
+) -> None:
+    reply = await client.ask(bid_request(ANN_200, headers=f"Content-Encoding: {encoding}\r\n"))
+
+    assert (reply.status, reply.code) == (415, "content_coding_unknown")
+    assert reply.headers["accept-encoding"] == "gzip, deflate, identity"
+    assert not gateway.ledger.placed
+    assert (await client.ask(bid_request(ANN_200))).status == 201, "the connection goes on"
+
+
+async def test_the_coding_identity_is_none(client: RawClient) -> None:
+    reply = await client.ask(bid_request(ANN_200, headers="Content-Encoding: identity\r\n"))
+
+    assert reply.status == 201
 
 
 async def test_a_compressed_bomb_is_413(client: RawClient) -> None:

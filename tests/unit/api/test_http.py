@@ -229,7 +229,7 @@ async def test_a_client_that_never_reads_delays_nobody_and_is_bounded(
 async def test_a_body_that_trickles_in_is_408_and_closes_the_connection(
     client: RawClient, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pkg.api.bidding.gateway.BODY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("pkg.api.bidding.body.BODY_TIMEOUT_S", 0.2)
     await client.send(bid_request(ANN_200)[:-1])
 
     reply = await client.reply()
@@ -259,3 +259,45 @@ async def test_connections_beyond_the_maximum_are_cut_and_counted() -> None:
         await until(lambda: gateway.metrics.connections()[0] == 1, within_s=5)
         async with raw_client(gateway.port) as fourth:
             assert (await fourth.ask(request("/health"))).status == 200
+
+
+@pytest.mark.parametrize("authority", ["http://x", "HTTP://a:80", "https://shop.example"])
+async def test_a_target_that_is_a_whole_url_means_its_path(
+    client: RawClient, authority: str
+) -> None:
+    bid = bid_request(ANN_200).replace(b"POST /", b"POST " + authority.encode() + b"/", 1)
+
+    health = await client.ask(request(f"{authority}/health"))
+    accepted = await client.ask(bid)
+    item = await client.ask(request(f"{authority}/api/v1/items/vase?x=http://y/z"))
+    ready = await client.ask(request(f"{authority}/ready?a"))
+    metrics = await client.ask(request(f"{authority}/metrics"))
+    nothing = await client.ask(request(authority))
+
+    assert health.json["status"] == "healthy"
+    assert accepted.status == 201
+    assert item.json["seq"] == 1
+    assert (ready.status, metrics.status, nothing.status) == (200, 200, 404)
+
+
+async def test_no_answer_tells_a_version(client: RawClient) -> None:
+    for ask in (request("/health"), request("/no"), b"garbage\r\n\r\n"):
+        assert "server" not in (await client.ask(ask)).headers
+
+
+async def test_a_connection_that_never_asks_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pkg.runtime.http_server.FIRST_REQUEST_S", 0.3)
+    async with (
+        running_gateway() as gateway,
+        raw_client(gateway.port) as silent,
+        raw_client(gateway.port) as slow,
+        raw_client(gateway.port) as asking,
+    ):
+        await slow.send(b"GET /health HTTP/1.1\r\nHos")
+        assert (await asking.ask(request("/health"))).status == 200
+
+        assert await silent.ended()
+        assert await slow.ended()
+        assert (await asking.ask(request("/health"))).status == 200
