@@ -16,6 +16,7 @@ from pkg.devkit.process.servers import Server, delete_tree
 USER = "bidding"
 DATABASE = "bidding"
 UNPRIVILEGED = "nobody"
+_SPECIAL_TO_A_SHELL = frozenset('"$`\\\n')
 _HALF_MADE = ".postgres-half-made-"
 
 
@@ -37,7 +38,7 @@ class PostgresServer(Server):
         bin_dir = self.programs.postgres_bin()
         self.data.parent.mkdir(parents=True, exist_ok=True)
         self._bin, self._cluster = bin_dir, self.data
-        if self._account and not self._reachable(self._account, bin_dir):
+        if not self._can_live_here(bin_dir):
             self._move_out(bin_dir)
         for abandoned in self._cluster.parent.glob(f"{_HALF_MADE}*"):
             delete_tree(abandoned)
@@ -83,13 +84,18 @@ class PostgresServer(Server):
     def url_of(self, database: str) -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
 
-    def _reachable(self, account: Account, bin_dir: Path) -> bool:
-        """Whether the account can enter the folder of the data and run the programs where they
-        are: a clone below a private home shuts it out.
+    def _can_live_here(self, bin_dir: Path) -> bool:
+        """Whether data and programs may stay in the project.
+
+        A clone below a private home shuts the account out. initdb puts its own path, in double
+        quotes, on a shell's command line, so it does not work where the path has such characters.
         """
         if Outpost.noted(self.data):
             return False
-        return can_run(account, bin_dir / "postgres", within=self.data.parent)
+        if _is_empty(self.data) and _SPECIAL_TO_A_SHELL.intersection(str(bin_dir)):
+            return False
+        account = self._account
+        return account is None or can_run(account, bin_dir / "postgres", within=self.data.parent)
 
     def _move_out(self, bin_dir: Path) -> None:
         """Data that is already in the project is used; no new database is made beside it."""
