@@ -59,6 +59,8 @@ def place_bid(
     Raises BidkitError, with the API's own words when it gave any: BadArgument when it calls the
     bid none, whatever the auction's state.
     """
+    _check_id(item, "an item id")
+    _check_id(user, "a user id")
     if not _JSON_NUMBER.fullmatch(amount):
         raise BadArgument(f"{amount!r} is not an amount; write it as in 125.50.")
     address = urlsplit(api_url)
@@ -70,8 +72,7 @@ def place_bid(
         headers["X-Bid-Strategy"] = strategy
     body = f'{{"user_id": {json.dumps(user)}, "amount": {amount}}}'
     try:
-        path = f"/api/v1/items/{quote(item, safe='')}/bid"
-        connection.request("POST", path, body, headers)
+        connection.request("POST", f"/api/v1/items/{item}/bid", body, headers)
         response = connection.getresponse()
         answer = _object(response.read().decode())
     except TimeoutError as error:
@@ -90,6 +91,13 @@ def place_bid(
     return Outcome(item, answer)
 
 
+def _check_id(text: str, what: str) -> None:
+    if not is_identifier(text):
+        raise BadArgument(
+            f"{text!r} is not {what}; one has 1 to {MAX_ID_LENGTH} of A-Z a-z 0-9 . _ : and -."
+        )
+
+
 async def watch(
     websocket_url: str,
     item: str,
@@ -103,10 +111,7 @@ async def watch(
 
     Raises BadArgument for an id that no item can have, of which a WebSocket would say only 400.
     """
-    if not is_identifier(item):
-        raise BadArgument(
-            f"{item!r} is not an item id; one has 1 to {MAX_ID_LENGTH} of A-Z a-z 0-9 . _ : and -."
-        )
+    _check_id(item, "an item id")
     # Imported here because it takes 0.2 s, and other verbs do not need it.
     from aiohttp import ClientError, ClientSession, WSMsgType
 

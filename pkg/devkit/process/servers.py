@@ -45,6 +45,11 @@ class Server(ABC):
     @abstractmethod
     def url(self) -> str: ...
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All the ports it listens on."""
+        return (self.port,)
+
     def discard(self) -> None:
         """Deletes all data. The server must not be running."""
         delete_tree(self.data)
@@ -113,6 +118,10 @@ class NatsServer(Server):
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return (self.port, self.monitoring_port)
 
     @property
     def _configuration(self) -> Path:

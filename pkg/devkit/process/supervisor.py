@@ -85,6 +85,7 @@ class Supervisor:
             )
         set_aside(self._home)
         self._servers = self._define_servers()
+        self._refuse_ports_of_stores()
         for service in SERVICES:
             check_together(service, self.environment)
         ports = {API: self._desired.api_port, BROADCAST: self._desired.broadcast_port}
@@ -159,6 +160,16 @@ class Supervisor:
             say(f"{service} is ready")
         else:
             raise BadArgument(f"there is no service {service!r}.")
+
+    def _refuse_ports_of_stores(self) -> None:
+        ports = {API: self._desired.api_port, BROADCAST: self._desired.broadcast_port}
+        for service, port in ports.items():
+            for server in self._servers.values():
+                if port in server.ports:
+                    raise BadArgument(
+                        f"{service} and {server.name} cannot both serve on port {port}; choose "
+                        "another with --api-port or --broadcast-port."
+                    )
 
     def _define_servers(self) -> dict[str, Server]:
         kept = {**PREFERRED_PORTS, **self._desired.store_ports}

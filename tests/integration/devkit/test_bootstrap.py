@@ -1,10 +1,12 @@
 """The `bidkit` script, on a project in miniature: no requirements, and a dev kit that echoes."""
 
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,47 @@ def test_changed_requirements_are_installed_into_what_there_is(installed: Projec
 
     assert ("Installing" in changed.stderr, again.stderr) == (True, "")
     assert marker.exists()
+
+
+def test_a_venv_that_lost_a_package_is_made_anew(installed: Project) -> None:
+    leftover = installed.venv / "leftover"
+    leftover.touch()
+    (pip,) = installed.venv.glob("lib/python3*/site-packages/pip-*.dist-info")
+    shutil.rmtree(pip)
+
+    ran = installed.run()
+
+    assert (ran.returncode, leftover.exists()) == (0, False)
+    assert "Installing" in ran.stderr
+    assert installed.run().stderr == ""
+
+
+def test_a_package_of_the_callers_is_not_taken_for_one_that_is_needed(
+    fresh: Project, tmp_path: Path
+) -> None:
+    """pip skips what it finds installed, and finds what is on PYTHONPATH."""
+    wheel, callers = fresh.folder / "thing-1.0-py3-none-any.whl", tmp_path / "callers"
+    info = "thing-1.0.dist-info"
+    metadata = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("thing.py", "")
+        archive.writestr(f"{info}/METADATA", metadata)
+        archive.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        archive.writestr(f"{info}/RECORD", "")
+    (callers / info).mkdir(parents=True)
+    (callers / info / "METADATA").write_text(metadata)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    requirement = f"thing @ {wheel.as_uri()} --hash=sha256:{digest}\n"
+    (fresh.folder / "requirements" / "devkit.txt").write_text(requirement)
+
+    ran = fresh.run(PYTHONPATH=str(callers), PIP_TARGET=str(tmp_path / "target"))
+
+    assert ran.returncode == 0, ran.stderr
+    assert list(fresh.venv.glob("lib/python3*/site-packages/thing.py"))
+    assert not (tmp_path / "target").exists()
 
 
 def test_an_interrupted_installation_is_begun_again(installed: Project) -> None:
