@@ -1,4 +1,4 @@
-"""Waiting for facts, within a bound."""
+"""Waits for a condition, with a time-out."""
 
 import inspect
 import time
@@ -11,11 +11,11 @@ T = TypeVar("T")
 _EVERY_S = 0.02
 
 _LOOKS = 8
-"""Checks that are made at least, however long the machine stood still between two of them."""
+"""Fewest checks before giving up, however long the machine stalled between two of them."""
 
 
 class NotInTimeError(Exception):
-    """A fact did not come true in time. What was started is still running."""
+    """A condition did not come true in time. Nothing was stopped."""
 
 
 @overload
@@ -47,10 +47,10 @@ async def until(
     forgiving: tuple[type[Exception], ...] = (),
     log: Callable[[], str] | None = None,
 ) -> T:
-    """The first truthy answer of `fact`, a plain or an async function.
+    """Returns the first truthy result of `fact`, a plain or an async function.
 
-    `forgiving` names the exceptions that mean "not yet". A single check uses up only its share of
-    the time: a machine that stands still for seconds has not shown that the fact does not come.
+    `forgiving` names the exceptions that mean "not yet". A check that takes long, because the
+    machine stalled, counts as at most an eighth of the time.
 
     Raises:
         NotInTimeError: names the fact (`what`), what was last seen, and `log` if there is one.

@@ -5,26 +5,26 @@ import nats
 import pytest
 from redis.asyncio import Redis
 
-from tests.integration.broadcast.house import House
+from tests.integration.broadcast.fake_api import FakeApi
 from tests.integration.broadcast.raw import RawViewers
-from tests.integration.broadcast.seats import Seats
+from tests.integration.broadcast.viewers import Viewers
 from tests.integration.providers import Stores
 
 
 @pytest.fixture
-async def house(stores: Stores) -> AsyncIterator[House]:
+async def api(stores: Stores) -> AsyncIterator[FakeApi]:
     connection = await nats.connect(stores.nats_url)
     async with Redis.from_url(stores.redis_url) as redis:
-        house = House(redis, connection)
-        await house.open()
-        yield house
+        api = FakeApi(redis, connection)
+        await api.open_redis()
+        yield api
     await connection.close()
 
 
 @pytest.fixture
-async def seats() -> AsyncIterator[Seats]:
+async def viewers() -> AsyncIterator[Viewers]:
     async with aiohttp.ClientSession() as session:
-        yield Seats(session)
+        yield Viewers(session)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Viewers on a bare socket: they read when the test says so, and see each frame."""
+"""Viewers on a bare socket: the test decides when they read, and sees every frame."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ class RawViewer:
         self._connection = connection
         self._received = bytearray()
 
-    async def shake_hands(
+    async def handshake(
         self, service: Service, item_id: str, *, query: str, receive_bytes: int | None
     ) -> None:
         where = urlsplit(service.url)
@@ -45,12 +45,12 @@ class RawViewer:
     async def send(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self._connection, data)
 
-    async def say(self, payload: bytes) -> None:
-        """A masked text frame; the mask is zero."""
+    async def send_text(self, payload: bytes) -> None:
+        """Sends one text frame of at most 65535 bytes, masked with zeros."""
         await self.send(bytes((0x81, 0xFE)) + len(payload).to_bytes(2, "big") + bytes(4) + payload)
 
     async def read(self) -> bool:
-        """Once. False at the end."""
+        """Reads once. False at the end of the connection."""
         try:
             data = await asyncio.get_running_loop().sock_recv(self._connection, 1 << 18)
         except ConnectionResetError:
@@ -87,7 +87,7 @@ class RawViewer:
         return None
 
     def _frames(self) -> Iterator[tuple[int, bytes]]:
-        """Whole frames received so far; what breaks the format fails the test."""
+        """The complete frames received so far. Fails on malformed ones."""
         data, at = bytes(self._received), 0
         while at + 2 <= len(data):
             assert data[at] & 0xF0 == 0x80, f"not a final frame at {at}: {data[at : at + 20]!r}"
@@ -106,7 +106,7 @@ class RawViewer:
 
 
 class RawViewers:
-    """Closes them all, also those of a test that failed."""
+    """Connects viewers and closes all of them, also when the test fails."""
 
     def __init__(self) -> None:
         self._viewers: list[RawViewer] = []
@@ -114,10 +114,10 @@ class RawViewers:
     async def connect(
         self, service: Service, item_id: str, *, query: str = "", receive_bytes: int | None = None
     ) -> RawViewer:
-        """Connected, and nothing read but the answer's head (and what came with it)."""
+        """Returns after the handshake, without reading on."""
         viewer = RawViewer(socket.socket())
         self._viewers.append(viewer)
-        await viewer.shake_hands(service, item_id, query=query, receive_bytes=receive_bytes)
+        await viewer.handshake(service, item_id, query=query, receive_bytes=receive_bytes)
         return viewer
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Who is let in, how they are refused, and how they are seen off."""
+"""Handshakes, refusals, limits, pings and shutdown."""
 
 import asyncio
 import signal
@@ -9,9 +9,9 @@ import pytest
 from yarl import URL
 
 from pkg.trials.waiting import until
-from tests.integration.broadcast.house import House
+from tests.integration.broadcast.fake_api import FakeApi
 from tests.integration.broadcast.raw import PING, RawViewers
-from tests.integration.broadcast.seats import Seats
+from tests.integration.broadcast.viewers import Viewers
 from tests.integration.processes import Services
 
 HANDSHAKE = {
@@ -46,17 +46,17 @@ REFUSED: list[Refused] = [
 ]
 
 
-async def test_bad_requests_are_refused_in_json_and_nothing_is_a_500(
-    services: Services, seats: Seats
+async def test_bad_requests_get_a_4xx_with_an_error_and_a_code(
+    services: Services, viewers: Viewers
 ) -> None:
     service = await services.broadcast()
 
     answers = []
     for address, headers, _, _ in REFUSED:
         url = URL(service.url + address, encoded=True)
-        async with seats.session.get(url, headers=headers) as answer:
+        async with viewers.session.get(url, headers=headers) as answer:
             answers.append((answer.status, await answer.json()))
-    async with seats.session.post(f"{service.url}/ws/items/lamp") as answer:
+    async with viewers.session.post(f"{service.url}/ws/items/lamp") as answer:
         post = answer.status, answer.headers["Allow"], (await answer.json())["code"]
 
     for (address, headers, status, code), (seen, body) in zip(REFUSED, answers, strict=True):
@@ -67,44 +67,44 @@ async def test_bad_requests_are_refused_in_json_and_nothing_is_a_500(
     assert "Traceback" not in service.log
 
 
-async def test_random_bytes_never_end_the_process_or_give_a_500(
-    services: Services, house: House, seats: Seats, raw: RawViewers
+async def test_malformed_frames_are_answered_with_a_close_code_and_other_viewers_go_on(
+    services: Services, api: FakeApi, viewers: Viewers, raw: RawViewers
 ) -> None:
     service = await services.broadcast()
     garbage = [
-        bytes((0x83, 0x80, 0, 0, 0, 0)),  # an opcode that is none
+        bytes((0x83, 0x80, 0, 0, 0, 0)),  # an unknown opcode
         bytes((0xF1, 0x80, 0, 0, 0, 0)),  # reserved bits
-        bytes((0x81, 0xFF)) + b"\xff" * 8,  # of a giant length
+        bytes((0x81, 0xFF)) + b"\xff" * 8,  # a huge length
         bytes((0x88, 0x81, 0, 0, 0, 0, 7)),  # a close of one byte
-        bytes((0x81, 0x82, 0, 0, 0, 0, 0xC3, 0x28)),  # no UTF-8
-        bytes((0x80, 0x80, 0, 0, 0, 0)),  # goes on with nothing
+        bytes((0x81, 0x82, 0, 0, 0, 0, 0xC3, 0x28)),  # invalid UTF-8
+        bytes((0x80, 0x80, 0, 0, 0, 0)),  # a continuation of nothing
         b"\x00" * 50,
     ]
 
     codes = []
     for data in garbage:
-        viewer = await raw.connect(service, "lamp")
-        await viewer.send(data)
-        await viewer.read_to_end()
-        codes.append(viewer.close_code())
-        viewer.close()
-    seat = await seats.take(service, "lamp")
-    await house.bid("lamp")
-    await seat.see(seq=1)
+        sender = await raw.connect(service, "lamp")
+        await sender.send(data)
+        await sender.read_to_end()
+        codes.append(sender.close_code())
+        sender.close()
+    viewer = await viewers.connect(service, "lamp")
+    await api.bid("lamp")
+    await viewer.receive_until(seq=1)
 
     assert all(code in {1002, 1007, 1009} for code in codes), codes
     assert "Traceback" not in service.log
 
 
 @pytest.mark.parametrize(("size", "stays"), [(4096, True), (4097, False)])
-async def test_messages_over_4_kib_close_with_1009_and_no_event_follows_the_close(
-    services: Services, house: House, size: int, raw: RawViewers, *, stays: bool
+async def test_message_over_4_kib_is_answered_with_1009_and_nothing_is_sent_after_the_close(
+    services: Services, api: FakeApi, size: int, raw: RawViewers, *, stays: bool
 ) -> None:
     service = await services.broadcast()
     viewer = await raw.connect(service, "lamp")
 
-    await viewer.say(b"x" * size)
-    await house.bid("lamp", count=3)
+    await viewer.send_text(b"x" * size)
+    await api.bid("lamp", count=3)
     if stays:
         await viewer.read_until(b'"seq":3}')
     else:
@@ -115,29 +115,29 @@ async def test_messages_over_4_kib_close_with_1009_and_no_event_follows_the_clos
         assert viewer.frames()[-1][0] == 8
 
 
-async def test_what_viewers_say_is_ignored_and_their_pings_answered(
-    services: Services, house: House, seats: Seats
+async def test_messages_from_viewers_are_ignored_and_pings_do_no_harm(
+    services: Services, api: FakeApi, viewers: Viewers
 ) -> None:
     service = await services.broadcast()
-    seat = await seats.take(service, "lamp")
+    viewer = await viewers.connect(service, "lamp")
 
-    await seat.socket.send_str("hello")
-    await seat.socket.send_bytes(b"\x00\xff")
-    await seat.socket.ping(b"there?")
-    await house.bid("lamp")
-    await seat.see(seq=1)
+    await viewer.socket.send_str("hello")
+    await viewer.socket.send_bytes(b"\x00\xff")
+    await viewer.socket.ping(b"there?")
+    await api.bid("lamp")
+    await viewer.receive_until(seq=1)
 
-    assert seat.seqs == [1]
+    assert viewer.seqs == [1]
 
 
-@pytest.mark.usefixtures("house")
-async def test_silent_viewer_is_pinged_and_one_that_does_not_answer_is_let_go(
-    services: Services, seats: Seats, raw: RawViewers
+@pytest.mark.usefixtures("api")
+async def test_idle_viewer_is_pinged_and_disconnected_if_it_does_not_answer(
+    services: Services, viewers: Viewers, raw: RawViewers
 ) -> None:
     service = await services.broadcast(env={"PING_S": "1"})
 
-    async def outlives_the_mute() -> bool:
-        answering = await seats.take(service, "lamp")
+    async def only_the_mute_one_is_disconnected() -> bool:
+        answering = await viewers.connect(service, "lamp")
         reading = asyncio.create_task(answering.close_code(within_s=40))
         mute = await raw.connect(service, "lamp")
 
@@ -145,28 +145,28 @@ async def test_silent_viewer_is_pinged_and_one_that_does_not_answer_is_let_go(
         await mute.read_to_end()
 
         assert mute.frames()[-1][0] in {PING, 8}
-        async with seats.session.get(f"{service.url}/stats/items/lamp") as answer:
+        async with viewers.session.get(f"{service.url}/stats/items/lamp") as answer:
             left = await answer.json()
         stays = not reading.done()
         reading.cancel()
         assert left["itemId"] == "lamp"
         return bool(stays and left["subscribers"] == 1)
 
-    # A machine that stands still keeps back an answer too, but not each time.
+    # On a stalled machine a pong can be late too, but not three times in a row.
     for _ in range(3):
-        if await outlives_the_mute():
+        if await only_the_mute_one_is_disconnected():
             return
-    pytest.fail("who answers is let go too")
+    pytest.fail("a viewer that answers pings was disconnected too")
 
 
-@pytest.mark.usefixtures("house")
-async def test_stats_count_viewers_of_both_modes(services: Services, seats: Seats) -> None:
+@pytest.mark.usefixtures("api")
+async def test_stats_count_viewers_of_both_modes(services: Services, viewers: Viewers) -> None:
     service = await services.broadcast()
-    first = await seats.take(service, "lamp")
-    await seats.take(service, "lamp", "?mode=latest")
+    first = await viewers.connect(service, "lamp")
+    await viewers.connect(service, "lamp", "?mode=latest")
 
     async def subscribers() -> int:
-        async with seats.session.get(f"{service.url}/stats/items/lamp") as answer:
+        async with viewers.session.get(f"{service.url}/stats/items/lamp") as answer:
             return int((await answer.json())["subscribers"])
 
     before = await subscribers()
@@ -177,53 +177,53 @@ async def test_stats_count_viewers_of_both_modes(services: Services, seats: Seat
 
     assert before == 2
     await until(one_left, within_s=5)
-    async with seats.session.get(f"{service.url}/stats/items/nobody") as answer:
+    async with viewers.session.get(f"{service.url}/stats/items/nobody") as answer:
         assert await answer.json() == {"itemId": "nobody", "subscribers": 0}
 
 
-@pytest.mark.usefixtures("house")
-async def test_viewers_beyond_the_limit_are_refused_until_one_goes(
-    services: Services, seats: Seats
+@pytest.mark.usefixtures("api")
+async def test_viewers_beyond_the_limit_are_refused_until_one_leaves(
+    services: Services, viewers: Viewers
 ) -> None:
     service = await services.broadcast(env={"MAX_VIEWERS": "2"})
-    first = await seats.take(service, "lamp")
-    await seats.take(service, "vase")
+    first = await viewers.connect(service, "lamp")
+    await viewers.connect(service, "vase")
 
-    async with seats.session.get(f"{service.url}/ws/items/lamp", headers=HANDSHAKE) as answer:
+    async with viewers.session.get(f"{service.url}/ws/items/lamp", headers=HANDSHAKE) as answer:
         refusal = answer.status, answer.headers["Retry-After"], (await answer.json())["code"]
     await first.socket.close()
 
-    async def room() -> bool:
-        return bool((await seats.take(service, "rug")).greeting)
+    async def let_in() -> bool:
+        return bool((await viewers.connect(service, "rug")).greeting)
 
     assert refusal == (503, "1", "viewers_full")
-    await until(room, within_s=5, forgiving=(aiohttp.WSServerHandshakeError,))
-    assert await seats.metric(service, 'bid_viewers_refused_total{reason="full"}') >= 1
+    await until(let_in, within_s=5, forgiving=(aiohttp.WSServerHandshakeError,))
+    assert await viewers.metric(service, 'bid_viewers_refused_total{reason="full"}') >= 1
 
 
-async def test_shutdown_sends_1001_to_all_at_once_and_exits_cleanly(
-    services: Services, house: House, seats: Seats, raw: RawViewers
+async def test_shutdown_closes_all_viewers_with_1001_at_once_and_exits_with_0(
+    services: Services, api: FakeApi, viewers: Viewers, raw: RawViewers
 ) -> None:
     service = await services.broadcast(env={"DRAIN_S": "20", "SHUTDOWN_TIMEOUT_S": "60"})
-    viewers = [await seats.take(service, f"item-{number % 3}") for number in range(30)]
+    connected = [await viewers.connect(service, f"item-{number % 3}") for number in range(30)]
     idle = await raw.connect(service, "item-0", receive_bytes=4096)
     replica = service.replicas[0]
     began = time.monotonic()
 
     replica.send(signal.SIGTERM)
-    codes = await asyncio.gather(*(viewer.close_code() for viewer in viewers))
-    told_s = time.monotonic() - began
+    codes = await asyncio.gather(*(viewer.close_code() for viewer in connected))
+    closed_within_s = time.monotonic() - began
     code = await replica.end()
 
     assert set(codes) == {1001}
-    assert told_s < 10
+    assert closed_within_s < 10
     assert code == 0
     await idle.read_to_end()
     assert idle.close_code() == 1001
 
 
 async def test_shutdown_does_not_wait_for_a_viewer_that_does_not_read(
-    services: Services, house: House, raw: RawViewers
+    services: Services, api: FakeApi, raw: RawViewers
 ) -> None:
     service = await services.broadcast(
         env={
@@ -234,39 +234,41 @@ async def test_shutdown_does_not_wait_for_a_viewer_that_does_not_read(
     )
     await raw.connect(service, "lamp", receive_bytes=4096)
     for _ in range(20):
-        await house.bid("lamp", count=20)
+        await api.bid("lamp", count=20)
 
     assert await service.replicas[0].end() == 0  # killed after 20 seconds otherwise
 
 
-async def test_health_is_good_with_every_store_away(services: Services, seats: Seats) -> None:
+async def test_without_stores_health_is_200_readiness_503_and_viewers_are_refused(
+    services: Services, viewers: Viewers
+) -> None:
     nowhere = {"REDIS_URL": "redis://127.0.0.1:1", "NATS_URL": "nats://127.0.0.1:1"}
     service = await services.broadcast(env={**nowhere, "START_GRACE_S": "0.1"}, wait=False)
 
     async def answered() -> bool:
-        async with seats.session.get(f"{service.url}/health") as answer:
+        async with viewers.session.get(f"{service.url}/health") as answer:
             return answer.status == 200
 
     await until(answered, within_s=10)
     checks = {"redis": "down", "nats": "down", "background": "ok"}
 
     async def unready() -> bool:
-        async with seats.session.get(f"{service.url}/ready") as answer:
-            said = answer.status, await answer.json()
-        return said == (503, {"ready": False, "checks": checks})
+        async with viewers.session.get(f"{service.url}/ready") as answer:
+            found = answer.status, await answer.json()
+        return found == (503, {"ready": False, "checks": checks})
 
     await until(unready, within_s=10)
-    async with seats.session.get(f"{service.url}/ws/items/lamp", headers=HANDSHAKE) as answer:
+    async with viewers.session.get(f"{service.url}/ws/items/lamp", headers=HANDSHAKE) as answer:
         refusal = answer.status, (await answer.json())["code"]
 
     assert refusal == (503, "redis_unavailable")
     assert await service.replicas[0].end() == 0
 
 
-async def test_another_number_of_partitions_is_refused_with_exit_code_1(
-    services: Services, house: House
+async def test_number_of_partitions_other_than_the_recorded_one_ends_the_service_with_1(
+    services: Services, api: FakeApi
 ) -> None:
-    await house.record_partitions(8)
+    await api.record_partitions(8)
 
     code, _, log = await services.run("broadcast", env={"SERVER_ADDR": "127.0.0.1:0"})
 
@@ -274,7 +276,7 @@ async def test_another_number_of_partitions_is_refused_with_exit_code_1(
     assert "PARTITIONS=8" in log
 
 
-async def test_bad_settings_are_all_named_at_once(services: Services) -> None:
+async def test_all_bad_settings_are_named_in_one_message(services: Services) -> None:
     code, _, log = await services.run("broadcast", env={"PING_S": "never", "MAX_VIEWERS": "0"})
 
     assert code == 2

@@ -1,27 +1,27 @@
-"""Every event, in order, without a gap or a duplicate, after a greeting."""
+"""After the greeting a viewer gets every event once, in order."""
 
 import asyncio
 import random
 from decimal import Decimal
 
-from tests.integration.broadcast.house import House
-from tests.integration.broadcast.seats import Seats
+from tests.integration.broadcast.fake_api import FakeApi
+from tests.integration.broadcast.viewers import Viewers
 from tests.integration.processes import Services
 
 
-async def test_viewer_is_greeted_with_redis_state_and_then_sees_newer_bids(
-    services: Services, house: House, seats: Seats
+async def test_viewer_is_greeted_with_the_state_in_redis_and_then_gets_newer_bids(
+    services: Services, api: FakeApi, viewers: Viewers
 ) -> None:
     service = await services.broadcast()
-    await house.accept("lamp", user="bob", count=2)
+    await api.accept("lamp", user="bob", count=2)
 
-    seat = await seats.take(service, "lamp")
-    await house.bid("lamp", user="eve")
-    event = await seat.next()
+    viewer = await viewers.connect(service, "lamp")
+    await api.bid("lamp", user="eve")
+    event = await viewer.receive()
 
-    client_id = seat.greeting.pop("clientId")
+    client_id = viewer.greeting.pop("clientId")
     assert client_id
-    assert seat.greeting == {
+    assert viewer.greeting == {
         "type": "connected",
         "itemId": "lamp",
         "seq": 2,
@@ -44,83 +44,85 @@ async def test_viewer_is_greeted_with_redis_state_and_then_sees_newer_bids(
     assert str(event["previous_bid"]) == "2.00"
 
 
-async def test_item_nobody_bid_on_is_greeted_with_nothing(
-    services: Services, house: House, seats: Seats
+async def test_greeting_of_an_item_without_bids_has_seq_0_and_no_bidder(
+    services: Services, api: FakeApi, viewers: Viewers
 ) -> None:
     service = await services.broadcast()
 
-    seat = await seats.take(service, "vase")
-    await house.bid("vase")
-    await seat.see(seq=1)
+    viewer = await viewers.connect(service, "vase")
+    await api.bid("vase")
+    await viewer.receive_until(seq=1)
 
-    assert seat.greeting["seq"] == 0
-    assert str(seat.greeting["current_bid"]) == "0.00"
-    assert seat.greeting["highest_bidder_id"] is None
-    assert seat.seqs == [1]
+    assert viewer.greeting["seq"] == 0
+    assert str(viewer.greeting["current_bid"]) == "0.00"
+    assert viewer.greeting["highest_bidder_id"] is None
+    assert viewer.seqs == [1]
 
 
-async def test_viewers_of_an_item_see_nothing_of_another(
-    services: Services, house: House, seats: Seats
+async def test_viewer_gets_only_its_own_item_s_bids(
+    services: Services, api: FakeApi, viewers: Viewers
 ) -> None:
     service = await services.broadcast()
-    seat = await seats.take(service, "lamp")
+    viewer = await viewers.connect(service, "lamp")
 
     for item_id in ("vase", "chair", "lamp", "rug", "desk"):
-        await house.bid(item_id)
-    await seat.see(seq=1)
+        await api.bid(item_id)
+    await viewer.receive_until(seq=1)
 
-    assert [message["item_id"] for message in seat.seen] == ["lamp"]
+    assert [message["item_id"] for message in viewer.received] == ["lamp"]
 
 
-async def test_address_by_query_is_the_same(services: Services, house: House, seats: Seats) -> None:
+async def test_item_can_be_named_in_the_query(
+    services: Services, api: FakeApi, viewers: Viewers
+) -> None:
     service = await services.broadcast()
-    await house.accept("lamp")
+    await api.accept("lamp")
 
-    async with seats.session.ws_connect(f"{service.url}/ws?item_id=lamp") as socket:
+    async with viewers.session.ws_connect(f"{service.url}/ws?item_id=lamp") as socket:
         greeting = await socket.receive_json(timeout=5)
 
     assert (greeting["itemId"], greeting["seq"]) == ("lamp", 1)
 
 
-async def test_twenty_viewers_see_every_event_once_in_order_despite_resent_batches(
-    services: Services, house: House, seats: Seats
+async def test_twenty_viewers_get_every_event_once_in_order_despite_resent_batches(
+    services: Services, api: FakeApi, viewers: Viewers
 ) -> None:
     service = await services.broadcast()
-    viewers = [await seats.take(service, "lamp") for _ in range(20)]
+    connected = [await viewers.connect(service, "lamp") for _ in range(20)]
     random.seed(7)
-    reading = [asyncio.create_task(viewer.see(seq=3000)) for viewer in viewers]
+    reading = [asyncio.create_task(viewer.receive_until(seq=3000)) for viewer in connected]
 
     published = []
     for _ in range(60):
-        entries = await house.accept("lamp", count=50)
+        entries = await api.accept("lamp", count=50)
         published.append(entries)
-        await house.publish(entries)
-        if random.random() < 0.3:  # as after a refused publish, or a relay that took over
-            await house.publish(random.choice(published))
+        await api.publish(entries)
+        if random.random() < 0.3:  # as after a refused publish or a relay's fail-over
+            await api.publish(random.choice(published))
         if random.random() < 0.2:
-            await house.publish([entry for batch in published[-3:] for entry in batch])
+            await api.publish([entry for batch in published[-3:] for entry in batch])
     await asyncio.gather(*reading)
 
-    for viewer in viewers:
+    for viewer in connected:
         assert viewer.seqs == list(range(1, 3001))
-    assert await seats.metric(service, 'bid_events_ignored_total{reason="duplicate"}') > 0
+    assert await viewers.metric(service, 'bid_events_ignored_total{reason="duplicate"}') > 0
 
 
-async def test_viewer_that_joins_in_a_burst_sees_a_snapshot_then_only_newer_without_a_gap(
-    services: Services, house: House, seats: Seats
+async def test_viewer_that_joins_during_a_burst_gets_every_event_after_its_greeting(
+    services: Services, api: FakeApi, viewers: Viewers
 ) -> None:
     service = await services.broadcast()
-    steady = await seats.take(service, "lamp")
-    reading = asyncio.create_task(steady.see(seq=2000))
+    steady = await viewers.connect(service, "lamp")
+    reading = asyncio.create_task(steady.receive_until(seq=2000))
 
     async def burst() -> None:
         for _ in range(200):
-            await house.bid("lamp", count=10)
+            await api.bid("lamp", count=10)
 
     bursting = asyncio.create_task(burst())
-    late = [await seats.take(service, "lamp") for _ in range(10)]
+    late = [await viewers.connect(service, "lamp") for _ in range(10)]
     await asyncio.gather(
-        *(viewer.see(seq=2000) for viewer in late if viewer.greeting["seq"] < 2000)
+        *(viewer.receive_until(seq=2000) for viewer in late if viewer.greeting["seq"] < 2000)
     )
     await asyncio.gather(bursting, reading)
 
@@ -129,41 +131,41 @@ async def test_viewer_that_joins_in_a_burst_sees_a_snapshot_then_only_newer_with
         assert viewer.seqs == list(range(viewer.greeting["seq"] + 1, 2001))
 
 
-async def test_first_viewer_that_joins_in_a_burst_misses_nothing(
-    services: Services, house: House, seats: Seats
+async def test_first_viewer_of_an_item_that_joins_during_a_burst_misses_nothing(
+    services: Services, api: FakeApi, viewers: Viewers
 ) -> None:
     service = await services.broadcast()
     items = [f"item-{number}" for number in range(8)]
 
     async def burst(item_id: str) -> None:
         for _ in range(40):
-            await house.bid(item_id, count=3)
+            await api.bid(item_id, count=3)
 
     bursts = [asyncio.create_task(burst(item_id)) for item_id in items]
-    viewers = [await seats.take(service, item_id) for item_id in items]
+    connected = [await viewers.connect(service, item_id) for item_id in items]
     await asyncio.gather(
-        *(viewer.see(seq=120) for viewer in viewers if viewer.greeting["seq"] < 120)
+        *(viewer.receive_until(seq=120) for viewer in connected if viewer.greeting["seq"] < 120)
     )
     await asyncio.gather(*bursts)
 
-    for viewer in viewers:
+    for viewer in connected:
         assert viewer.seqs == list(range(viewer.greeting["seq"] + 1, 121))
-        assert all("type" not in message for message in viewer.seen)
+        assert all("type" not in message for message in viewer.received)
 
 
-async def test_viewer_that_comes_back_is_greeted_with_what_happened_meanwhile(
-    services: Services, house: House, seats: Seats
+async def test_viewer_that_reconnects_is_greeted_with_the_current_state(
+    services: Services, api: FakeApi, viewers: Viewers
 ) -> None:
     service = await services.broadcast()
-    seat = await seats.take(service, "lamp")
-    await house.bid("lamp", count=2)
-    await seat.see(seq=2)
-    await seat.socket.close()
+    viewer = await viewers.connect(service, "lamp")
+    await api.bid("lamp", count=2)
+    await viewer.receive_until(seq=2)
+    await viewer.socket.close()
 
-    await house.bid("lamp", count=3)
-    back = await seats.take(service, "lamp")
-    await house.bid("lamp")
-    await back.see(seq=6)
+    await api.bid("lamp", count=3)
+    back = await viewers.connect(service, "lamp")
+    await api.bid("lamp")
+    await back.receive_until(seq=6)
 
     assert back.greeting["seq"] == 5
     assert back.seqs == [6]

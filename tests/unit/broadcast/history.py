@@ -1,4 +1,4 @@
-"""An item's history of bids, a euro apart, as events that came from NATS."""
+"""One item's events, as they come from NATS. Each bid raises the price by one euro."""
 
 from decimal import Decimal
 
@@ -8,7 +8,7 @@ from pkg.broadcast.item_view import Event, ItemView
 
 
 def event(seq: int, *, branch: str = "a", cents: int | None = None, previous: int = -1) -> Event:
-    """``branch`` names the history: another one has other bids at the same ``seq``."""
+    """Another ``branch`` is another history: it has other bids at the same ``seq``."""
     amount = seq * 100 if cents is None else cents
     before = (seq - 1) * 100 if previous < 0 else previous
     bid = BidEvent(
@@ -23,9 +23,9 @@ def event(seq: int, *, branch: str = "a", cents: int | None = None, previous: in
         timestamp="2026-01-01T00:00:00.000001Z",
         seq=seq,
     )
-    return Event(seq, before, 0.0, standing(seq, branch=branch, cents=amount), bid)
+    return Event(seq, before, 0.0, item_view(seq, branch=branch, cents=amount), bid)
 
 
-def standing(seq: int, *, branch: str = "a", cents: int | None = None) -> ItemView:
+def item_view(seq: int, *, branch: str = "a", cents: int | None = None) -> ItemView:
     price = seq * 100 if cents is None else cents
     return ItemView(seq, price, "ann" if seq else None, "active", f"{branch}-{seq}")

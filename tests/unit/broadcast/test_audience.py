@@ -14,61 +14,61 @@ from pkg.broadcast.metrics import Counts
 from pkg.broadcast.sequencer import Patience
 from pkg.runtime.nats_link import NatsLink
 from pkg.trials.waiting import until
-from tests.unit.broadcast.crowd import sit
-from tests.unit.broadcast.history import event, standing
+from tests.unit.broadcast.fake_transport import connected_viewer
+from tests.unit.broadcast.history import event, item_view
 
 
-class Broker:
-    """A NATS client and its link, that notes what it was asked."""
+class FakeNats:
+    """A NATS client and its link; records calls, also those to `FakeReads`."""
 
     def __init__(self) -> None:
         self.is_connected = True
-        self.asked: list[str] = []
+        self.calls: list[str] = []
         self.answers = asyncio.Event()
         self.answers.set()
         self.refuses = False
 
     @property
-    def client(self) -> "Broker":
+    def client(self) -> "FakeNats":
         return self
 
     def on_connect(self, watcher: Callable[[], None]) -> None:
-        """It never connects anew."""
+        """Does nothing: this fake never reconnects."""
 
     async def make_stream(self) -> None:
-        """There is one."""
+        """Does nothing: the stream exists."""
 
     async def subscribe(self, subject: str, **_: object) -> str:
-        self.asked.append(f"subscribe {subject}")
+        self.calls.append(f"subscribe {subject}")
         return subject
 
     async def flush(self, **_: object) -> None:
         if self.refuses:
             raise NatsError
         await self.answers.wait()
-        self.asked.append("flush")
+        self.calls.append("flush")
 
 
-class Shelf:
-    """Redis, read when the test says so."""
+class FakeReads:
+    """Reads of Redis that the test answers."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self.asked: list[Channel] = []
+    def __init__(self, nats: FakeNats) -> None:
+        self._nats = nats
+        self.channels: list[Channel] = []
 
     def ask(self, channel: Channel) -> None:
-        self._broker.asked.append("read")
-        self.asked.append(channel)
+        self._nats.calls.append("read")
+        self.channels.append(channel)
 
 
-class Evening:
+class Harness:
     def __init__(self) -> None:
-        self.broker = Broker()
-        self.shelf = Shelf(self.broker)
+        self.nats = FakeNats()
+        self.reads = FakeReads(self.nats)
         self.counts = Counts()
         self.channels: dict[str, Channel] = {}
         shared = Shared(
-            reads=self.shelf,
+            reads=self.reads,
             fan_outs=FanOuts(),
             laggards=Laggards(slow_viewer_s=1, counts=self.counts),
             counts=self.counts,
@@ -76,102 +76,102 @@ class Evening:
             conflate_s=1,
         )
         feeds = Feeds(
-            cast("NatsLink", self.broker),
-            self.shelf,
+            cast("NatsLink", self.nats),
+            self.reads,
             self.counts,
-            make_stream=self.broker.make_stream,
+            make_stream=self.nats.make_stream,
         )
         self.audience = Audience(self.channels, shared, feeds, partitions=1, max_viewers=3)
 
-    async def come(self) -> Channel:
+    async def join(self) -> Channel:
         async with self.audience.channel("lamp") as channel:
             return channel
 
 
 @pytest.fixture
-async def evening() -> Evening:
-    return Evening()
+async def harness() -> Harness:
+    return Harness()
 
 
 async def test_redis_is_read_only_after_nats_has_confirmed_the_subscription(
-    evening: Evening,
+    harness: Harness,
 ) -> None:
-    evening.broker.answers.clear()
+    harness.nats.answers.clear()
 
-    coming = asyncio.create_task(evening.come())
-    await until(lambda: evening.broker.asked, within_s=2)
-    evening.channels["lamp"].event(event(3))  # between the subscription and the reading
-    before = list(evening.broker.asked)
-    evening.broker.answers.set()
-    await until(lambda: evening.shelf.asked, within_s=2)
-    viewer, pipe = sit()
-    evening.shelf.asked[0].read(standing(2), asked_at=None)
-    (await coming).join(viewer)
+    joining = asyncio.create_task(harness.join())
+    await until(lambda: harness.nats.calls, within_s=2)
+    harness.channels["lamp"].event(event(3))  # after the subscription, before the read
+    before = list(harness.nats.calls)
+    harness.nats.answers.set()
+    await until(lambda: harness.reads.channels, within_s=2)
+    viewer, transport = connected_viewer()
+    harness.reads.channels[0].read(item_view(2), asked_at=None)
+    (await joining).join(viewer)
 
     assert before == ["subscribe bid.events.p00"]
-    assert evening.broker.asked == ["subscribe bid.events.p00", "flush", "read"]
-    assert pipe.seqs() == [3]
+    assert harness.nats.calls == ["subscribe bid.events.p00", "flush", "read"]
+    assert transport.seqs() == [3]
 
 
-async def test_channel_is_gone_with_its_last_viewer(evening: Evening) -> None:
-    coming = asyncio.create_task(evening.come())
-    await until(lambda: evening.shelf.asked, within_s=2)
+async def test_channel_is_removed_when_its_last_viewer_leaves(harness: Harness) -> None:
+    joining = asyncio.create_task(harness.join())
+    await until(lambda: harness.reads.channels, within_s=2)
 
-    evening.shelf.asked[0].read(standing(2), asked_at=None)
-    await coming
+    harness.reads.channels[0].read(item_view(2), asked_at=None)
+    await joining
 
-    assert not evening.channels
+    assert not harness.channels
 
 
-async def test_viewers_who_wait_for_a_reading_that_fails_are_refused_and_the_next_tries_anew(
-    evening: Evening,
+async def test_failed_read_refuses_all_viewers_that_wait_and_the_next_viewer_reads_again(
+    harness: Harness,
 ) -> None:
-    coming = [asyncio.create_task(evening.come()) for _ in range(2)]
-    await until(lambda: len(evening.shelf.asked) == 2, within_s=2)
+    joining = [asyncio.create_task(harness.join()) for _ in range(2)]
+    await until(lambda: len(harness.reads.channels) == 2, within_s=2)
 
-    evening.shelf.asked[0].unreadable()
-    outcomes = await asyncio.gather(*coming, return_exceptions=True)
-    again = asyncio.create_task(evening.come())
-    await until(lambda: len(evening.shelf.asked) == 3, within_s=2)
-    evening.shelf.asked[2].read(standing(0), asked_at=None)
+    harness.reads.channels[0].unreadable()
+    outcomes = await asyncio.gather(*joining, return_exceptions=True)
+    again = asyncio.create_task(harness.join())
+    await until(lambda: len(harness.reads.channels) == 3, within_s=2)
+    harness.reads.channels[2].read(item_view(0), asked_at=None)
     await again
 
     assert [type(outcome) for outcome in outcomes] == [ItemUnreadableError] * 2
-    assert evening.shelf.asked[2] is not evening.shelf.asked[0]
+    assert harness.reads.channels[2] is not harness.reads.channels[0]
 
 
-async def test_one_who_gives_up_waiting_does_not_take_the_others_answer_with_it(
-    evening: Evening,
+async def test_viewer_that_gives_up_does_not_cancel_the_read_for_the_others(
+    harness: Harness,
 ) -> None:
-    first, second = (asyncio.create_task(evening.come()) for _ in range(2))
-    await until(lambda: len(evening.shelf.asked) == 2, within_s=2)
+    first, second = (asyncio.create_task(harness.join()) for _ in range(2))
+    await until(lambda: len(harness.reads.channels) == 2, within_s=2)
 
     first.cancel()
     await asyncio.wait({first})
-    evening.shelf.asked[0].read(standing(2), asked_at=None)
+    harness.reads.channels[0].read(item_view(2), asked_at=None)
     channel = await second
 
-    assert channel.sequencer.told == standing(2)
+    assert channel.sequencer.told == item_view(2)
 
 
-async def test_no_more_than_the_limit_are_let_in_and_those_who_wait_count(
-    evening: Evening,
+async def test_viewers_that_still_wait_count_towards_the_limit(
+    harness: Harness,
 ) -> None:
-    coming = [asyncio.create_task(evening.come()) for _ in range(3)]
-    await until(lambda: len(evening.shelf.asked) == 3, within_s=2)
+    joining = [asyncio.create_task(harness.join()) for _ in range(3)]
+    await until(lambda: len(harness.reads.channels) == 3, within_s=2)
 
     with pytest.raises(AudienceFullError):
-        await evening.come()
+        await harness.join()
 
-    evening.shelf.asked[0].read(standing(0), asked_at=None)
-    await asyncio.gather(*coming)
+    harness.reads.channels[0].read(item_view(0), asked_at=None)
+    await asyncio.gather(*joining)
 
 
-async def test_nats_that_does_not_answer_keeps_no_viewer_out(evening: Evening) -> None:
-    evening.broker.refuses = True
+async def test_viewers_are_let_in_without_nats(harness: Harness) -> None:
+    harness.nats.refuses = True
 
-    coming = asyncio.create_task(evening.come())
-    await until(lambda: evening.shelf.asked, within_s=2)
-    evening.shelf.asked[0].read(standing(2), asked_at=None)
+    joining = asyncio.create_task(harness.join())
+    await until(lambda: harness.reads.channels, within_s=2)
+    harness.reads.channels[0].read(item_view(2), asked_at=None)
 
-    assert (await coming).sequencer.told == standing(2)
+    assert (await joining).sequencer.told == item_view(2)

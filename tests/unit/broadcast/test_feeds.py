@@ -13,7 +13,7 @@ def inbox_and_feed() -> tuple[Inbox, Feed, Counts]:
     return inbox, Feed("p00", cast("Client", None), inbox), counts
 
 
-async def test_full_inbox_drops_messages_and_says_whose_items_must_be_read() -> None:
+async def test_full_inbox_drops_messages_and_reports_the_feed_as_lossy() -> None:
     inbox, feed, counts = inbox_and_feed()
 
     for _ in range(INBOX_MESSAGES + 3):
@@ -24,7 +24,7 @@ async def test_full_inbox_drops_messages_and_says_whose_items_must_be_read() -> 
     assert inbox.take_lossy() == set()
 
 
-async def test_inbox_is_bounded_in_bytes_and_has_room_again_when_it_was_read() -> None:
+async def test_inbox_is_bounded_in_bytes_and_reading_frees_room() -> None:
     inbox, feed, counts = inbox_and_feed()
 
     inbox.put(feed, b"x" * INBOX_BYTES)

@@ -4,7 +4,7 @@ from decimal import Decimal
 import pytest
 
 from pkg.broadcast import frames
-from tests.unit.broadcast.history import event, standing
+from tests.unit.broadcast.history import event, item_view
 
 
 @pytest.mark.parametrize(
@@ -17,13 +17,13 @@ from tests.unit.broadcast.history import event, standing
         (65536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
     ],
 )
-def test_length_takes_the_form_the_protocol_wants(size: int, head: bytes) -> None:
+def test_length_is_encoded_in_1_3_or_9_bytes(size: int, head: bytes) -> None:
     payload = b"x" * size
 
     assert frames.text(payload) == head + payload
 
 
-def test_close_carries_its_code() -> None:
+def test_close_frame_carries_its_code() -> None:
     assert frames.close(1013) == b"\x88\x02\x03\xf5"
 
 
@@ -38,26 +38,28 @@ def test_bid_has_its_eight_fields_in_order_and_exact_amounts() -> None:
 
 
 def test_amounts_of_snapshots_have_two_decimals() -> None:
-    payload = frames.snapshot("lamp", standing(3, cents=30_000))[2:]
+    payload = frames.snapshot("lamp", item_view(3, cents=30_000))[2:]
 
     assert b'"current_bid":300.00,' in payload
 
 
-def test_snapshot_says_what_was_skipped_and_whether_it_resets() -> None:
-    def told(*, skipped: int | None = None, reset: bool = False) -> dict[str, object]:
-        frame = frames.snapshot("lamp", standing(3), skipped=skipped, reset=reset)
-        told: dict[str, object] = json.loads(frame[2 if frame[1] < 126 else 4 :])
-        return told
+def test_snapshot_has_skipped_and_reset_only_when_given() -> None:
+    def decoded(*, skipped: int | None = None, reset: bool = False) -> dict[str, object]:
+        frame = frames.snapshot("lamp", item_view(3), skipped=skipped, reset=reset)
+        message: dict[str, object] = json.loads(frame[2 if frame[1] < 126 else 4 :])
+        return message
 
-    assert told(skipped=0)["skipped"] == 0
-    assert told(skipped=7)["skipped"] == 7
-    assert told(reset=True)["reset"] is True
-    assert set(told()) == {*("type", "itemId", "seq", "current_bid", "highest_bidder_id", "status")}
+    assert decoded(skipped=0)["skipped"] == 0
+    assert decoded(skipped=7)["skipped"] == 7
+    assert decoded(reset=True)["reset"] is True
+    assert set(decoded()) == {
+        *("type", "itemId", "seq", "current_bid", "highest_bidder_id", "status")
+    }
 
 
-def test_text_from_elsewhere_is_escaped() -> None:
+def test_ids_are_escaped() -> None:
     odd = event(1).bid
-    payload = frames.connected('la"mp', "c\\1", standing(1))[4:]
+    payload = frames.connected('la"mp', "c\\1", item_view(1))[4:]
 
     assert json.loads(payload, parse_float=Decimal)["itemId"] == 'la"mp'
     assert frames.bid(odd).endswith(b'"seq":1}')

@@ -22,11 +22,11 @@ def test_event_is_read_with_its_price_in_cents_and_its_instant_in_utc() -> None:
 
 
 @pytest.mark.parametrize("amount", ["1e999999", '"NaN"', '"Infinity"', "1e16"])
-def test_amount_out_of_bounds_is_no_event(amount: str) -> None:
+def test_event_with_an_amount_out_of_bounds_is_undecodable(amount: str) -> None:
     with pytest.raises(UndecodableError):
         Event.read(text(amount=amount))
 
 
-def test_instant_that_is_none_is_no_event() -> None:
+def test_event_with_a_malformed_instant_is_undecodable() -> None:
     with pytest.raises(UndecodableError):
         Event.read(text(instant="yesterday"))

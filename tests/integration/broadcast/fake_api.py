@@ -1,4 +1,4 @@
-"""Stands in for the API and its relay: accepts bids in Redis, publishes them in batches."""
+"""A fake of the API and its relay: writes bids to Redis and publishes them in batches."""
 
 import itertools
 from collections import defaultdict
@@ -23,7 +23,7 @@ PARTITIONS = 4
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An accepted bid, as it stands in the outbox."""
+    """An accepted bid's entry in the outbox; `before` is the id of the one before it."""
 
     partition: str
     item_id: str
@@ -39,7 +39,7 @@ class _Item:
     cents: int = 0
 
 
-class House:
+class FakeApi:
     def __init__(self, redis: Redis, nats: Client) -> None:
         self._redis = redis
         self._nats = nats
@@ -53,13 +53,13 @@ class House:
         return self._nats.is_connected
 
     async def accept(self, item_id: str, *, user: str = "ann", count: int = 1) -> list[Entry]:
-        """Each bid is a euro above the one before. Redis holds the last when this returns."""
+        """Each bid raises the price by one euro. Only the last state is written to Redis."""
         entries = [self._entry(item_id, user) for _ in range(count)]
-        await self.hold(item_id, user=user)
+        await self.write_state(item_id, user=user)
         return entries
 
-    async def hold(self, item_id: str, *, user: str = "ann") -> None:
-        """Redis holds what this house thinks is the item's state."""
+    async def write_state(self, item_id: str, *, user: str = "ann") -> None:
+        """Writes the item's state as known here to Redis."""
         item = self._items[item_id]
         await self._redis.hset(
             item_key(partition_of(item_id, PARTITIONS), item_id),
@@ -74,7 +74,7 @@ class House:
         )
 
     async def publish(self, entries: Sequence[Entry]) -> None:
-        """One batch; the entries are of one partition and follow each other."""
+        """Publishes one batch. The entries must be of one partition and consecutive."""
         first, last = entries[0], entries[-1]
         await self._nats.publish(
             events_subject(first.partition),
@@ -92,20 +92,20 @@ class House:
         await self.publish(entries)
         return entries
 
-    async def open(self) -> None:
-        """As the relay does when nothing is left to put back."""
+    async def open_redis(self) -> None:
+        """Opens Redis for bids, as the relay does after recovery."""
         await open_partitions(self._redis, PARTITIONS, await server_run_id(self._redis))
 
-    async def close(self) -> None:
-        """As a Redis that restarted."""
+    async def close_redis(self) -> None:
+        """Closes Redis for bids, as after its restart."""
         await open_partitions(self._redis, PARTITIONS, "another server")
 
     async def record_partitions(self, partitions: int) -> None:
         await self._redis.flushall()
         await record_partitions(self._redis, partitions)
 
-    def forget_to(self, item_id: str, *, seq: int, cents: int | None = None) -> None:
-        """As a Redis that was restored from an older state; other bids follow. ``hold`` it."""
+    def rewind(self, item_id: str, *, seq: int, cents: int | None = None) -> None:
+        """Goes back to an older state, as a Redis that lost writes. ``write_state`` stores it."""
         self._items[item_id] = _Item(seq=seq, cents=seq * 100 if cents is None else cents)
 
     def event_id(self, item_id: str, seq: int) -> str:

@@ -1,4 +1,4 @@
-"""Viewers on transports that only remember."""
+"""A viewer on a transport that only records what is written."""
 
 import asyncio
 import json
@@ -9,12 +9,12 @@ from aiohttp import web
 from pkg.broadcast.viewer import Mode, Viewer
 
 
-class Pipe:
-    """The part of a transport that a channel uses."""
+class FakeTransport:
+    """Implements what a viewer uses of a transport. `buffered` is set by tests."""
 
     def __init__(self) -> None:
         self.written = bytearray()
-        self.stuck = 0
+        self.buffered = 0
         self.closing = False
         self.aborted = False
 
@@ -26,7 +26,7 @@ class Pipe:
         self.high = high
 
     def get_write_buffer_size(self) -> int:
-        return self.stuck
+        return self.buffered
 
     def is_closing(self) -> bool:
         return self.closing
@@ -51,8 +51,8 @@ class Pipe:
         return [message["seq"] for message in self.messages()]
 
 
-def sit(mode: Mode = Mode.EVENTS) -> tuple[Viewer, Pipe]:
-    pipe = Pipe()
-    transport = cast("asyncio.Transport", pipe)
-    request = cast("web.Request", None)  # only asked when a connection is cut
-    return Viewer(request, transport, mode, buffer_bytes=64 * 1024), pipe
+def connected_viewer(mode: Mode = Mode.EVENTS) -> tuple[Viewer, FakeTransport]:
+    transport = FakeTransport()
+    request = cast("web.Request", None)  # only used to cut a connection
+    viewer = Viewer(request, cast("asyncio.Transport", transport), mode, buffer_bytes=64 * 1024)
+    return viewer, transport
