@@ -80,13 +80,14 @@ def load(settings: type[T], environ: Mapping[str, str]) -> T:
 
 def _problems_between(settings: type[Any], values: Mapping[str, Any]) -> list[str]:
     """Messages of failed checks of a class and its bases; skips checks that lack a value."""
-    return [
-        problem
-        for part in settings.__mro__
-        for check in vars(part).get("checks", ())
-        if all(name in values for name in check.fields)
-        and (problem := check.problem(*(values[name] for name in check.fields)))
-    ]
+    problems = []
+    known = {field.name for field in dataclasses.fields(settings)}
+    for check in (check for part in settings.__mro__ for check in vars(part).get("checks", ())):
+        if not known.issuperset(check.fields):
+            raise TypeError(f"{settings.__name__} has a check of fields that it lacks: {check}")
+        if all(name in values for name in check.fields):
+            problems.append(check.problem(*(values[name] for name in check.fields)))
+    return [problem for problem in problems if problem]
 
 
 def _text_of(name: str, environ: Mapping[str, str], *, secret: bool) -> str | None:

@@ -123,6 +123,7 @@ async def _recover(trial: Trial, ended_at: float, pace: Pace, result: Result) ->
         lambda: trial.ledger.first_accepted_after(ended_at),
         within_s=pace.recover_within_s,
         what="a bid is accepted after the fault",
+        wall_clock=True,
     )
     first = trial.ledger.first_accepted_after(ended_at)
     result.recover_s = (first or ended_at) - ended_at
@@ -141,7 +142,9 @@ async def _drain(trial: Trial, pace: Pace, result: Result) -> None:
         return await trial.outbox_entries() == 0
 
     try:
-        await until(drained, within_s=pace.drain_within_s, what="the outboxes drain")
+        await until(
+            drained, within_s=pace.drain_within_s, what="the outboxes drain", wall_clock=True
+        )
         result.drain_s = time.monotonic() - began
     except NotInTimeError as error:
         left = await trial.outbox_entries()
@@ -158,7 +161,12 @@ async def _settle(trial: Trial, pace: Pace, result: Result) -> None:
         return behind == 0
 
     try:
-        await until(all_shown, within_s=pace.settle_within_s, what="viewers see the last state")
+        await until(
+            all_shown,
+            within_s=pace.settle_within_s,
+            what="viewers see the last state",
+            wall_clock=True,
+        )
     except NotInTimeError as error:
         result.unrepaired += behind
         result.problems.append(f"{error} ({behind} of {VIEWERS} do not)")

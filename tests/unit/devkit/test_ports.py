@@ -34,3 +34,17 @@ def test_a_preferred_port_that_is_free_is_given() -> None:
         port = momentary.getsockname()[1]
 
     assert free_port(port) == port
+
+
+def test_claims_that_cannot_be_written_are_not_told_as_ports_in_use() -> None:
+    asks = (
+        "import pathlib, pkg.devkit.ports as ports\n"
+        "ports.CLAIMS = pathlib.Path('/nowhere/claims')\n"
+        "ports.free_ports(1)\n"
+    )
+
+    ran = subprocess.run(
+        (sys.executable, "-c", asks), stderr=subprocess.PIPE, text=True, check=False
+    )
+
+    assert "No such file or directory: '/nowhere/claims'" in ran.stderr

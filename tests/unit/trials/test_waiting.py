@@ -25,3 +25,17 @@ async def test_error_shows_what_was_last_seen() -> None:
         await until(lambda: 0, within_s=0.3)
 
     assert time.monotonic() - began >= 0.3
+
+
+async def test_measured_bound_is_by_the_wall_clock() -> None:
+    began = time.monotonic()
+
+    with pytest.raises(NotInTimeError):
+        await until(lambda: time.sleep(0.2), within_s=0.3, wall_clock=True)
+
+    assert time.monotonic() - began < 1
+
+
+async def test_no_time_at_all_is_one_check_more() -> None:
+    with pytest.raises(NotInTimeError):
+        await until(lambda: False, within_s=0)

@@ -45,7 +45,7 @@ _ID_CHARACTERS = 12
 
 
 class ContainerBackend:
-    def __init__(self, project: Project, desired: Desired, place: StateDir) -> None:
+    def __init__(self, project: Project, desired: Desired, state_dir: StateDir) -> None:
         (network,) = project.engine.networks(project.name)
         name = docker_cli.ask("network", "inspect", "-f", "{{.Name}}", network).strip()
         self._desired = desired
@@ -60,7 +60,7 @@ class ContainerBackend:
             addresses={
                 store: Address(
                     desired.store_ports[store],
-                    (place.secrets / f"{store}_password").read_text(encoding="utf-8"),
+                    (state_dir.secrets / f"{store}_password").read_text(encoding="utf-8"),
                 )
                 for store in STORES
             },
@@ -113,17 +113,17 @@ async def container_backend(*, short: bool) -> AsyncIterator[ContainerBackend]:
 
 @asynccontextmanager
 async def _stack(home: Path, *, short: bool) -> AsyncIterator[ContainerBackend]:
-    place = StateDir(home)
+    state_dir = StateDir(home)
     desired = _desired(short=short)
-    project = Project(place, desired)
+    project = Project(state_dir, desired)
     try:
-        starting = asyncio.create_task(asyncio.to_thread(_up, project, desired, place))
+        starting = asyncio.create_task(asyncio.to_thread(_up, project, desired, state_dir))
         try:
             await asyncio.shield(starting)
         finally:
             # Compose cannot be cancelled, and containers that it starts after `down` would stay.
             await asyncio.wait([starting])
-        yield await asyncio.to_thread(ContainerBackend, project, desired, place)
+        yield await asyncio.to_thread(ContainerBackend, project, desired, state_dir)
     finally:
         await asyncio.to_thread(_down, project)
         shutil.rmtree(home)
@@ -178,9 +178,9 @@ def _check_engine() -> None:
     Engine().check_versions()
 
 
-def _up(project: Project, desired: Desired, place: StateDir) -> None:
-    make_passwords(place.secrets)
-    save(place.override, _override(project, desired))
+def _up(project: Project, desired: Desired, state_dir: StateDir) -> None:
+    make_passwords(state_dir.secrets)
+    save(state_dir.override, _override(project, desired))
     provide(project, project.configuration(), say=views.complain)
     for left in reversed(range(_TRIES)):
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pkg.devkit.backend import Options
 from pkg.devkit.compose import edge
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.command import ComposeFailed
@@ -19,7 +20,7 @@ from pkg.devkit.ports import free_ports
 from pkg.devkit.signals import no_check
 from pkg.devkit.system import Desired
 from pkg.devkit.views import ReaderGone
-from tests.unit.devkit.compose.doubles import was_started
+from tests.unit.devkit.compose.doubles import RecordingWatcher, was_started
 from tests.unit.devkit.compose.fake_engine import FakeEngine
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -130,6 +131,35 @@ def test_an_interrupted_scale_stays_desired_and_the_next_call_gets_there(
 
     assert interrupted == (4, 4)
     assert (len(engine.ids()), desired(state_dir)) == (3, 3)
+
+
+def test_up_finishes_a_scale_down_that_was_interrupted(
+    backend: ComposeBackend, engine: FakeEngine, state_dir: StateDir
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        backend.scale({ARCHIVAL: 1}, say=on("one too many", raised(signal.SIGINT)))
+    interrupted = (len(engine.ids(ARCHIVAL)), desired(state_dir))
+
+    backend.up(Options(), detach=True, watcher=RecordingWatcher())
+
+    assert interrupted == (2, 1)
+    assert len(engine.ids(ARCHIVAL)) == 1
+
+
+@pytest.mark.parametrize("verb", ["up", "down"])
+def test_an_interrupt_wins_over_an_engine_that_hangs(
+    backend: ComposeBackend, engine: FakeEngine, verb: str
+) -> None:
+    engine.will("ps", does=raised(signal.SIGINT), says="Cannot connect to the Docker daemon")
+
+    def act() -> None:
+        if verb == "up":
+            backend.up(Options(), detach=True, watcher=RecordingWatcher())
+        else:
+            backend.down(volumes=False, say=lambda _: None)
+
+    with pytest.raises(KeyboardInterrupt):
+        act()
 
 
 @pytest.mark.parametrize("number", SIGNALS)
