@@ -61,7 +61,7 @@ def test_cancelled_command_has_ended_before_the_next_row(
     state_dir: StateDir, docker_command: DockerCommand, times: int
 ) -> None:
     services = ContainerServices(Project(state_dir, Desired()), 8000, [], [], [])
-    pids = docker_command.keeps_signals_to_itself("run")
+    pids = docker_command.withhold_signals("run")
 
     async def cancel_row() -> None:
         row = asyncio.create_task(services.command("restore", environment={}, within_s=60))
