@@ -1,10 +1,10 @@
-# The load balancer's access logs, where they are wanted.
+# The load balancer's access logs (alb_access_logs).
 resource "aws_s3_bucket" "access_logs" {
-  # checkov:skip=CKV_AWS_18:it holds access logs itself
-  # checkov:skip=CKV2_AWS_62:nobody waits for a log
-  # checkov:skip=CKV_AWS_144:logs need no second region
+  # checkov:skip=CKV_AWS_18:it is itself a bucket of access logs
+  # checkov:skip=CKV2_AWS_62:nothing reacts to new logs
+  # checkov:skip=CKV_AWS_144:logs do not need a second region
   # checkov:skip=CKV_AWS_21:logs are written once
-  # checkov:skip=CKV_AWS_145:load balancers write to no bucket with a key of KMS
+  # checkov:skip=CKV_AWS_145:load balancers cannot write to a bucket encrypted with a KMS key
   count = var.alb_access_logs ? 1 : 0
 
   bucket_prefix = "${local.name}-alb-"
@@ -26,7 +26,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "access_logs" {
 
   bucket = aws_s3_bucket.access_logs[0].id
 
-  # Load balancers write to no bucket that is encrypted with a key of KMS.
+  # Load balancers cannot write to a bucket encrypted with a KMS key.
   rule {
     apply_server_side_encryption_by_default {
       sse_algorithm = "AES256"

@@ -1,5 +1,5 @@
 resource "aws_lb" "this" {
-  # checkov:skip=CKV2_AWS_76:the rule group of known bad inputs holds the Log4j rules, and nothing here runs Java
+  # checkov:skip=CKV2_AWS_76:the rule group for known bad inputs includes the Log4j rules, and nothing here runs Java
   # checkov:skip=CKV_AWS_150:protected in prod (alb_deletion_protection)
   name                       = local.name
   load_balancer_type         = "application"
@@ -8,8 +8,8 @@ resource "aws_lb" "this" {
   subnets                    = [for subnet in aws_subnet.public : subnet.id]
   drop_invalid_header_fields = true
   enable_deletion_protection = var.alb_deletion_protection
-  # A viewer who is silent is pinged after 54 s; the connection has to outlive that. And the gateway
-  # keeps an idle connection for 75 s: whoever sends must be the one that closes it.
+  # Above the 54 s after which a silent viewer is pinged. Below the gateway's keep-alive of 75 s, so
+  # that the gateway never closes a connection on which the load balancer is sending a request.
   idle_timeout = 65
 
   dynamic "access_logs" {
@@ -22,7 +22,7 @@ resource "aws_lb" "this" {
     }
   }
 
-  # Its addresses are the internet gateway's: made after it, gone before it.
+  # Its public addresses need the internet gateway: create it after that, destroy it before.
   depends_on = [aws_internet_gateway.this, aws_s3_bucket_policy.access_logs]
 }
 
@@ -42,7 +42,7 @@ resource "aws_lb_target_group" "this" {
   port        = each.value.port
   protocol    = "HTTP"
   target_type = "ip"
-  # ECS takes a task out of here first and stops it then: what is under way ends within seconds.
+  # ECS deregisters a task before it stops it. Requests in flight end within seconds.
   deregistration_delay = 15
 
   health_check {
@@ -98,11 +98,11 @@ resource "aws_lb_listener" "https" {
 }
 
 locals {
-  # The listener that serves; the other one only redirects to it.
+  # The listener that forwards requests; with HTTPS, port 80 only redirects.
   listener_arn = var.certificate_arn == null ? aws_lb_listener.http.arn : aws_lb_listener.https[0].arn
 }
 
-# Metrics and readiness tell of the inside, and are nobody's business out there.
+# Metrics and readiness are internal.
 resource "aws_lb_listener_rule" "hidden" {
   listener_arn = local.listener_arn
   priority     = 10

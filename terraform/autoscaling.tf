@@ -1,8 +1,8 @@
-# Tasks of the two services that people reach: the API by requests and CPU, broadcast by CPU.
+# Scaling of the two public services: the API by requests and CPU, broadcast by CPU.
 locals {
   scaled = { for name in ["api-gateway", "broadcast-service"] : name => var.services[name] }
 
-  # Requests a minute that one API task is to have: 4000 a second and core, a quarter of what it can
+  # Target of requests a minute per API task: 4000 a second per vCPU, about a quarter of its capacity
   # (70 µs a bid, load-tests/cpu_per_request.py).
   requests_per_target = 240000 * var.services["api-gateway"].cpu / 1024
   cpu_percent         = 60
@@ -29,7 +29,7 @@ resource "aws_appautoscaling_policy" "cpu" {
 
   target_tracking_scaling_policy_configuration {
     target_value = local.cpu_percent
-    # Quick to grow; slow to shrink, since each task that goes cuts its viewers off.
+    # Scale in slowly: each task that stops disconnects its viewers.
     scale_out_cooldown = 30
     scale_in_cooldown  = 300
 

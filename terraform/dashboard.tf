@@ -1,5 +1,5 @@
 locals {
-  # Title, statistic, and lines as namespace, metric and dimensions.
+  # Title, statistic, and lines: namespace, metric, dimensions.
   graphs = [
     { title = "Bids accepted, archived", stat = "Sum", lines = [
       [local.own_namespace, "bid_accepted_total", "Service", "api-gateway"],

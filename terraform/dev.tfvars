@@ -1,4 +1,4 @@
-# The small bill: one of everything that may be one.
+# Cheap: one of everything, wherever one is enough.
 environment             = "dev"
 nat_per_zone            = false
 log_retention_days      = 7

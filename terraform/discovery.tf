@@ -1,4 +1,4 @@
-# Names inside the VPC: nats.bidding-system.local, or nats-1 to nats-3 where NATS is a cluster.
+# DNS names inside the VPC: nats.bidding-system.local, or nats-1 to nats-3 if NATS is a cluster.
 resource "aws_service_discovery_private_dns_namespace" "this" {
   name        = "${local.name}.local"
   description = "Names of the bidding system's services"

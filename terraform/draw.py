@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Draws architecture.svg from the configuration: who may speak to whom, and what AWS lends.
+"""Draws architecture.svg from the configuration: allowed connections, and the AWS services in use.
 
-The arrows are the flows of security_groups.tf. What stands before the load balancer, and what tasks
-reach over HTTPS, is drawn where the configuration has a resource of that type.
+The arrows are the flows of security_groups.tf. The WAF, and each AWS service that tasks reach over
+HTTPS, is drawn only if the configuration has a resource of its type.
 
-usage: python terraform/draw.py        (Graphviz' dot has to be on PATH)
+usage: python terraform/draw.py        (needs Graphviz' dot on PATH)
 
-A test compares the picture with the configuration; run this when it says that they differ.
+A test fails if the picture no longer matches the configuration; then run this again.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ LENT = {
     "aws_secretsmanager_secret": "Secrets Manager",
     "aws_cloudwatch_log_group": "CloudWatch\\nlogs, metrics, alarms",
 }
-"""What every task reaches by AWS' own APIs, past the NAT gateway."""
+"""AWS services that every task reaches over HTTPS, by resource type: label of each."""
 
 _FLOW = re.compile(
     r'^\s+[\w-]+\s*= \{ from = "([\w-]+)", to = "([\w-]+)", port = (\d+) \}', re.MULTILINE
@@ -43,7 +43,7 @@ _GROUP = re.compile(r'^    ([\w-]+)\s+= "', re.MULTILINE)
 
 
 def flows() -> list[tuple[str, str, str]]:
-    """From, to, port; in the order of the file."""
+    """From, to, port; in file order."""
     return _FLOW.findall((HERE / "security_groups.tf").read_text())
 
 
@@ -58,7 +58,7 @@ def has(kind: str) -> bool:
 
 
 def source() -> str:
-    """The picture in Graphviz' language."""
+    """The picture in Graphviz' DOT language."""
     lines = [
         "digraph bidding {",
         '  rankdir = LR; fontname = "sans-serif"; nodesep = 0.45; ranksep = 1.1;',
@@ -99,7 +99,7 @@ def source() -> str:
 
 
 def mark() -> str:
-    """Ends the picture, and says what it was drawn from."""
+    """Last line of the picture: a hash of its source, which a test compares."""
     return f"<!-- drawn from {hashlib.sha256(source().encode()).hexdigest()} -->"
 
 

@@ -1,6 +1,6 @@
 resource "aws_ecr_repository" "this" {
   # checkov:skip=CKV_AWS_136:encrypted with AWS' own key; a customer's key is the account owner's decision
-  # checkov:skip=CKV_AWS_51:dev pushes latest again; prod is immutable (ecr_mutable)
+  # checkov:skip=CKV_AWS_51:dev pushes latest repeatedly; prod is immutable (ecr_mutable)
   for_each = setunion(local.services, ["load-generator"])
 
   name                 = "${local.name}/${each.key}"
@@ -17,8 +17,8 @@ resource "aws_ecr_repository" "this" {
 }
 
 locals {
-  # Where a tag may move, what runs is among the newest. Where it may not, any image may be the one
-  # that runs, and without it no task would start again: those go by hand.
+  # With mutable tags, the images in use are among the newest. With immutable tags any tagged image may
+  # be in use, and tasks could not restart without it: tagged images are deleted by hand.
   expiring_images = var.ecr_mutable ? {
     description = "All but the newest 20"
     selection   = jsonencode({ tagStatus = "any", countType = "imageCountMoreThan", countNumber = 20 })

@@ -8,7 +8,7 @@ resource "aws_ecs_cluster" "this" {
 }
 
 locals {
-  # MiB that Fargate has with each number of CPU units.
+  # Memory sizes in MiB that Fargate offers, by CPU units.
   fargate_memory = {
     256  = [512, 1024, 2048]
     512  = range(1024, 4097, 1024)
@@ -17,7 +17,8 @@ locals {
     4096 = range(8192, 30721, 1024)
   }
 
-  # Seconds that a task may take to end: it still accepts for the first, then drains within 15.
+  # Seconds. A stopping task keeps accepting for deregister_s, then drains for at most 15
+  # (SHUTDOWN_TIMEOUT_S); ECS kills it after stop_timeout_s.
   deregister_s   = 5
   stop_timeout_s = 30
 
@@ -59,7 +60,7 @@ locals {
     }
     archival-worker = {
       port = 8082
-      # Redis is for the audit and for restore, which run in this image too.
+      # The audit and restore run in this image too, and need Redis.
       parts = [local.redis_settings, local.nats_settings, local.postgres_settings]
       own   = {}
     }
@@ -97,8 +98,8 @@ module "service" {
   )...)
   secrets = merge(each.value.parts[*].secrets...)
 
-  # A target group that no listener uses refuses tasks; and a task needs a way out and its secrets to
-  # start, which would else count against the first deployment.
+  # Tasks cannot join a target group without a listener, and cannot start without a route and their
+  # secrets. Failed starts would count against the first deployment.
   depends_on = [
     aws_route.private,
     aws_route.public,

@@ -7,7 +7,7 @@ resource "aws_elasticache_parameter_group" "this" {
   name   = "${local.name}-redis7"
   family = "redis7"
 
-  # A full Redis refuses bids; it never forgets one.
+  # A full Redis must refuse bids, not evict them.
   parameter {
     name  = "maxmemory-policy"
     value = "noeviction"
@@ -16,7 +16,7 @@ resource "aws_elasticache_parameter_group" "this" {
 
 resource "aws_elasticache_replication_group" "this" {
   # checkov:skip=CKV_AWS_191:encrypted with AWS' own key; a customer's key is the account owner's decision
-  # checkov:skip=CKV2_AWS_50:fails over wherever it has a replica (redis_replicas)
+  # checkov:skip=CKV2_AWS_50:fails over if it has a replica (redis_replicas)
   replication_group_id       = local.name
   description                = "Standing prices and the outbox"
   engine                     = "redis"

@@ -1,4 +1,4 @@
-# Who may take the roles of tasks: ECS, for tasks of this account. The roles are modules/service's.
+# Trust policy of the tasks' roles (modules/service): only ECS, for tasks of this account.
 locals {
   task_trust = jsonencode({
     Version = "2012-10-17"

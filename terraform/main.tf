@@ -1,4 +1,4 @@
-# Write-only arguments, which keep passwords out of state and plan, came with Terraform 1.11.
+# Terraform 1.11 is the first with write-only arguments, which keep passwords out of state and plan.
 terraform {
   required_version = ">= 1.11.0"
 
@@ -10,12 +10,12 @@ terraform {
   }
 }
 
-# One block for AWS and an emulator: the provider reads AWS_ENDPOINT_URL itself.
+# For AWS and for an emulator: the provider reads AWS_ENDPOINT_URL itself.
 provider "aws" {
   region                      = var.aws_region
   skip_credentials_validation = var.emulated
   skip_metadata_api_check     = var.emulated
-  # Asked by every command, destroy too; the precondition below says it in a sentence.
+  # Checked by every command, including destroy. The precondition below gives a clearer message.
   allowed_account_ids   = var.emulated ? ["000000000000"] : null
   forbidden_account_ids = var.emulated ? null : ["000000000000"]
 
@@ -26,26 +26,26 @@ provider "aws" {
 
 data "aws_caller_identity" "current" {}
 
-# An emulated apply never reaches AWS, and the reverse.
+# An apply meant for an emulator must never reach AWS, nor the reverse.
 resource "terraform_data" "account" {
   input = data.aws_caller_identity.current.account_id
 
   lifecycle {
     precondition {
       condition     = (data.aws_caller_identity.current.account_id == "000000000000") == var.emulated
-      error_message = "This account and the variable emulated contradict each other: only the emulator's account is 000000000000. Set emulated, or AWS_ENDPOINT_URL and the credentials, to match."
+      error_message = "This account and the variable emulated contradict each other: only the emulator's account is 000000000000. Correct emulated, or AWS_ENDPOINT_URL and the credentials."
     }
   }
 }
 
 data "aws_availability_zones" "available" {
-  # checkov:skip=CKV_AWS_394:only asked whether it has the zones that are named
+  # checkov:skip=CKV_AWS_394:only used to check that the chosen zones exist
   state = "available"
 
   lifecycle {
     postcondition {
       condition     = length(setsubtract(local.zones, self.names)) == 0
-      error_message = "This account has no such availability zones in aws_region now: ${join(", ", setsubtract(local.zones, self.names))}. Choose others of ${join(", ", self.names)}."
+      error_message = "These availability zones are not available to this account in aws_region: ${join(", ", setsubtract(local.zones, self.names))}. Choose from ${join(", ", self.names)}."
     }
   }
 }
@@ -53,7 +53,7 @@ data "aws_availability_zones" "available" {
 locals {
   name     = "bidding-system"
   services = toset(["api-gateway", "broadcast-service", "archival-worker"])
-  # By name, not by their place in a list that changes: subnets would move, and with them the stores.
+  # Keyed by name: keyed by position, subnets and the stores in them would be replaced if the list changed.
   zones = [for letter in var.zones : "${var.aws_region}${letter}"]
 
   tags = {

@@ -1,7 +1,7 @@
-# NATS with JetStream: one server, or three that form a cluster. Each is a service of one task with a
-# store of its own, and a new task starts when the old one has ended: never two servers on one store.
+# NATS with JetStream: one server, or a cluster of three. Each is an ECS service with one task and its own
+# store. A new task starts only after the old one has ended, so two servers never share a store.
 locals {
-  # Of a cluster each server stays in a zone of its own: the outage of one leaves a quorum.
+  # Each server of a cluster is in a different zone, so that the outage of one leaves a quorum.
   nats_zones = var.nats_clustered ? { for index, zone in local.zones : "nats-${index + 1}" => [zone] } : { nats = local.zones }
   nats_nodes = toset(keys(local.nats_zones))
   nats_hosts = { for node in local.nats_nodes : node => "${node}.${aws_service_discovery_private_dns_namespace.this.name}" }
@@ -25,10 +25,10 @@ module "nats" {
   desired_count      = 1
   single             = true
   stop_timeout_s     = 60
-  # Whether the server lives: the plain /healthz also asks for a quorum, without which the servers
-  # that are left would be killed too.
+  # Liveness only: plain /healthz also requires a quorum, so losing it would get the remaining servers
+  # killed too.
   health_command = ["CMD-SHELL", "wget -q -O /dev/null 'http://127.0.0.1:8222/healthz?js-enabled-only=true'"]
-  # It may wait 50 s for the lock of the one before (start.sh), and then reads a whole store.
+  # It may wait 50 s for the old server's lock (start.sh) and then reads the whole store.
   health_start_s       = 300
   subnet_ids           = [for zone in local.nats_zones[each.key] : aws_subnet.private[zone].id]
   security_group_id    = aws_security_group.this["nats"].id
@@ -51,7 +51,7 @@ module "nats" {
     path             = "/data"
   }
 
-  # A task that starts before these are there fails, and counts against the first deployment.
+  # A task that starts before these exist fails, and counts against the first deployment.
   depends_on = [
     aws_route.private,
     aws_route.public,

@@ -1,9 +1,9 @@
-# What to look at, and what wakes somebody up. The services' own metrics come from their logs, as
-# lines that pkg/runtime/emf.py lists; a test compares that list with the names used here.
+# Alarms. The services' own metrics come from their logs; pkg/runtime/emf.py lists them, and a test
+# compares that list with the names used here.
 locals {
   own_namespace = "BiddingSystem"
 
-  # Name, the service that emits it, threshold, minutes above it, statistic, and what it means.
+  # Metric, service that emits it, threshold, minutes above it, statistic, and what to do.
   own_alarms = {
     outbox-age              = { metric = "bid_outbox_age_seconds", service = "api-gateway", above = 60, minutes = 3, statistic = "Maximum", what = "Accepted bids are not archived: look at the archival worker, NATS and PostgreSQL." }
     archive-lag             = { metric = "bid_archive_lag_seconds", service = "archival-worker", above = 60, minutes = 3, statistic = "Maximum", what = "The archive is behind: look at PostgreSQL." }
@@ -16,13 +16,13 @@ locals {
     forgotten-bids          = { metric = "bid_forgotten_bids_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Redis came back without bids that were accepted: the audit names them." }
   }
 
-  # What CloudWatch knows the tasks of each service by.
+  # CloudWatch dimensions of each service's tasks.
   tasks = { for name, service in merge(module.service, module.nats) : name => { ClusterName = aws_ecs_cluster.this.name, ServiceName = service.service_name } }
 
   load_balancer = { LoadBalancer = aws_lb.this.arn_suffix }
   redis_nodes   = { for number in range(1, var.redis_replicas + 2) : format("%s-%03d", local.name, number) => number }
 
-  # What AWS counts by itself.
+  # Alarms on AWS' own metrics.
   aws_alarms = merge(
     {
       gateway-errors = { namespace = "AWS/ApplicationELB", metric = "HTTPCode_ELB_5XX_Count", dimensions = local.load_balancer, above = 10, minutes = 1, statistic = "Sum", what = "The load balancer finds nobody to answer." }
@@ -76,7 +76,7 @@ locals {
 }
 
 resource "aws_sns_topic" "alarms" {
-  # checkov:skip=CKV_AWS_26:alarms may not use AWS' own key of SNS, and they name no secret
+  # checkov:skip=CKV_AWS_26:alarms cannot use SNS' AWS-managed key, and they contain no secrets
   name = "${local.name}-alarms"
 }
 
@@ -101,7 +101,7 @@ resource "aws_cloudwatch_metric_alarm" "own" {
   threshold           = each.value.above
   period              = 60
   evaluation_periods  = each.value.minutes
-  # A service that says nothing has no tasks, which other alarms tell.
+  # Missing data means that no task runs; the silent- alarms cover that.
   treat_missing_data = "notBreaching"
   alarm_actions      = [aws_sns_topic.alarms.arn]
   ok_actions         = [aws_sns_topic.alarms.arn]
@@ -126,8 +126,8 @@ resource "aws_cloudwatch_metric_alarm" "aws" {
 }
 
 locals {
-  # What has to be there. Services speak each 30 seconds: silence means that no task runs. NATS does
-  # not, but Container Insights counts its tasks.
+  # Alarms on missing tasks. Services emit metrics every 30 seconds: silence means that no task runs.
+  # NATS emits none, but Container Insights counts its tasks.
   least_alarms = merge(
     {
       for service, metric in { api-gateway = "bid_relay_leader", broadcast-service = "bid_viewers", archival-worker = "bid_archive_lag_seconds" } : "silent-${service}" => {

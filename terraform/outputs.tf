@@ -1,20 +1,20 @@
 output "vpc_id" {
-  description = "The VPC."
+  description = "ID of the VPC."
   value       = aws_vpc.this.id
 }
 
 output "public_subnet_ids" {
-  description = "Subnets of the load balancer."
+  description = "IDs of the load balancer's subnets."
   value       = [for zone in local.zones : aws_subnet.public[zone].id]
 }
 
 output "private_subnet_ids" {
-  description = "Subnets of tasks and stores."
+  description = "IDs of the subnets of tasks and stores."
   value       = [for zone in local.zones : aws_subnet.private[zone].id]
 }
 
 output "rds_endpoint" {
-  description = "Host of PostgreSQL, without its port."
+  description = "Host name of PostgreSQL, without the port."
   value       = aws_db_instance.this.address
 }
 
@@ -24,54 +24,54 @@ output "rds_port" {
 }
 
 output "redis_endpoint" {
-  description = "Host of Redis' primary, without its port."
+  description = "Host name of Redis' primary, without the port."
   value       = aws_elasticache_replication_group.this.primary_endpoint_address
 }
 
 output "ecr_api_gateway_url" {
-  description = "Repository of the API gateway's image."
+  description = "URL of the API gateway's image repository."
   value       = aws_ecr_repository.this["api-gateway"].repository_url
 }
 
 output "ecr_broadcast_service_url" {
-  description = "Repository of the broadcast service's image."
+  description = "URL of the broadcast service's image repository."
   value       = aws_ecr_repository.this["broadcast-service"].repository_url
 }
 
 output "ecr_archival_worker_url" {
-  description = "Repository of the archival worker's image."
+  description = "URL of the archival worker's image repository."
   value       = aws_ecr_repository.this["archival-worker"].repository_url
 }
 
 output "alb_dns_name" {
-  description = "Host of the load balancer."
+  description = "Host name of the load balancer."
   value       = aws_lb.this.dns_name
 }
 
 output "alb_url" {
-  description = "Where bids are placed."
+  description = "Base URL of the API."
   value       = var.domain_name == null ? "http://${aws_lb.this.dns_name}" : "https://${var.domain_name}"
 }
 
 output "ws_url" {
-  description = "Where viewers connect: /ws/items/ITEM."
+  description = "Base URL for viewers, who connect to /ws/items/ITEM."
   value       = var.domain_name == null ? "ws://${aws_lb.this.dns_name}" : "wss://${var.domain_name}"
 }
 
 output "ecs_cluster_name" {
-  description = "The ECS cluster."
+  description = "Name of the ECS cluster."
   value       = aws_ecs_cluster.this.name
 }
 
 output "ecr_load_generator_url" {
-  description = "Repository of the load generator's image."
+  description = "URL of the load generator's image repository."
   value       = aws_ecr_repository.this["load-generator"].repository_url
 }
 
 output "deployment_commands" {
-  description = "Builds, tags and pushes the three images, then rolls the three services; to be run from the project's root."
+  description = "Shell commands that build, tag and push the three images, then roll the three services. Run them in the project's root."
   value = join("\n", concat(
-    # The command line shows long answers in a pager, which waits for a key.
+    # No pager: it would wait for a key.
     ["export AWS_PAGER=", "aws ecr get-login-password --region ${var.aws_region} | docker login --username AWS --password-stdin ${split("/", aws_ecr_repository.this["api-gateway"].repository_url)[0]}"],
     flatten([for service in sort(local.services) : [
       "docker build --build-arg REVISION=$(git rev-parse HEAD) -t ${local.name}/${service}:${var.image_tag} --target ${service} -f compose/Dockerfile .",
@@ -85,6 +85,6 @@ output "deployment_commands" {
 }
 
 output "nats_url" {
-  description = "Where services find NATS, inside the VPC."
+  description = "NATS_URL of the services, inside the VPC."
   value       = local.nats_url
 }

@@ -1,4 +1,4 @@
-# Bids go on through a zone's outage. Needs TF_VAR_redis_auth_token besides the two passwords, and image_tag.
+# Bidding survives the outage of a zone. Also set TF_VAR_redis_auth_token, the two passwords and image_tag.
 environment             = "prod"
 zones                   = ["a", "b", "c"]
 nat_per_zone            = true

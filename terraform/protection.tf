@@ -1,7 +1,7 @@
-# Destroying takes what nothing depends on first: the services, long before PostgreSQL says no. This
-# goes before all of them, and stops the rest while anything is protected.
+# `destroy` would remove the services first and fail only later, at a protected PostgreSQL. This guard
+# depends on everything, so it is destroyed first, and fails while anything is protected.
 resource "terraform_data" "protection" {
-  # Lifting it is a change in place, and destroys nothing.
+  # Lifting the protection updates this in place and destroys nothing.
   input = var.db_deletion_protection || var.alb_deletion_protection
 
   provisioner "local-exec" {

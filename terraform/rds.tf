@@ -13,7 +13,7 @@ resource "aws_db_parameter_group" "this" {
   }
 }
 
-# Made before the instance, which would make groups that keep for ever.
+# Created before the instance: RDS would create the groups itself, with logs that never expire.
 resource "aws_cloudwatch_log_group" "postgres" {
   # checkov:skip=CKV_AWS_158:encrypted with AWS' own key; a customer's key is the account owner's decision
   # checkov:skip=CKV_AWS_338:kept for log_retention_days: a year of logs is a cost, not a need
@@ -24,10 +24,10 @@ resource "aws_cloudwatch_log_group" "postgres" {
 }
 
 resource "aws_db_instance" "this" {
-  # checkov:skip=CKV_AWS_118:Performance Insights and the alarms tell enough
+  # checkov:skip=CKV_AWS_118:Performance Insights and the alarms are enough
   # checkov:skip=CKV_AWS_354:encrypted with AWS' own key; a customer's key is the account owner's decision
-  # checkov:skip=CKV_AWS_161:one user, whose password only the worker gets
-  # checkov:skip=CKV_AWS_157:a standby in prod (db_multi_az)
+  # checkov:skip=CKV_AWS_161:there is one user, and only the worker has its password
+  # checkov:skip=CKV_AWS_157:prod has a standby (db_multi_az)
   # checkov:skip=CKV_AWS_293:protected in prod (db_deletion_protection)
   identifier                      = local.name
   engine                          = "postgres"

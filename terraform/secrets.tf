@@ -1,6 +1,6 @@
 resource "aws_secretsmanager_secret" "db" {
   # checkov:skip=CKV_AWS_149:encrypted with AWS' own key; a customer's key is the account owner's decision
-  # checkov:skip=CKV2_AWS_57:rotated by hand, since tasks read it at their start (README, Rotation)
+  # checkov:skip=CKV2_AWS_57:rotated by hand, because tasks read it only when they start (README, Rotation)
   name                    = "${local.name}/db-password"
   description             = "Password of PostgreSQL's user bidding"
   recovery_window_in_days = var.secret_recovery_days
@@ -14,7 +14,7 @@ resource "aws_secretsmanager_secret_version" "db" {
 
 resource "aws_secretsmanager_secret" "nats" {
   # checkov:skip=CKV_AWS_149:encrypted with AWS' own key; a customer's key is the account owner's decision
-  # checkov:skip=CKV2_AWS_57:rotated by hand, since tasks read it at their start (README, Rotation)
+  # checkov:skip=CKV2_AWS_57:rotated by hand, because tasks read it only when they start (README, Rotation)
   name                    = "${local.name}/nats-password"
   description             = "Password of NATS' user bidding"
   recovery_window_in_days = var.secret_recovery_days
@@ -26,10 +26,10 @@ resource "aws_secretsmanager_secret_version" "nats" {
   secret_string_wo_version = var.secrets_versions.nats
 }
 
-# ElastiCache takes its token from state (docs/decisions/0010); tasks get it as they get the others.
+# ElastiCache's token is in state (docs/decisions/0010); tasks get it like the other passwords.
 resource "aws_secretsmanager_secret" "redis" {
   # checkov:skip=CKV_AWS_149:encrypted with AWS' own key; a customer's key is the account owner's decision
-  # checkov:skip=CKV2_AWS_57:rotated by hand, since tasks read it at their start (README, Rotation)
+  # checkov:skip=CKV2_AWS_57:rotated by hand, because tasks read it only when they start (README, Rotation)
   count = var.redis_auth_token == null ? 0 : 1
 
   name                    = "${local.name}/redis-password"

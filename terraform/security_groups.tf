@@ -10,7 +10,7 @@ locals {
     efs               = "File system of JetStream"
   }
 
-  # Who may speak to whom. Each is one rule out of the first group and one into the second.
+  # Allowed connections. Each is an egress rule of the first group and an ingress rule of the second.
   flows = {
     alb-to-api           = { from = "alb", to = "api-gateway", port = 8080 }
     alb-to-broadcast     = { from = "alb", to = "broadcast-service", port = 8081 }
@@ -27,7 +27,7 @@ locals {
 }
 
 resource "aws_security_group" "this" {
-  # checkov:skip=CKV2_AWS_5:attached by for_each, which the check does not follow
+  # checkov:skip=CKV2_AWS_5:attached with for_each, which the check does not follow
   for_each = local.groups
 
   name        = "${local.name}-${each.key}"
@@ -69,7 +69,7 @@ resource "aws_vpc_security_group_ingress_rule" "world" {
   to_port           = tonumber(each.key)
 }
 
-# Images, logs and secrets come from AWS' own addresses, which have no group to name.
+# AWS' APIs for images, logs and secrets have no security group to refer to.
 resource "aws_vpc_security_group_egress_rule" "aws" {
   for_each = setunion(local.services, ["nats"])
 

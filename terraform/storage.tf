@@ -1,4 +1,4 @@
-# JetStream's files. Each NATS server has an access point, thus a folder, of its own.
+# JetStream's files. Each NATS server has its own access point, and so its own folder.
 resource "aws_efs_file_system" "nats" {
   # checkov:skip=CKV_AWS_184:encrypted with AWS' own key; a customer's key is the account owner's decision
   creation_token   = "${local.name}-nats"
@@ -11,7 +11,7 @@ resource "aws_efs_file_system" "nats" {
 resource "aws_efs_backup_policy" "nats" {
   file_system_id = aws_efs_file_system.nats.id
 
-  # The stream holds a day of events that Redis and PostgreSQL hold too.
+  # Not needed: the stream holds at most a day of events, normally also in Redis or PostgreSQL.
   backup_policy {
     status = "DISABLED"
   }
@@ -47,8 +47,8 @@ resource "aws_efs_access_point" "nats" {
   }
 }
 
-# Encrypted on the way, or not at all. Who may mount is said by the tasks' own roles alone: what a
-# file system's policy allows, it allows besides those.
+# Requires encryption in transit. It allows nothing: only the tasks' roles may grant access, and an
+# allow here would add to what they grant.
 resource "aws_efs_file_system_policy" "nats" {
   file_system_id = aws_efs_file_system.nats.id
 

@@ -1,5 +1,5 @@
 variable "aws_region" {
-  description = "Region of every resource."
+  description = "AWS region of every resource."
   type        = string
   default     = "us-east-1"
 
@@ -10,7 +10,7 @@ variable "aws_region" {
 }
 
 variable "environment" {
-  description = "dev or prod; a tag of every resource."
+  description = "dev or prod; also a tag of every resource."
   type        = string
 
   validation {
@@ -20,13 +20,13 @@ variable "environment" {
 }
 
 variable "emulated" {
-  description = "Whether the account is an emulator's (000000000000) and not AWS'."
+  description = "Whether the account is an emulator's (000000000000) instead of a real AWS account."
   type        = bool
   default     = false
 }
 
 variable "permissions_boundary" {
-  description = "ARN of a policy that no role made here may go beyond (permissions-boundary.json); null: none."
+  description = "ARN of the permissions boundary of every role created here (permissions-boundary.json); null: none."
   type        = string
   default     = null
 
@@ -37,7 +37,7 @@ variable "permissions_boundary" {
 }
 
 variable "vpc_cidr" {
-  description = "Addresses of the VPC, /16 to /20: subnets take a sixteenth each."
+  description = "IPv4 block of the VPC, /16 to /20; each subnet gets a sixteenth of it."
   type        = string
   default     = "10.0.0.0/16"
 
@@ -48,23 +48,23 @@ variable "vpc_cidr" {
 }
 
 variable "zones" {
-  description = "Letters of the availability zones used. Their order decides the subnets' addresses: never changed later, only added to."
+  description = "Letters of the availability zones. Their order determines the subnets' addresses: later only append."
   type        = list(string)
   default     = ["a", "b"]
 
   validation {
     condition     = contains([2, 3], length(distinct(var.zones))) && length(var.zones) == length(distinct(var.zones)) && alltrue([for letter in var.zones : can(regex("^[a-z]$", letter))])
-    error_message = "zones must be two or three different letters, such as [\"a\", \"b\"]: a load balancer and a database need two."
+    error_message = "zones must be two or three different letters, such as [\"a\", \"b\"]: a load balancer and a database need at least two."
   }
 }
 
 variable "nat_per_zone" {
-  description = "A NAT gateway in each zone instead of one for all: dearer, and a zone's outage stays its own."
+  description = "Whether each zone has its own NAT gateway: costs more, but an outage of one zone does not affect the others."
   type        = bool
 }
 
 variable "log_retention_days" {
-  description = "Days for which logs are kept."
+  description = "Days that logs are kept."
   type        = number
   default     = 30
 
@@ -75,18 +75,18 @@ variable "log_retention_days" {
 }
 
 variable "certificate_arn" {
-  description = "ACM certificate of the load balancer; without one there is HTTP only."
+  description = "ARN of the load balancer's ACM certificate; null: HTTP only."
   type        = string
   default     = null
 
   validation {
     condition     = var.certificate_arn == null || can(regex("^arn:aws[a-z-]*:acm:${var.aws_region}:[0-9]{12}:certificate/", var.certificate_arn))
-    error_message = "certificate_arn must be the ARN of an ACM certificate of aws_region."
+    error_message = "certificate_arn must be the ARN of an ACM certificate in aws_region."
   }
 }
 
 variable "domain_name" {
-  description = "Name that the certificate is for and that leads to alb_dns_name; required with certificate_arn."
+  description = "Host name of the certificate, which must resolve to alb_dns_name; required with certificate_arn."
   type        = string
   default     = null
 
@@ -97,22 +97,22 @@ variable "domain_name" {
 
   validation {
     condition     = (var.domain_name == null) == (var.certificate_arn == null)
-    error_message = "domain_name and certificate_arn go together: no certificate is for the load balancer's own name."
+    error_message = "Set domain_name and certificate_arn together: no certificate covers the load balancer's own name."
   }
 }
 
 variable "redis_node_type" {
-  description = "Node type of Redis."
+  description = "ElastiCache node type of Redis."
   type        = string
 
   validation {
     condition     = can(regex("^cache\\.((t3|t4g)\\.(micro|small|medium)|(m5|m6g|m7g|r5|r6g|r7g)\\.(large|[0-9]*xlarge))$", var.redis_node_type))
-    error_message = "redis_node_type must be of the families t3, t4g, m5, m6g, m7g, r5, r6g or r7g, such as cache.t3.micro or cache.r6g.large."
+    error_message = "redis_node_type must be from the families t3, t4g, m5, m6g, m7g, r5, r6g or r7g, such as cache.t3.micro or cache.r6g.large."
   }
 }
 
 variable "redis_replicas" {
-  description = "Replicas of Redis; with one or more it is Multi-AZ and fails over."
+  description = "Number of Redis replicas; with at least one, Redis is Multi-AZ and fails over."
   type        = number
 
   validation {
@@ -122,39 +122,39 @@ variable "redis_replicas" {
 }
 
 variable "redis_auth_token" {
-  description = "Password of Redis, 32 to 128 characters; none: no password. Held in state, see docs/decisions/0010."
+  description = "Redis' password, 32 to 128 characters; null: no password. Stored in state, see docs/decisions/0010."
   type        = string
   default     = null
   sensitive   = true
 
   validation {
     condition     = var.redis_auth_token == null || can(regex("^[A-Za-z0-9!&#$^<>-]{32,128}$", var.redis_auth_token))
-    error_message = "redis_auth_token must have 32 to 128 letters, digits or ! & # $ ^ < > -, as ElastiCache asks."
+    error_message = "redis_auth_token must be 32 to 128 letters, digits or ! & # $ ^ < > -, as ElastiCache requires."
   }
 
   validation {
     condition     = var.redis_auth_token == null || !can(regex("(?i)password|change|example|secret|bidding|12345", var.redis_auth_token))
-    error_message = "redis_auth_token must hold no word of an example: export TF_VAR_redis_auth_token=\"$(openssl rand -hex 32)\"."
+    error_message = "redis_auth_token must not contain a word from an example: export TF_VAR_redis_auth_token=\"$(openssl rand -hex 32)\"."
   }
 
   validation {
     condition     = var.redis_auth_token != null || var.environment != "prod"
-    error_message = "redis_auth_token is required in prod: export TF_VAR_redis_auth_token, the one that runs once there is one (another would be sent to Redis at once)."
+    error_message = "redis_auth_token is required in prod: export TF_VAR_redis_auth_token. If Redis already has a token, export that one: a different one would be sent to Redis at once."
   }
 }
 
 variable "db_instance_class" {
-  description = "Instance class of PostgreSQL."
+  description = "RDS instance class of PostgreSQL."
   type        = string
 
   validation {
     condition     = can(regex("^db\\.((t3|t4g)\\.(micro|small|medium|large|xlarge|2xlarge)|(m5|m6g|m6i|m7g|r5|r6g|r6i|r7g)\\.(large|[0-9]*xlarge))$", var.db_instance_class))
-    error_message = "db_instance_class must be of the families t3, t4g, m5, m6g, m6i, m7g, r5, r6g, r6i or r7g, such as db.t3.micro or db.r6g.large."
+    error_message = "db_instance_class must be from the families t3, t4g, m5, m6g, m6i, m7g, r5, r6g, r6i or r7g, such as db.t3.micro or db.r6g.large."
   }
 }
 
 variable "db_storage_gib" {
-  description = "GiB of gp3 storage; it grows up to five times that."
+  description = "Initial gp3 storage in GiB; it grows automatically up to five times that."
   type        = number
   default     = 20
 
@@ -165,22 +165,22 @@ variable "db_storage_gib" {
 }
 
 variable "db_multi_az" {
-  description = "A standby of PostgreSQL in another zone."
+  description = "Whether PostgreSQL has a standby in another zone."
   type        = bool
 }
 
 variable "db_deletion_protection" {
-  description = "Whether PostgreSQL refuses to be destroyed."
+  description = "Whether PostgreSQL is protected from deletion."
   type        = bool
 }
 
 variable "db_final_snapshot" {
-  description = "Whether PostgreSQL leaves the snapshot bidding-system-last when it is destroyed."
+  description = "Whether destroying PostgreSQL leaves a snapshot, bidding-system-last."
   type        = bool
 }
 
 variable "db_backup_days" {
-  description = "Days for which backups are kept."
+  description = "Days that PostgreSQL's backups are kept."
   type        = number
   default     = 7
 
@@ -191,40 +191,40 @@ variable "db_backup_days" {
 }
 
 variable "db_password" {
-  description = "Password of PostgreSQL; never in state or plan: export TF_VAR_db_password."
+  description = "PostgreSQL's password; never stored in state or plan. Export TF_VAR_db_password."
   type        = string
   ephemeral   = true
 
-  # One sentence for both, so that an unedited copy of the example is answered with one.
+  # One message for both passwords, so that an unedited copy of the example gets only one.
   validation {
     condition     = !contains([var.db_password, var.nats_password], "CHANGE_ME")
-    error_message = "db_password and nats_password must be passwords of your own, not the example's CHANGE_ME: export TF_VAR_db_password=\"$(openssl rand -hex 24)\", and the same for nats_password; then delete both lines of terraform.tfvars, which go before what is exported."
+    error_message = "db_password and nats_password must be passwords of your own, not the example's CHANGE_ME: export TF_VAR_db_password=\"$(openssl rand -hex 24)\", and the same for nats_password; then delete both lines from terraform.tfvars, which would override the exported values."
   }
 
   validation {
     condition     = var.db_password == "CHANGE_ME" || (length(var.db_password) >= 16 && length(var.db_password) <= 128 && !can(regex("(?i)password|change|example|secret|bidding|12345", var.db_password)))
-    error_message = "db_password must have 16 to 128 characters and no word of an example: export TF_VAR_db_password=\"$(openssl rand -hex 24)\"."
+    error_message = "db_password must have 16 to 128 characters and no word from an example: export TF_VAR_db_password=\"$(openssl rand -hex 24)\"."
   }
 
   validation {
     condition     = can(regex("^[!-~]*$", var.db_password)) && !can(regex("[/@\"]", var.db_password))
-    error_message = "db_password must be printable ASCII without spaces, / @ or \", which RDS refuses."
+    error_message = "db_password must be printable ASCII without spaces or / @ \", which RDS refuses."
   }
 }
 
 variable "nats_password" {
-  description = "Password of NATS; never in state or plan: export TF_VAR_nats_password."
+  description = "NATS' password; never stored in state or plan. Export TF_VAR_nats_password."
   type        = string
   ephemeral   = true
 
   validation {
     condition     = var.nats_password == "CHANGE_ME" || (length(var.nats_password) >= 16 && can(regex("^[!-~]*$", var.nats_password)) && !can(regex("(?i)password|change|example|secret|bidding|12345", var.nats_password)))
-    error_message = "nats_password must have at least 16 printable ASCII characters, no space and no word of an example: export TF_VAR_nats_password=\"$(openssl rand -hex 24)\"."
+    error_message = "nats_password must have at least 16 printable ASCII characters, no spaces and no word from an example: export TF_VAR_nats_password=\"$(openssl rand -hex 24)\"."
   }
 }
 
 variable "secrets_versions" {
-  description = "Raise one by one to send that changed password: write-only arguments are compared by it alone."
+  description = "Versions of the passwords. Raise one to send that password: Terraform cannot see that a write-only argument changed."
   type = object({
     db    = optional(number, 1)
     nats  = optional(number, 1)
@@ -234,12 +234,12 @@ variable "secrets_versions" {
 
   validation {
     condition     = alltrue([for version in values(var.secrets_versions) : version >= 1 && floor(version) == version])
-    error_message = "secrets_versions must be whole numbers from 1, such as { db = 2 }."
+    error_message = "secrets_versions must be whole numbers of at least 1, such as { db = 2 }."
   }
 }
 
 variable "secret_recovery_days" {
-  description = "Days for which a destroyed secret can be brought back; 0: none, so that it can be made again at once."
+  description = "Days that a destroyed secret can be restored; 0: not at all, so that it can be recreated at once."
   type        = number
 
   validation {
@@ -249,23 +249,23 @@ variable "secret_recovery_days" {
 }
 
 variable "ecr_mutable" {
-  description = "Whether a tag of an image may be pushed again."
+  description = "Whether an image tag may be pushed again."
   type        = bool
 }
 
 variable "ecr_force_delete" {
-  description = "Whether a repository is destroyed with the images in it."
+  description = "Whether destroying a repository deletes its images too."
   type        = bool
 }
 
 variable "image_tag" {
-  description = "Tag of the three services' images; in prod a commit's, which is never pushed twice."
+  description = "Tag of the three services' images; in prod a commit, pushed only once."
   type        = string
   default     = "latest"
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$", var.image_tag))
-    error_message = "image_tag must be a tag of an image: up to 128 letters, digits, _ . or -."
+    error_message = "image_tag must be an image tag: up to 128 letters, digits, _ . or -."
   }
 
   validation {
@@ -275,7 +275,7 @@ variable "image_tag" {
 }
 
 variable "services" {
-  description = "Size and number of tasks: CPU units (1024 a core), MiB, tasks at first and at least, and at most."
+  description = "By service: CPU units (1024 per vCPU), memory in MiB, count (initial and minimum tasks) and max (maximum tasks)."
   type = map(object({
     cpu    = number
     memory = number
@@ -295,17 +295,17 @@ variable "services" {
 
   validation {
     condition     = alltrue([for size in values(var.services) : contains(lookup(local.fargate_memory, size.cpu, []), size.memory)])
-    error_message = "services: Fargate has no such size: 256 CPU units go with 512, 1024 or 2048 MiB, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720, in steps of 1024."
+    error_message = "services: Fargate does not offer this size: 256 CPU units go with 512, 1024 or 2048 MiB, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720, in steps of 1024."
   }
 
   validation {
     condition     = try(var.services["archival-worker"].count == var.services["archival-worker"].max, true)
-    error_message = "services: the archival-worker does not scale by itself; count and max must be equal."
+    error_message = "services: the archival-worker does not scale automatically; its count and max must be equal."
   }
 }
 
 variable "execute_command" {
-  description = "Whether a shell may be opened in a task (ECS Exec). Root file systems are writable then."
+  description = "Whether a shell may be opened in a task (ECS Exec). This makes root file systems writable."
   type        = bool
   default     = false
 }
@@ -322,13 +322,13 @@ variable "bid_strategy" {
 }
 
 variable "bid_strategy_override" {
-  description = "Whether a request may choose its strategy by X-Bid-Strategy; for measurements."
+  description = "Whether a request may select its strategy with the header X-Bid-Strategy; for measurements."
   type        = bool
   default     = false
 }
 
 variable "redis_min_replicas" {
-  description = "Replicas of Redis that must have a bid before it is answered (WAIT)."
+  description = "Number of Redis replicas that must have a bid before it is answered (WAIT)."
   type        = number
   default     = 0
 
@@ -339,17 +339,17 @@ variable "redis_min_replicas" {
 }
 
 variable "outbox_max_entries" {
-  description = "Entries of one of the four outboxes; then bids get 503. At 512 bytes each all four must fit half of what Redis may use, or gateways refuse to take bids."
+  description = "Maximum entries in each of the four outboxes; beyond that, bids get 503. At 512 bytes an entry, all four must fit in half of Redis' maximum memory, or gateways refuse bids."
   type        = number
 
   validation {
     condition     = var.outbox_max_entries >= 1000 && floor(var.outbox_max_entries) == var.outbox_max_entries
-    error_message = "outbox_max_entries must be a whole number from 1000."
+    error_message = "outbox_max_entries must be a whole number of at least 1000."
   }
 }
 
 variable "nats_image" {
-  description = "Image of NATS, from a public registry or a mirror of it."
+  description = "NATS image, from a public registry or a mirror of one."
   type        = string
   default     = "nats:2.15.1-alpine"
 
@@ -360,43 +360,43 @@ variable "nats_image" {
 
   validation {
     condition     = !strcontains(var.nats_image, ".dkr.ecr.")
-    error_message = "nats_image must be of a public registry: NATS' tasks have no right to pull from a private repository of ECR."
+    error_message = "nats_image must come from a public registry: NATS' tasks may not pull from a private ECR repository."
   }
 }
 
 variable "nats_clustered" {
-  description = "Three NATS servers that each hold the stream, each in a zone of its own, instead of one."
+  description = "Whether NATS is three servers, one per zone, each with a copy of the stream, instead of one."
   type        = bool
 
   validation {
     condition     = !var.nats_clustered || length(var.zones) == 3
-    error_message = "nats_clustered needs three zones: of two, one would hold two of the three servers, and its outage would stop the stream."
+    error_message = "nats_clustered needs three zones: with two, one zone would have two of the three servers, and its outage would stop the stream."
   }
 }
 
 variable "nats_size" {
-  description = "CPU units and MiB of a NATS server."
+  description = "CPU units (1024 per vCPU) and memory in MiB of each NATS server."
   type        = object({ cpu = number, memory = number })
 
   validation {
     condition     = contains(lookup(local.fargate_memory, var.nats_size.cpu, []), var.nats_size.memory)
-    error_message = "nats_size: Fargate has no such size: 256 CPU units go with 512, 1024 or 2048 MiB, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720, in steps of 1024."
+    error_message = "nats_size: Fargate does not offer this size: 256 CPU units go with 512, 1024 or 2048 MiB, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720, in steps of 1024."
   }
 }
 
 variable "stream_max_bytes" {
-  description = "Bytes the stream of events holds; full, it refuses, and the outbox in Redis fills."
+  description = "Maximum size of the event stream in bytes. A full stream refuses events, and the outbox in Redis fills up."
   type        = number
   default     = 10737418240
 
   validation {
     condition     = var.stream_max_bytes >= 1073741824 && var.stream_max_bytes <= 1099511627776 && floor(var.stream_max_bytes) == var.stream_max_bytes
-    error_message = "stream_max_bytes must be a whole number from 1 GiB, 1073741824, to 1 TiB, 1099511627776."
+    error_message = "stream_max_bytes must be a whole number from 1073741824 (1 GiB) to 1099511627776 (1 TiB)."
   }
 }
 
 variable "alb_deletion_protection" {
-  description = "Whether the load balancer refuses to be destroyed, and its logs to be emptied."
+  description = "Whether the load balancer is protected from deletion, and the bucket of its access logs too unless it is empty."
   type        = bool
 }
 
@@ -406,7 +406,7 @@ variable "alb_access_logs" {
 }
 
 variable "waf_requests_per_5_min" {
-  description = "Requests that one address may make in five minutes; null: no WAF."
+  description = "Requests allowed per address in five minutes; null: no WAF."
   type        = number
   default     = null
 
@@ -417,12 +417,12 @@ variable "waf_requests_per_5_min" {
 }
 
 variable "alarm_email" {
-  description = "Who is written to when an alarm goes off; null: nobody, the alarms only show."
+  description = "Email address for alarms; null: no emails."
   type        = string
   default     = null
 
   validation {
     condition     = var.alarm_email == null || can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.alarm_email))
-    error_message = "alarm_email must be an address such as ops@example.org."
+    error_message = "alarm_email must be an email address such as ops@example.org."
   }
 }

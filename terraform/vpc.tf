@@ -5,7 +5,7 @@ resource "aws_vpc" "this" {
   tags                 = { Name = local.name }
 }
 
-# Without rules: what names no group of its own reaches nothing.
+# No rules: a resource without its own group can reach nothing.
 resource "aws_default_security_group" "this" {
   vpc_id = aws_vpc.this.id
 }
@@ -83,7 +83,7 @@ resource "aws_route" "private" {
   nat_gateway_id         = aws_nat_gateway.this[var.nat_per_zone ? each.key : local.zones[0]].id
 }
 
-# Layers of images come from S3: this way they pay no NAT gateway, nor wait for one.
+# Image layers come from S3. This endpoint avoids the NAT gateways' cost and throughput.
 resource "aws_vpc_endpoint" "s3" {
   vpc_id            = aws_vpc.this.id
   vpc_endpoint_type = "Gateway"

@@ -1,6 +1,6 @@
-# An address that asks too often is refused for a while.
+# Blocks an address for a while if it sends too many requests.
 resource "aws_wafv2_web_acl" "this" {
-  # checkov:skip=CKV2_AWS_31:its metrics and samples tell enough; full logs cost more than the rest of it
+  # checkov:skip=CKV2_AWS_31:its metrics and samples are enough; full logs would cost more than the WAF itself
   count = var.waf_requests_per_5_min == null ? 0 : 1
 
   name        = local.name

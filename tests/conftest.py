@@ -1,17 +1,17 @@
-"""What holds for every test."""
+"""Settings for all tests."""
 
 import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# How long an example takes says how busy the machine is, and nothing of what is tested.
+# An example's duration depends on how busy the machine is, not on the code.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
 
-# Run in the background, or by nohup, tests are told to ignore these, and so would all they start.
+# In the background or under nohup these are ignored, also by all processes that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -21,5 +21,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--servers",
         choices=("wheels", "containers"),
         default="wheels",
-        help="what Redis, NATS and PostgreSQL of the integration tests run as",
+        help="how integration tests run Redis, NATS and PostgreSQL",
     )

@@ -1,4 +1,4 @@
-"""A TCP server in the test's own process that leaves no connection behind."""
+"""A TCP server in the test process that closes all its connections."""
 
 import asyncio
 import socket
@@ -10,11 +10,11 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def listening(serve: Serve) -> AsyncIterator[int]:
-    """Its port on 127.0.0.1; a connection ends with its `serve`, at the latest with the server.
+    """Yields the port on 127.0.0.1. A connection is closed when `serve` returns or the block ends.
 
-    What `serve` raises, other than for a lost connection, is raised at the end.
-    Not `asyncio.start_server`: closed between accepting a connection and telling of it, that one
-    leaves it open, and its end is then reported in whatever test comes next.
+    Exceptions of `serve` are raised at the end, except for OSError.
+    Not `asyncio.start_server`: if it is closed while it accepts a connection, that one stays open,
+    and a later test gets the warning.
     """
     loop = asyncio.get_running_loop()
     connections: dict[asyncio.Task[None], socket.socket] = {}
@@ -41,10 +41,10 @@ async def listening(serve: Serve) -> AsyncIterator[int]:
             loop.remove_reader(listener)
             for serving in connections:
                 serving.cancel()
-            ends = await asyncio.gather(*connections, return_exceptions=True)
-            await asyncio.sleep(0)  # a transport that was aborted lets go of its socket
+            results = await asyncio.gather(*connections, return_exceptions=True)
+            await asyncio.sleep(0)  # an aborted transport releases its socket
             for connection in connections.values():
                 connection.close()
-    for end in ends:
-        if isinstance(end, Exception) and not isinstance(end, OSError):
-            raise end
+    for result in results:
+        if isinstance(result, Exception) and not isinstance(result, OSError):
+            raise result

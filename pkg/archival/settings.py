@@ -29,18 +29,18 @@ class PostgresSettings(Checked):
     postgres_url: str = setting(
         url("postgresql", "postgres"),
         secret=True,
-        what="postgresql:// URL; sslmode=require for TLS",
+        what="postgresql:// URL; sslmode=require turns TLS on",
     )
     postgres_password: str = setting(
         plain_text,
         default="",
         secret=True,
-        what="password, where POSTGRES_URL names a user and no password",
+        what="password, if POSTGRES_URL names a user but no password",
     )
 
     @property
     def postgres_target(self) -> str:
-        """The URL to connect to. A password given apart may hold any character."""
+        """The URL to connect to, with POSTGRES_PASSWORD (any characters) encoded into it."""
         if not self.postgres_password:
             return self.postgres_url
         user, at, place = self.postgres_url.partition("://")[2].partition("@")
@@ -53,25 +53,27 @@ class ArchivalSettings(LogSettings, ServingSettings, NatsSettings, PostgresSetti
     admin_addr: Address | None = setting(  # noqa: RUF009 - a field of a frozen value
         address,
         default=Address(port=DEFAULT_PORT),
-        what="where health, readiness and metrics of the worker are served",
+        what="address for the worker's health, readiness and metrics",
     )
     statement_timeout_s: float = setting(
         seconds(1, 3600),
         default=30.0,
-        what="seconds after which PostgreSQL gives up; an acknowledgement may take 60 more",
+        what="seconds after which PostgreSQL cancels a statement; the consumer's ack wait "
+        "is 60 s longer",
     )
     archive_batch_events: int = setting(
         whole(1, 10_000),
         default=1000,
-        what="events after which a transaction takes no more messages",
+        what="number of events at which a transaction takes no more messages",
     )
     archive_batch_messages: int = setting(
-        whole(1, 1000), default=256, what="most messages of a transaction, and of one pull"
+        whole(1, 1000), default=256, what="maximum messages in one transaction and in one pull"
     )
     archive_linger_ms: int = setting(
         whole(0, 1000),
         default=20,
-        what="milliseconds from one transaction to the next while they are small; quiet, none wait",
+        what="minimum milliseconds between transactions, unless one is full; after a quiet spell "
+        "none waits",
     )
 
 

@@ -14,20 +14,20 @@ from pkg.runtime.settings.sections import (
 @dataclass(frozen=True, kw_only=True)
 class BroadcastSettings(LogSettings, ServingSettings, OriginSettings, RedisSettings, NatsSettings):
     server_addr: Address = setting(  # noqa: RUF009 - a field of a frozen value
-        address, default=Address(port=8081), what="where viewers connect"
+        address, default=Address(port=8081), what="address that viewers connect to"
     )
     max_viewers: int = setting(
-        whole(1, 1_000_000), default=20_000, what="viewers at once; more are refused with 503"
+        whole(1, 1_000_000), default=20_000, what="maximum concurrent viewers; further ones get 503"
     )
     viewer_buffer_bytes: int = setting(
         whole(4096, 1 << 24),
         default=64 * 1024,
-        what="bytes that may wait for a viewer before it counts as slow",
+        what="bytes that may be buffered for a viewer before it counts as slow",
     )
     viewer_socket_bytes: int = setting(
         whole(4096, 1 << 24),
         default=256 * 1024,
-        what="bytes the kernel may hold for a viewer besides (SO_SNDBUF)",
+        what="size of a viewer's send buffer in the kernel, in bytes (SO_SNDBUF)",
     )
     viewer_messages_per_s: int = setting(
         whole(1, 100_000),
@@ -36,21 +36,27 @@ class BroadcastSettings(LogSettings, ServingSettings, OriginSettings, RedisSetti
         "once); one that sends more is closed with 1008",
     )
     slow_viewer_s: float = setting(
-        seconds(0.1, 600), default=10.0, what="seconds a slow viewer has to drain its buffer"
+        seconds(0.1, 600),
+        default=10.0,
+        what="seconds a slow viewer has to drain its buffer before it is closed",
     )
     ping_s: float = setting(
-        seconds(0.2, 600), default=54.0, what="seconds of a viewer's silence before a ping"
+        seconds(0.2, 600),
+        default=54.0,
+        what="seconds without a message from a viewer before it is pinged",
     )
     conflate_ms: int = setting(
-        whole(1, 60_000), default=100, what="least milliseconds between snapshots of mode=latest"
+        whole(1, 60_000),
+        default=100,
+        what="minimum milliseconds between snapshots with mode=latest",
     )
     gap_wait_ms: int = setting(
         whole(1, 60_000),
         default=1000,
-        what="milliseconds a missing event is waited for before a snapshot stands in",
+        what="milliseconds to wait for a missing event before a snapshot replaces it",
     )
     repair_s: float = setting(
-        seconds(0.1, 600), default=5.0, what="seconds between readings of the watched items"
+        seconds(0.1, 600), default=5.0, what="seconds between reads of all watched items from Redis"
     )
 
     @property

@@ -52,10 +52,14 @@ def ask(*arguments: str, within_s: float = ANSWER_WITHIN_S) -> str:
             f"; install Docker with its compose plugin, {OR_PROCESSES}",
         ) from None
     except subprocess.TimeoutExpired:
-        raise NoEngine(f"the Docker engine has not answered in {within_s:g} s") from None
+        raise no_answer(within_s) from None
     if ran.returncode:
         raise failure(ran.stderr)
     return ran.stdout
+
+
+def no_answer(within_s: float) -> NoEngine:
+    return NoEngine(f"the Docker engine has not answered in {within_s:g} s")
 
 
 def failure(stderr: str) -> BidkitError:

@@ -22,6 +22,7 @@ _given: set[int] = set()
 
 def free_port(preferred: int) -> int:
     """The preferred port if it is free, else another one."""
+    _claims()
     with suppress(OSError), socket.create_server(("127.0.0.1", preferred)):
         if _claim(preferred):
             return preferred
@@ -34,6 +35,7 @@ def free_ports(count: int) -> list[int]:
     Servers start a moment after their port was chosen. So a port stays claimed until the process
     that asked for it ends.
     """
+    _claims()
     with ExitStack() as held:
         ports: list[int] = []
         for _ in range(_TRIES):
@@ -61,7 +63,10 @@ def _claim(port: int) -> bool:
 
 
 def _claims() -> int:
-    """Opened once: closing any descriptor of the file would release all of this process' locks."""
+    """Opened once: closing any descriptor of the file would release all of this process' locks.
+
+    Raises OSError, which says nothing about a port.
+    """
     global _claims_file  # noqa: PLW0603 - one a process, as the locks are
     if _claims_file is None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

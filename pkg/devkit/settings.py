@@ -1,4 +1,4 @@
-"""What bidkit itself reads from the environment."""
+"""bidkit's own environment variables."""
 
 import os
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ PROJECT = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True, slots=True)
 class DevkitSettings:
     home: Path
-    """`BIDKIT_HOME`: where state, data and logs of a local system are; `.bidkit` of the project."""
+    """`BIDKIT_HOME`: folder of a local system's state, data and logs; default: `.bidkit` here."""
 
     ci_require: frozenset[str]
-    """`CI_REQUIRE`: what no test may be skipped for lack of, such as `docker,terraform`."""
+    """`CI_REQUIRE`: what tests may not be skipped for lack of, such as `docker,terraform`."""
 
     @classmethod
     def read(cls) -> Self:
-        """Raises BadArgument if the home is not a folder and cannot become one."""
+        """Raises BadArgument if a file is in the way of the home folder."""
         home = Path(os.environ.get("BIDKIT_HOME") or PROJECT / ".bidkit").absolute()
         there = next(path for path in (home, *home.parents) if path.exists())
         if not there.is_dir():

@@ -47,10 +47,12 @@ def cancellation() -> Iterator[Cancellation]:
 def signals_deferred() -> Iterator[None]:
     """Signals take effect when the block ends."""
     received: list[int] = []
-    with _handling(received.append):
-        yield
-    for number in received:
-        signal.raise_signal(number)
+    try:
+        with _handling(received.append):
+            yield
+    finally:
+        for number in received:
+            signal.raise_signal(number)
 
 
 def interrupt_on_termination() -> None:

@@ -1,1 +1,1 @@
-"""Who bids, watches and breaks the system, and what is concluded from it."""
+"""Bids on, watches and breaks a real system, and checks what it promised."""

@@ -1,4 +1,4 @@
-"""Waiting for facts, within a bound."""
+"""Waits for a condition, with a time-out."""
 
 import inspect
 import time
@@ -11,11 +11,11 @@ T = TypeVar("T")
 _EVERY_S = 0.02
 
 _LOOKS = 8
-"""Checks that are made at least, however long the machine stood still between two of them."""
+"""Fewest checks before giving up, however long the machine stalled between two of them."""
 
 
 class NotInTimeError(Exception):
-    """A fact did not come true in time. What was started is still running."""
+    """A condition did not come true in time. Nothing was stopped."""
 
 
 @overload
@@ -27,6 +27,7 @@ async def until(
     every_s: float = _EVERY_S,
     forgiving: tuple[type[Exception], ...] = (),
     log: Callable[[], str] | None = None,
+    wall_clock: bool = False,
 ) -> T: ...
 @overload
 async def until(
@@ -37,6 +38,7 @@ async def until(
     every_s: float = _EVERY_S,
     forgiving: tuple[type[Exception], ...] = (),
     log: Callable[[], str] | None = None,
+    wall_clock: bool = False,
 ) -> T: ...
 async def until(
     fact: Callable[[], T | Awaitable[T]],
@@ -46,11 +48,13 @@ async def until(
     every_s: float = _EVERY_S,
     forgiving: tuple[type[Exception], ...] = (),
     log: Callable[[], str] | None = None,
+    wall_clock: bool = False,
 ) -> T:
-    """The first truthy answer of `fact`, a plain or an async function.
+    """Returns the first truthy result of `fact`, a plain or an async function.
 
-    `forgiving` names the exceptions that mean "not yet". A single check uses up only its share of
-    the time: a machine that stands still for seconds has not shown that the fact does not come.
+    `forgiving` names the exceptions that mean "not yet". A check that takes long, because the
+    machine stalled, counts as at most an eighth of the time, unless `wall_clock`: for bounds that
+    are measured.
 
     Raises:
         NotInTimeError: names the fact (`what`), what was last seen, and `log` if there is one.
@@ -66,9 +70,10 @@ async def until(
                 return value
         except forgiving as error:
             seen = error
-        if left_s < 0:
+        if left_s <= 0:
             shown = f"\n--- log ---\n{log()}" if log else ""
             named = f"{what}: " if what else ""
             raise NotInTimeError(f"{named}not within {within_s:g} s; last seen: {seen!r}{shown}")
         await sleep(every_s)
-        left_s -= min(time.monotonic() - began, within_s / _LOOKS)
+        took_s = time.monotonic() - began
+        left_s -= took_s if wall_clock else min(took_s, within_s / _LOOKS)

@@ -1,10 +1,10 @@
-# An emulated apply never reaches AWS, and the reverse.
+# An apply meant for an emulator never reaches AWS, nor the reverse.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
 }
 
-run "an_account_of_aws_is_not_emulated" {
+run "emulated_refuses_an_aws_account" {
   command = plan
 
   variables {
@@ -14,7 +14,7 @@ run "an_account_of_aws_is_not_emulated" {
   expect_failures = [terraform_data.account]
 }
 
-run "the_account_of_an_emulator_is" {
+run "an_emulators_account_needs_emulated" {
   command = plan
 
   override_data {

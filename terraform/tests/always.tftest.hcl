@@ -1,4 +1,4 @@
-# What holds for dev and prod alike, planned and applied on a mocked AWS:
+# Rules for both dev and prod, planned and applied on a mocked AWS:
 #
 #   export TF_VAR_db_password=... TF_VAR_nats_password=...
 #   terraform test -filter=tests/always.tftest.hcl -var-file=dev.tfvars
@@ -25,7 +25,7 @@ run "plan" {
 
   assert {
     condition     = toset([for service in module.service : service.service_name]) == toset(["bidding-system-api-gateway", "bidding-system-broadcast-service", "bidding-system-archival-worker"])
-    error_message = "The services' names are what scripts know them by."
+    error_message = "Scripts rely on the services' names."
   }
 
   assert {
@@ -35,17 +35,17 @@ run "plan" {
 
   assert {
     condition     = toset([for service in merge(module.service, module.nats) : service.log_group_name]) == toset([for name in concat(keys(module.service), keys(module.nats)) : "/ecs/bidding-system/${name}"])
-    error_message = "Each service must log to a group of its own, /ecs/bidding-system/<service>."
+    error_message = "Each service must have its own log group, /ecs/bidding-system/<service>."
   }
 
   assert {
     condition     = toset([for repository in aws_ecr_repository.this : repository.name]) == toset(["bidding-system/api-gateway", "bidding-system/broadcast-service", "bidding-system/archival-worker", "bidding-system/load-generator"])
-    error_message = "The repositories must be bidding-system/<service>, and one for the load generator."
+    error_message = "The repositories must be bidding-system/<service> and bidding-system/load-generator."
   }
 
   assert {
     condition     = aws_db_instance.this.db_name == "bidding" && aws_db_instance.this.username == "bidding"
-    error_message = "Database and user must be bidding."
+    error_message = "The database and its user must be named bidding."
   }
 
   assert {
@@ -55,39 +55,39 @@ run "plan" {
 
   assert {
     condition     = local.tags == { Project = "bidding-system", Environment = var.environment, ManagedBy = "terraform" }
-    error_message = "Every resource must carry Project, Environment and ManagedBy."
+    error_message = "Every resource must have the tags Project, Environment and ManagedBy."
   }
 
   # Network
 
   assert {
     condition     = alltrue([for text in concat(values(aws_security_group.this)[*].description, values(aws_vpc_security_group_ingress_rule.flow)[*].description, values(aws_vpc_security_group_ingress_rule.world)[*].description, values(aws_vpc_security_group_egress_rule.flow)[*].description, values(aws_vpc_security_group_egress_rule.aws)[*].description) : can(regex("^[0-9A-Za-z_ .:/()#,@\\[\\]+=&;{}!$*-]{1,255}$", text))])
-    error_message = "EC2 refuses a description with a sign that it does not know, such as an apostrophe."
+    error_message = "EC2 refuses descriptions with other characters, such as an apostrophe."
   }
 
   assert {
     condition     = length(aws_subnet.public) >= 2 && length(aws_subnet.private) >= 2
-    error_message = "There must be public and private subnets in two zones or more."
+    error_message = "There must be public and private subnets in at least two zones."
   }
 
   assert {
     condition     = alltrue([for rule in aws_vpc_security_group_ingress_rule.world : rule.security_group_id == "sg-alb"]) && toset([for rule in aws_vpc_security_group_ingress_rule.world : rule.from_port]) == toset(var.certificate_arn == null ? [80] : [80, 443])
-    error_message = "The world may reach the load balancer's listeners and nothing else."
+    error_message = "Only the load balancer's listeners may be open to the world."
   }
 
   assert {
     condition     = alltrue([for rule in aws_vpc_security_group_ingress_rule.flow : rule.cidr_ipv4 == null && rule.cidr_ipv6 == null && rule.from_port == rule.to_port])
-    error_message = "A rule between groups names addresses or a range of ports."
+    error_message = "An ingress rule between groups must name a group and one port, not addresses or a range."
   }
 
   assert {
     condition     = alltrue([for rule in aws_vpc_security_group_egress_rule.flow : rule.cidr_ipv4 == null && rule.cidr_ipv6 == null && rule.from_port == rule.to_port])
-    error_message = "A rule between groups lets out to addresses or to a range of ports."
+    error_message = "An egress rule between groups must name a group and one port, not addresses or a range."
   }
 
   assert {
     condition     = alltrue([for rule in aws_vpc_security_group_egress_rule.aws : rule.from_port == 443 && rule.to_port == 443])
-    error_message = "Tasks may go out to AWS' APIs over HTTPS only."
+    error_message = "Tasks may leave the VPC only over HTTPS, for AWS' APIs."
   }
 
   assert {
@@ -109,12 +109,12 @@ run "plan" {
 
   assert {
     condition     = aws_db_instance.this.engine == "postgres" && aws_db_instance.this.engine_version == "15" && aws_db_instance.this.storage_type == "gp3"
-    error_message = "PostgreSQL must be 15 on gp3."
+    error_message = "PostgreSQL must be version 15 on gp3."
   }
 
   assert {
     condition     = aws_db_instance.this.storage_encrypted && !aws_db_instance.this.publicly_accessible && aws_db_instance.this.performance_insights_enabled && aws_db_instance.this.backup_retention_period > 0
-    error_message = "PostgreSQL must be encrypted, private, observed and backed up."
+    error_message = "PostgreSQL must be encrypted, private, monitored and backed up."
   }
 
   assert {
@@ -124,17 +124,17 @@ run "plan" {
 
   assert {
     condition     = aws_efs_file_system.nats.encrypted && toset(keys(aws_efs_access_point.nats)) == toset(keys(module.nats)) && length(toset([for point in aws_efs_access_point.nats : point.root_directory[0].path])) == length(module.nats)
-    error_message = "JetStream's files must be encrypted, each server's in a folder of its own."
+    error_message = "JetStream's files must be encrypted, and each server must have its own folder."
   }
 
   assert {
     condition     = alltrue([for repository in aws_ecr_repository.this : repository.image_scanning_configuration[0].scan_on_push]) && length(aws_ecr_lifecycle_policy.this) == 4
-    error_message = "Images must be scanned on push, and old ones expire."
+    error_message = "Images must be scanned on push, and old ones must expire."
   }
 
   assert {
     condition     = toset([for lifecycle in aws_ecr_lifecycle_policy.this : join(" ", [for rule in jsondecode(lifecycle.policy).rules : "${rule.selection.tagStatus} ${rule.selection.countType} ${rule.selection.countNumber}"])]) == toset([var.ecr_mutable ? "any imageCountMoreThan 20" : "untagged sinceImagePushed 14"])
-    error_message = "No image that may run may expire."
+    error_message = "An image that may be in use must not expire."
   }
 
   # Tasks
@@ -151,7 +151,7 @@ run "plan" {
 
   assert {
     condition     = alltrue(flatten([for service in merge(module.service, module.nats) : [for variable in service.container.environment : !can(regex("PASSWORD|TOKEN|SECRET|KEY", variable.name)) && !can(regex("//[^/]*:[^/@]*@", variable.value))]]))
-    error_message = "A secret must be no environment variable that the console shows, and in no URL."
+    error_message = "Secrets must be neither in plain environment variables nor in URLs."
   }
 
   assert {
@@ -161,7 +161,7 @@ run "plan" {
 
   assert {
     condition     = { for name, service in module.service : name => toset([for secret in service.container.secrets : secret.name if secret.name != "REDIS_PASSWORD"]) } == { "api-gateway" = toset(["NATS_PASSWORD"]), "broadcast-service" = toset(["NATS_PASSWORD"]), "archival-worker" = toset(["NATS_PASSWORD", "POSTGRES_PASSWORD"]) }
-    error_message = "A service must have the secrets it needs and no other."
+    error_message = "A service must have only the secrets it needs."
   }
 
   assert {
@@ -176,46 +176,46 @@ run "plan" {
 
   assert {
     condition     = alltrue([for service in module.service : service.service.minimum_percent == 100 && service.service.maximum_percent == 200])
-    error_message = "Services must grow before they shrink."
+    error_message = "Services must start new tasks before they stop old ones."
   }
 
   assert {
     condition     = alltrue(flatten([for service in merge(module.service, module.nats) : [for policy in service.policies : [for statement in jsondecode(policy).Statement : [for action in flatten([statement.Action]) : !strcontains(action, "*") && (!contains(flatten([statement.Resource]), "*") || action == "ecr:GetAuthorizationToken")]]]]))
-    error_message = "A role may do no more than it needs, on what it needs it for."
+    error_message = "Roles must have least privilege."
   }
 
   # Load balancer
 
   assert {
     condition     = aws_lb.this.idle_timeout > 54 && aws_lb.this.idle_timeout < 75 && aws_lb.this.drop_invalid_header_fields && !aws_lb.this.internal
-    error_message = "The load balancer must outwait a ping's 54 s and drop invalid headers."
+    error_message = "The load balancer's idle timeout must exceed the 54 s between pings, and it must drop invalid headers."
   }
 
   assert {
     condition     = toset(flatten(aws_lb_listener_rule.hidden.condition[*].path_pattern[0].values)) == toset(["/metrics", "/metrics/*", "/ready", "/ready/*"]) && aws_lb_listener_rule.hidden.action[0].fixed_response[0].status_code == "404" && aws_lb_listener_rule.hidden.priority < aws_lb_listener_rule.broadcast.priority
-    error_message = "Metrics and readiness must be hidden, before anything else is decided."
+    error_message = "The rule that hides metrics and readiness must come first."
   }
 
   assert {
     condition     = toset(flatten(aws_lb_listener_rule.broadcast.condition[*].path_pattern[0].values)) == toset(["/ws*", "/stats*"])
-    error_message = "WebSockets and their counts must go to broadcast."
+    error_message = "/ws* and /stats* must go to the broadcast service."
   }
 
   assert {
     condition     = aws_lb_target_group.this["broadcast-service"].stickiness[0].enabled && !aws_lb_target_group.this["api-gateway"].stickiness[0].enabled && alltrue([for group in aws_lb_target_group.this : group.target_type == "ip" && group.health_check[0].path == "/health" && length(group.name) <= 32])
-    error_message = "Targets are addresses, checked for liveness; viewers stay with their task."
+    error_message = "Targets must be IP addresses with a liveness check, and only viewers must be sticky."
   }
 
-  # Scaling and observing
+  # Scaling and monitoring
 
   assert {
     condition     = toset(keys(aws_appautoscaling_target.this)) == toset(["api-gateway", "broadcast-service"]) && alltrue([for name, target in aws_appautoscaling_target.this : target.min_capacity == var.services[name].count && target.max_capacity == var.services[name].max])
-    error_message = "The API and broadcast must scale, within what is asked."
+    error_message = "The API and broadcast must scale between count and max."
   }
 
   assert {
     condition     = alltrue([for alarm in merge(aws_cloudwatch_metric_alarm.own, aws_cloudwatch_metric_alarm.aws, aws_cloudwatch_metric_alarm.least) : contains(alarm.alarm_actions, aws_sns_topic.alarms.arn)])
-    error_message = "Every alarm must tell somebody."
+    error_message = "Every alarm must notify the topic."
   }
 
   assert {
@@ -227,11 +227,11 @@ run "plan" {
 
   assert {
     condition     = output.rds_endpoint == "bidding-system.mocked.us-east-1.rds.amazonaws.com" && output.rds_port == 5432
-    error_message = "rds_endpoint must be the host alone."
+    error_message = "rds_endpoint must be the host without the port."
   }
 
   assert {
     condition     = [for service in ["api-gateway", "broadcast-service", "archival-worker"] : [length(regexall("docker build [^\n]* -t bidding-system/${service}:${var.image_tag} --target ${service} ", output.deployment_commands)), length(regexall("docker tag bidding-system/${service}:${var.image_tag} ", output.deployment_commands)), length(regexall("update-service [^\n]*--service bidding-system-${service} ", output.deployment_commands))]] == [[1, 1, 1], [1, 1, 1], [1, 1, 1]] && length(regexall("docker push", output.deployment_commands)) == 3 && startswith(output.deployment_commands, "export AWS_PAGER=\n")
-    error_message = "The outputs must tell where the system is and how to deploy it."
+    error_message = "The outputs must give the system's addresses and its deployment commands."
   }
 }

@@ -1,4 +1,4 @@
-# The small bill:
+# Dev:
 #
 #   export TF_VAR_db_password=... TF_VAR_nats_password=...
 #   terraform test -filter=tests/dev.tftest.hcl -var-file=dev.tfvars
@@ -17,12 +17,12 @@ run "sizes" {
 
   assert {
     condition     = aws_db_instance.this.instance_class == "db.t3.micro" && !aws_db_instance.this.multi_az && !aws_db_instance.this.deletion_protection && aws_db_instance.this.skip_final_snapshot
-    error_message = "PostgreSQL must be one db.t3.micro that may be destroyed."
+    error_message = "PostgreSQL must be one unprotected db.t3.micro."
   }
 
   assert {
     condition     = { for name, service in module.service : name => service.service.desired_count } == { "api-gateway" = 2, "broadcast-service" = 1, "archival-worker" = 1 } && keys(module.nats) == ["nats"]
-    error_message = "There must be 2 api, 1 broadcast, 1 archival and 1 nats."
+    error_message = "There must be 2 API, 1 broadcast, 1 archival and 1 NATS tasks."
   }
 
   assert {
@@ -32,12 +32,12 @@ run "sizes" {
 
   assert {
     condition     = length(aws_nat_gateway.this) == 1 && length(aws_wafv2_web_acl.this) == 0 && length(aws_s3_bucket.access_logs) == 0 && !aws_lb.this.enable_deletion_protection
-    error_message = "One NAT gateway, no WAF and no access logs: they cost."
+    error_message = "To save cost there must be one NAT gateway, no WAF and no access logs."
   }
 
   assert {
     condition     = alltrue([for repository in aws_ecr_repository.this : repository.image_tag_mutability == "MUTABLE" && repository.force_delete]) && endswith(module.service["api-gateway"].container.image, ":latest")
-    error_message = "Images must be latest, pushed again and again, and destroyed with everything."
+    error_message = "Images must be tagged latest, mutable, and deleted with their repositories."
   }
 }
 
@@ -56,7 +56,7 @@ run "https_with_a_certificate" {
 
   assert {
     condition     = startswith(output.alb_url, "https://") && startswith(output.ws_url, "wss://") && length(aws_vpc_security_group_ingress_rule.world) == 2
-    error_message = "With a certificate the URLs must be https and wss, and 443 open."
+    error_message = "With a certificate the URLs must be https and wss, and port 443 must be open."
   }
 }
 
@@ -69,6 +69,6 @@ run "a_shell_in_tasks" {
 
   assert {
     condition     = alltrue([for service in merge(module.service, module.nats) : service.service.execute_command && !service.container.readonlyRootFilesystem && anytrue([for policy in service.policies : strcontains(policy, "ssmmessages:OpenDataChannel")])])
-    error_message = "ECS Exec needs its channels and a root file system it may write to."
+    error_message = "ECS Exec needs its ssmmessages permissions and a writable root file system."
   }
 }

@@ -1,4 +1,4 @@
-# Bids go on through a zone's outage: besides the passwords, export TF_VAR_redis_auth_token and image_tag.
+# Prod. Also export TF_VAR_redis_auth_token, TF_VAR_image_tag and both passwords.
 #
 #   terraform test -filter=tests/prod.tftest.hcl -var-file=prod.tfvars
 mock_provider "aws" {
@@ -11,7 +11,7 @@ run "sizes" {
 
   assert {
     condition     = aws_elasticache_replication_group.this.node_type == "cache.r6g.large" && aws_elasticache_replication_group.this.num_cache_clusters == 2 && aws_elasticache_replication_group.this.automatic_failover_enabled && aws_elasticache_replication_group.this.multi_az_enabled
-    error_message = "Redis must be cache.r6g.large with a replica, Multi-AZ, failing over."
+    error_message = "Redis must be cache.r6g.large with a replica, Multi-AZ and automatic fail-over."
   }
 
   assert {
@@ -21,17 +21,17 @@ run "sizes" {
 
   assert {
     condition     = aws_db_instance.this.instance_class == "db.r6g.large" && aws_db_instance.this.multi_az && aws_db_instance.this.deletion_protection && !aws_db_instance.this.skip_final_snapshot && !aws_db_instance.this.delete_automated_backups && aws_db_instance.this.backup_retention_period == 14 && aws_db_instance.this.allocated_storage == 100
-    error_message = "PostgreSQL must be db.r6g.large with 100 GiB, Multi-AZ, protected and kept for two weeks."
+    error_message = "PostgreSQL must be db.r6g.large with 100 GiB, Multi-AZ, protected, with backups for two weeks."
   }
 
   assert {
     condition     = sum([for service in merge(module.service, module.nats) : service.service.desired_count]) >= 10
-    error_message = "There must be ten tasks or more."
+    error_message = "There must be at least ten tasks."
   }
 
   assert {
     condition     = length(module.nats) == 3 && alltrue([for name, service in module.service : contains([for variable in service.container.environment : variable.value if variable.name == "STREAM_REPLICAS"], "3")])
-    error_message = "NATS must be three servers that each hold the stream."
+    error_message = "NATS must be three servers, each with a copy of the stream."
   }
 
   assert {
@@ -41,21 +41,21 @@ run "sizes" {
 
   assert {
     condition     = length(aws_nat_gateway.this) == length(aws_subnet.public) && length(aws_wafv2_web_acl.this) == 1 && length(aws_wafv2_web_acl_association.this) == 1 && length(aws_s3_bucket_policy.access_logs) == 1 && aws_lb.this.enable_deletion_protection
-    error_message = "A NAT gateway in each zone, a WAF, access logs and protection."
+    error_message = "There must be a NAT gateway in each zone, a WAF, access logs and deletion protection."
   }
 
   assert {
     condition     = alltrue([for repository in aws_ecr_repository.this : repository.image_tag_mutability == "IMMUTABLE" && !repository.force_delete]) && endswith(module.service["api-gateway"].container.image, ":${var.image_tag}") && var.image_tag != "latest"
-    error_message = "Images must be a commit's and never change."
+    error_message = "Images must be tagged with a commit and be immutable."
   }
 
   assert {
     condition     = alltrue([for variable in module.service["api-gateway"].container.environment : variable.value == "false" if variable.name == "BID_STRATEGY_OVERRIDE"])
-    error_message = "No request may choose its strategy in prod."
+    error_message = "Requests must not select their strategy in prod."
   }
 }
 
-run "unprotected_for_its_end" {
+run "protection_lifted" {
   command = plan
 
   variables {
@@ -64,6 +64,6 @@ run "unprotected_for_its_end" {
 
   assert {
     condition     = !aws_db_instance.this.skip_final_snapshot
-    error_message = "PostgreSQL must leave a last snapshot though its protection was lifted to destroy it."
+    error_message = "PostgreSQL must leave a final snapshot even when its protection was lifted."
   }
 }

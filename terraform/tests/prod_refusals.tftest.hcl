@@ -1,10 +1,10 @@
-# What dev may do and prod may not.
+# Values that dev allows and prod refuses.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
 }
 
-run "a_tag_that_may_move" {
+run "a_mutable_tag" {
   command = plan
 
   variables {
@@ -24,7 +24,7 @@ run "redis_without_a_password" {
   expect_failures = [var.redis_auth_token]
 }
 
-run "an_example_as_the_password_of_redis" {
+run "an_example_password_for_redis" {
   command = plan
 
   variables {

@@ -1,4 +1,4 @@
-# What is protected is not destroyed, not even in part: tests/terraform expects that this cannot clean up.
+# A protected system cannot be destroyed, not even in part: tests/terraform expects the cleanup to fail.
 mock_provider "aws" {
   source = "./tests/mocks"
 }
@@ -12,6 +12,6 @@ run "protected" {
 
   assert {
     condition     = terraform_data.protection.input
-    error_message = "One protection must be enough."
+    error_message = "One of the two protections must be enough."
   }
 }

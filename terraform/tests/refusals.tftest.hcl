@@ -1,39 +1,40 @@
-# What AWS would refuse half-way, or what nobody should deploy, is refused before anything is made. Many
-# at once, since each run takes seconds: a value that is not refused is named all the same. What is
-# asked of two variables together is not asked while the other one is wrong.
+# Values that AWS would refuse half-way, or that nobody should deploy, are refused before anything is
+# created. Each run checks many, because a run takes seconds; Terraform names any value that was not
+# refused. A validation of two variables is skipped while the other one is invalid, so it needs a run
+# of its own.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
 }
 
-run "what_aws_refuses_or_nobody_should_deploy" {
+run "invalid_values" {
   command = plan
 
   variables {
-    db_password            = "k7Qm"                       # short
+    db_password            = "k7Qm"                       # too short
     redis_auth_token       = "r4Tz9mKq2Lx7Vb1N"           # short
-    aws_region             = "mars"                       # none
+    aws_region             = "mars"                       # not a region
     vpc_cidr               = "10.0.0.0/24"                # too small for sixteen subnets
     zones                  = ["a"]                        # a load balancer needs two
-    permissions_boundary   = "bidding-system-boundary"    # no ARN
-    redis_node_type        = "t3.micro"                   # no node type
+    permissions_boundary   = "bidding-system-boundary"    # not an ARN
+    redis_node_type        = "t3.micro"                   # not a node type
     redis_replicas         = 6                            # five at most
-    db_instance_class      = "t3.micro"                   # no class
+    db_instance_class      = "t3.micro"                   # not an instance class
     db_storage_gib         = 5                            # 20 at least
-    db_backup_days         = 0                            # none
-    secrets_versions       = { nats = 1.5 }               # half a version
+    db_backup_days         = 0                            # at least 1
+    secrets_versions       = { nats = 1.5 }               # not a whole number
     secret_recovery_days   = 3                            # 0, or 7 at least
     log_retention_days     = 8                            # unknown to CloudWatch
-    image_tag              = "a tag"                      # a blank
-    bid_strategy           = "mutex"                      # none
-    outbox_max_entries     = 10                           # no room
-    nats_image             = "nats:latest"                # any version
-    nats_size              = { cpu = 256, memory = 4096 } # Fargate has no such size
-    stream_max_bytes       = 1000                         # no room
+    image_tag              = "a tag"                      # contains a space
+    bid_strategy           = "mutex"                      # not a strategy
+    outbox_max_entries     = 10                           # at least 1000
+    nats_image             = "nats:latest"                # no fixed version
+    nats_size              = { cpu = 256, memory = 4096 } # not a Fargate size
+    stream_max_bytes       = 1000                         # at least 1 GiB
     waf_requests_per_5_min = 5                            # 10 at least
-    alarm_email            = "ops"                        # no address
+    alarm_email            = "ops"                        # not an email address
 
-    # fewer at most than at least
+    # max below count
     services = {
       api-gateway       = { cpu = 256, memory = 512, count = 2, max = 1 }
       broadcast-service = { cpu = 256, memory = 512, count = 1, max = 2 }
@@ -68,19 +69,19 @@ run "what_aws_refuses_or_nobody_should_deploy" {
   ]
 }
 
-run "in_other_ways" {
+run "more_invalid_values" {
   command = plan
 
   variables {
     domain_name        = "bids.example.org"
     db_password        = "ChangeMe-ChangeMe-1"                                      # an example's
-    redis_auth_token   = "r4Tz9mKq2Lx7Vb1Nc6Wd3Hs8Jf5Gp0Y/"                         # a sign that ElastiCache refuses
+    redis_auth_token   = "r4Tz9mKq2Lx7Vb1Nc6Wd3Hs8Jf5Gp0Y/"                         # a character that ElastiCache refuses
     vpc_cidr           = "8.8.0.0/16"                                               # public addresses
-    zones              = ["a", "a", "b"]                                            # the same twice
+    zones              = ["a", "a", "b"]                                            # a duplicate
     redis_node_type    = "cache.z9.large"                                           # no such family
-    redis_min_replicas = 3                                                          # more than there are
+    redis_min_replicas = 3                                                          # more than redis_replicas
     db_instance_class  = "db.t2.micro"                                              # cannot run PostgreSQL 15
-    certificate_arn    = "example.org"                                              # no ARN
+    certificate_arn    = "example.org"                                              # not an ARN
     stream_max_bytes   = 1099511627777                                              # services refuse it
     nats_image         = "123456789012.dkr.ecr.us-east-1.amazonaws.com/nats:2.15.1" # tasks may not pull it
 
@@ -107,7 +108,7 @@ run "in_other_ways" {
   ]
 }
 
-run "in_yet_other_ways" {
+run "still_more_invalid_values" {
   command = plan
 
   variables {
@@ -116,10 +117,10 @@ run "in_yet_other_ways" {
     db_password       = "k7:Qm%2vT9x/r4Wd"                                                                    # RDS refuses the slash
     redis_node_type   = "cache.r6g.micro"                                                                     # no such size
     db_instance_class = "db.r6g.micro"                                                                        # no such size
-    certificate_arn   = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000" # of another region
-    nats_clustered    = true                                                                                  # three servers in two zones
+    certificate_arn   = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000" # another region
+    nats_clustered    = true                                                                                  # needs three zones
 
-    # Fargate has no such size
+    # not a Fargate size
     services = {
       api-gateway       = { cpu = 300, memory = 77, count = 2, max = 4 }
       broadcast-service = { cpu = 256, memory = 512, count = 1, max = 2 }
@@ -138,7 +139,7 @@ run "in_yet_other_ways" {
   ]
 }
 
-run "an_example_and_a_name_without_a_certificate" {
+run "example_password_and_domain_without_certificate" {
   command = plan
 
   variables {
@@ -159,11 +160,11 @@ run "an_example_and_a_name_without_a_certificate" {
   ]
 }
 
-run "what_is_asked_together_with_others" {
+run "invalid_combinations" {
   command = plan
 
   variables {
-    nats_password   = "n@3/h:8" # short
+    nats_password   = "n@3/h:8" # too short
     certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 
     services = {
@@ -180,12 +181,12 @@ run "what_is_asked_together_with_others" {
   ]
 }
 
-run "what_is_left" {
+run "last_invalid_values" {
   command = plan
 
   variables {
     nats_password = "bidding-bidding-1234" # an example's
-    domain_name   = "bids"                 # no host
+    domain_name   = "bids"                 # not a host name
 
     services = {
       api-gateway       = { cpu = 256, memory = 512, count = 2, max = 101 }
@@ -201,7 +202,7 @@ run "what_is_left" {
   ]
 }
 
-run "a_zone_that_the_account_does_not_have" {
+run "an_unavailable_zone" {
   command = plan
 
   override_data {

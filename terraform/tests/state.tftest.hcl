@@ -1,4 +1,4 @@
-# An apply on a mocked AWS, whose state is looked through for secrets by tests/terraform.
+# An apply on a mocked AWS; tests/terraform searches its state for secrets.
 mock_provider "aws" {
   source = "./tests/mocks"
 }
@@ -6,7 +6,7 @@ mock_provider "aws" {
 run "state" {
   command = apply
 
-  # What was applied is destroyed at the end.
+  # Terraform destroys the resources at the end.
   variables {
     db_deletion_protection  = false
     alb_deletion_protection = false
@@ -14,6 +14,6 @@ run "state" {
 
   assert {
     condition     = length(module.service) == 3
-    error_message = "An apply must end with three services."
+    error_message = "An apply must create three services."
   }
 }

@@ -1,5 +1,5 @@
-# Each thing is wired to the one that is meant: every one that could be mistaken for another has an
-# identity of its own here. For dev and prod alike; run as always.tftest.hcl is.
+# Resources refer to the right other resources. Resources of the same type have distinct mocked ids, so
+# that a mix-up is noticed. For both dev and prod; run it like always.tftest.hcl.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
@@ -312,7 +312,7 @@ run "wiring" {
 
   assert {
     condition     = alltrue([for name, flow in local.flows : [aws_vpc_security_group_egress_rule.flow[name].security_group_id, aws_vpc_security_group_egress_rule.flow[name].referenced_security_group_id] == ["sg-${flow.from}", "sg-${flow.to}"] && [aws_vpc_security_group_ingress_rule.flow[name].security_group_id, aws_vpc_security_group_ingress_rule.flow[name].referenced_security_group_id] == ["sg-${flow.to}", "sg-${flow.from}"]])
-    error_message = "Each flow must be a rule out of the one group and a rule into the other."
+    error_message = "Each flow must be an egress rule of the first group and an ingress rule of the second."
   }
 
   assert {
@@ -329,76 +329,76 @@ run "wiring" {
       nats-to-efs          = "sg-nats sg-efs 2049"
       archival-to-postgres = "sg-archival-worker sg-postgres 5432"
     }
-    error_message = "Nobody may speak to anybody but these."
+    error_message = "Only these flows may exist."
   }
 
   assert {
     condition     = toset(values(aws_vpc_security_group_egress_rule.aws)[*].security_group_id) == toset(["sg-api-gateway", "sg-broadcast-service", "sg-archival-worker", "sg-nats"])
-    error_message = "Tasks may ask AWS' APIs; stores and the load balancer may not."
+    error_message = "Tasks, but not stores or the load balancer, may reach AWS' APIs."
   }
 
   assert {
     condition     = alltrue([for zone, association in aws_route_table_association.public : association.subnet_id == "public-${zone}" && association.route_table_id == "public-table"]) && aws_route.public.route_table_id == "public-table" && aws_route.public.gateway_id == "igw"
-    error_message = "Public subnets must lead to the world."
+    error_message = "Public subnets must route to the internet gateway."
   }
 
   assert {
     condition     = alltrue([for zone, association in aws_route_table_association.private : association.subnet_id == "private-${zone}" && association.route_table_id == "private-table-${zone}"]) && alltrue([for zone, route in aws_route.private : route.gateway_id == null && route.route_table_id == "private-table-${zone}" && route.nat_gateway_id == "nat-${var.nat_per_zone ? zone : "us-east-1a"}"])
-    error_message = "Private subnets must lead to the NAT gateway of their zone, or to the only one."
+    error_message = "Private subnets must route to their zone's NAT gateway, or to the only one."
   }
 
   assert {
     condition     = alltrue([for zone, gateway in aws_nat_gateway.this : [gateway.subnet_id, gateway.allocation_id] == ["public-${zone}", "eip-${zone}"]])
-    error_message = "NAT gateways must stand in public subnets."
+    error_message = "NAT gateways must be in public subnets."
   }
 
   assert {
     condition     = aws_vpc_endpoint.s3.service_name == "com.amazonaws.us-east-1.s3" && aws_vpc_endpoint.s3.vpc_endpoint_type == "Gateway" && aws_vpc_endpoint.s3.route_table_ids == toset([for zone in local.zones : "private-table-${zone}"])
-    error_message = "Layers of images must come from S3 past the NAT gateways, in every private subnet."
+    error_message = "Every private subnet must use the S3 endpoint for image layers."
   }
 
   assert {
     condition     = alltrue([for zone in local.zones : aws_subnet.public[zone].availability_zone == zone && aws_subnet.private[zone].availability_zone == zone]) && length(distinct(concat(values(aws_subnet.public)[*].cidr_block, values(aws_subnet.private)[*].cidr_block))) == 2 * length(local.zones)
-    error_message = "Each zone must have its subnets, which share no address."
+    error_message = "Each zone must have its own subnets, without overlapping addresses."
   }
 
   # Stores
 
   assert {
     condition     = aws_elasticache_replication_group.this.parameter_group_name == "bidding-system-redis7" && aws_db_instance.this.parameter_group_name == "bidding-system-postgres15" && aws_elasticache_replication_group.this.subnet_group_name == "bidding-system" && aws_db_instance.this.db_subnet_group_name == "bidding-system"
-    error_message = "Stores must use the parameters and subnets that are made for them: AWS' own evict, and allow connections without TLS."
+    error_message = "Stores must use their own parameter and subnet groups: AWS' defaults evict keys, and allow connections without TLS."
   }
 
   assert {
     condition     = alltrue([for ids in [aws_db_subnet_group.this.subnet_ids, aws_elasticache_subnet_group.this.subnet_ids, toset(values(aws_efs_mount_target.nats)[*].subnet_id)] : ids == toset([for zone in local.zones : "private-${zone}"])])
-    error_message = "Stores must stand in the private subnets, all of them."
+    error_message = "Stores must be in all private subnets."
   }
 
   assert {
     condition     = aws_db_instance.this.vpc_security_group_ids == toset(["sg-postgres"]) && aws_elasticache_replication_group.this.security_group_ids == toset(["sg-redis"]) && alltrue([for target in aws_efs_mount_target.nats : target.security_groups == toset(["sg-efs"])])
-    error_message = "Each store must be in its own group."
+    error_message = "Each store must be in its own security group."
   }
 
   assert {
     condition     = aws_db_instance.this.enabled_cloudwatch_logs_exports == toset(["postgresql", "upgrade"]) && { for kind, group in aws_cloudwatch_log_group.postgres : group.name => group.retention_in_days } == { for kind in ["postgresql", "upgrade"] : "/aws/rds/instance/bidding-system/${kind}" => var.log_retention_days }
-    error_message = "What PostgreSQL logs must expire as other logs do."
+    error_message = "PostgreSQL's logs must expire like other logs."
   }
 
   assert {
     condition     = [aws_secretsmanager_secret_version.db.secret_id, aws_secretsmanager_secret_version.nats.secret_id] == ["secret-db", "secret-nats"] && alltrue([for version in aws_secretsmanager_secret_version.redis : version.secret_id == "secret-redis"])
-    error_message = "Each password must be in the secret of its name."
+    error_message = "Each password must be stored in its own secret."
   }
 
   # Tasks
 
   assert {
     condition     = alltrue([for name, service in module.service : service.service.security_groups == toset(["sg-${name}"]) && service.service.subnets == toset([for zone in local.zones : "private-${zone}"])])
-    error_message = "Services must run in every private subnet, each in its own group."
+    error_message = "Services must run in every private subnet, each in its own security group."
   }
 
   assert {
     condition     = alltrue([for node, service in module.nats : jsonencode(service.service.subnets) == jsonencode({ nats = ["private-us-east-1a", "private-us-east-1b"], nats-1 = ["private-us-east-1a"], nats-2 = ["private-us-east-1b"], nats-3 = ["private-us-east-1c"] }[node]) && service.service.security_groups == toset(["sg-nats"])])
-    error_message = "A single NATS may run in any zone, three each in its own."
+    error_message = "A single NATS server may run in any zone; three must run in one zone each."
   }
 
   assert {
@@ -408,22 +408,22 @@ run "wiring" {
 
   assert {
     condition     = alltrue([for name, service in module.service : [tostring(service.task.cpu), tostring(service.task.memory)] == [tostring(var.services[name].cpu), tostring(var.services[name].memory)]]) && alltrue([for service in module.nats : [tostring(service.task.cpu), tostring(service.task.memory)] == [tostring(var.nats_size.cpu), tostring(var.nats_size.memory)]])
-    error_message = "Tasks must have the size that is asked for them."
+    error_message = "Tasks must have the configured size."
   }
 
   assert {
     condition     = alltrue(flatten([for service in merge(module.service, module.nats) : [for secret in service.container.secrets : secret.valueFrom == { POSTGRES_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:db", NATS_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nats", REDIS_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:redis" }[secret.name]]]))
-    error_message = "Each password must come from the secret of its name."
+    error_message = "Each password variable must refer to the right secret."
   }
 
   assert {
     condition     = alltrue([for service in module.nats : [for secret in service.container.secrets : secret.name] == ["NATS_PASSWORD"]])
-    error_message = "NATS must have its own password and no other."
+    error_message = "NATS must have only its own password."
   }
 
   assert {
     condition     = alltrue([for name, service in merge(module.service, module.nats) : [for role in service.task.roles : role] == ["arn:aws:iam::123456789012:role/${name}-execution", "arn:aws:iam::123456789012:role/${name}-task"]])
-    error_message = "ECS starts a task with its execution role; the process has the other."
+    error_message = "The execution role and the task role must not be swapped."
   }
 
   assert {
@@ -432,7 +432,7 @@ run "wiring" {
       contains(keys(module.service), name) ? ["arn:aws:ecr:us-east-1:123456789012:repository/${name}", "*"] : [],
       service.container.secrets[*].valueFrom,
     ))])
-    error_message = "A task's start may read its own image and its own secrets, and write to its own log."
+    error_message = "An execution role must allow only the service's own image, secrets and log group."
   }
 
   assert {
@@ -452,37 +452,37 @@ run "wiring" {
           STREAM_MAX_BYTES = tostring(var.stream_max_bytes)
       })
     }
-    error_message = "Services must have these settings, and no other."
+    error_message = "Services must have exactly these settings."
   }
 
   assert {
     condition     = alltrue([for name, service in module.service : service.container.healthCheck.command == tolist(["CMD", "python", "-m", "pkg.runtime.health", "http://127.0.0.1:${ { api-gateway = 8080, broadcast-service = 8081, archival-worker = 8082 }[name]}/health"]) && service.container.logConfiguration.options["awslogs-region"] == "us-east-1"])
-    error_message = "Each service must be asked for its health at its own port, and log in its own region."
+    error_message = "Each health check must use the service's own port, and logs must go to aws_region."
   }
 
   assert {
     condition     = { for name, service in merge(module.service, module.nats) : name => service.service.scales } == merge({ api-gateway = true, broadcast-service = true, archival-worker = false }, { for node in keys(module.nats) : node => false })
-    error_message = "Exactly what autoscaling changes must be left alone by an apply."
+    error_message = "An apply must ignore exactly the task counts that autoscaling changes."
   }
 
   assert {
     condition     = alltrue([for name, service in merge(module.service, module.nats) : service.service.execute_command == var.execute_command && (service.service.grace_s == null) == !contains(["api-gateway", "broadcast-service"], name)])
-    error_message = "What stands behind the load balancer must be given time to start."
+    error_message = "Services behind the load balancer must have a grace period to start."
   }
 
   assert {
     condition     = alltrue([for node, service in module.nats : { for variable in service.container.environment : variable.name => variable.value } == { NATS_NAME = node, NATS_ROUTES = var.nats_clustered ? "nats-1.bidding-system.local:6222 nats-2.bidding-system.local:6222 nats-3.bidding-system.local:6222" : "" } && service.container.stopTimeout == 60])
-    error_message = "Each NATS server must have a name of its own, know the others, and have time to end."
+    error_message = "Each NATS server must have its own name, know the others, and have time to stop."
   }
 
   assert {
     condition     = alltrue([for node, service in aws_service_discovery_service.nats : service.name == node && service.dns_config[0].dns_records[0].ttl <= 10 && service.dns_config[0].dns_records[0].type == "A"])
-    error_message = "A NATS server must be found under its name, soon after it moved."
+    error_message = "A NATS server's DNS name must be up to date soon after it moved."
   }
 
   assert {
     condition     = alltrue([for node, service in module.nats : service.service.registries == tolist(["arn:aws:servicediscovery:us-east-1:123456789012:service/srv-${node}"]) && service.task.volumes[0].authorization_config[0].access_point_id == "fsap-${node}" && [for statement in jsondecode(service.policies[1]).Statement : statement.Condition.StringEquals["elasticfilesystem:AccessPointArn"]] == ["arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-${node}"]])
-    error_message = "A NATS server must have its own name and its own files."
+    error_message = "A NATS server must have its own DNS name and its own files."
   }
 }
 
@@ -495,6 +495,6 @@ run "a_boundary" {
 
   assert {
     condition     = alltrue([for boundary in concat(flatten(values(module.service)[*].boundaries), flatten(values(module.nats)[*].boundaries), [aws_iam_role.flow.permissions_boundary]) : boundary == "arn:aws:iam::123456789012:policy/bidding-system-boundary"])
-    error_message = "No role may go beyond the boundary."
+    error_message = "Every role must have the permissions boundary."
   }
 }

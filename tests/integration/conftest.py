@@ -1,4 +1,4 @@
-"""servers (a session's) → stores (a test's, clean) → services (our processes on those stores)."""
+"""Fixtures: servers (per session) → stores (emptied per test) → services (our processes)."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
@@ -23,7 +23,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 
 @pytest.fixture
 async def stores(servers: Servers) -> AsyncIterator[Stores]:
-    """Redis empty, NATS without streams, a PostgreSQL database of the test's own without tables."""
+    """An empty Redis, a NATS without streams, and a new PostgreSQL database."""
     servers.start("redis")
     servers.start("nats")
     servers.start("postgres")
@@ -45,7 +45,7 @@ async def stores(servers: Servers) -> AsyncIterator[Stores]:
 
 @pytest.fixture
 async def services(stores: Stores, tmp_path: Path) -> AsyncIterator[Services]:
-    """Starts processes of the system on `stores`; ends them, and a failed test shows their logs."""
+    """Starts our services on `stores` and stops them; a failed test shows their logs."""
     async with Services(environment=stores.environment, logs=tmp_path) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""The stores as containers, by testcontainers: what `--servers=containers` runs the tests on."""
+"""The stores as containers, by testcontainers, for `--servers=containers`."""
 
 import os
 import time
@@ -29,15 +29,12 @@ _PASSWORD = "tests-only"
 
 
 class ContainerServers:
-    """One container a store, on ports of loopback that stay the same when it is started again.
-
-    A container keeps its data when it is stopped or killed; to discard them it is removed.
-    """
+    """One container per store. Ports on loopback and data stay until `discard_data`."""
 
     names: "tuple[Store, ...]" = ("redis", "nats", "postgres")
 
     def __init__(self) -> None:
-        # Its waiting asks here, where the ports are, rather than at the bridge's gateway.
+        # The ports are published on loopback; testcontainers would look at the bridge's gateway.
         testcontainers_config.tc_host_override = "127.0.0.1"
         testcontainers_config.connection_mode_override = ConnectionMode.docker_host
         end_leftovers()
@@ -60,7 +57,7 @@ class ContainerServers:
     def start(self, name: "Store") -> None:
         container = self._containers.get(name)
         if container is None:
-            self._containers[name] = container = self._made(name)  # ended also if it fails
+            self._containers[name] = container = self._make(name)  # removed also if the start fails
             container.start()
         else:
             container.get_wrapped_container().start()
@@ -87,8 +84,8 @@ class ContainerServers:
     def log(self, name: "Store") -> str:
         if name not in self._containers:
             return ""
-        said = self._containers[name].get_wrapped_container().logs(tail=60)
-        return str(said.decode(errors="replace"))[-4000:]
+        output = self._containers[name].get_wrapped_container().logs(tail=60)
+        return str(output.decode(errors="replace"))[-4000:]
 
     def discard_data(self, name: "Store") -> None:
         self._containers.pop(name).stop()
@@ -96,10 +93,10 @@ class ContainerServers:
     def end(self) -> None:
         for container in self._containers.values():
             with suppress(NotFound):
-                container.stop()  # force and with its volumes, paused or not
+                container.stop()  # removes it with its volumes, also if paused
         self._containers.clear()
 
-    def _made(self, name: "Store") -> DockerContainer:
+    def _make(self, name: "Store") -> DockerContainer:
         makers: dict[Store, Callable[[], DockerContainer]] = {
             "redis": _redis,
             "nats": _nats,
@@ -107,7 +104,7 @@ class ContainerServers:
         }
         inner = {"redis": 6379, "nats": 4222, "postgres": 5432}[name]
         container = makers[name]().with_kwargs(labels={OWNER: str(os.getpid())})
-        # Only this one, and on loopback alone; with_bind_ports knows no host address.
+        # On loopback only: with_bind_ports takes no host address.
         container.ports = {f"{inner}/tcp": ("127.0.0.1", self._ports[name])}  # type: ignore[dict-item]
         return container
 
@@ -120,24 +117,24 @@ class ContainerServers:
                 return probes.nats_says(port)
             case _:
                 ready = self._containers[name].exec(["pg_isready", "-q", "-h", "127.0.0.1"])
-                return None if ready.exit_code == 0 else "pg_isready says no"
+                return None if ready.exit_code == 0 else "pg_isready fails"
 
 
 def end_leftovers() -> None:
-    """Ends what a run of the tests left that was killed: there may be no reaper."""
+    """Removes containers of killed test runs: there may be no reaper."""
     client = docker.from_env()
     try:
-        # Another run may be at the same: what is gone already is what is wanted.
+        # Another run may remove the same containers at the same time.
         found = client.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True)
         for container in found:
-            if not _lives(int(container.labels[OWNER])):
-                with suppress(APIError):  # gone, or going
+            if not _is_alive(int(container.labels[OWNER])):
+                with suppress(APIError):  # being removed already
                     container.remove(force=True, v=True)
     finally:
         client.close()
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The system's own services as processes, the way they are run in earnest, for a test."""
+"""Runs our services as processes, as in production."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ class Replica:
 
     name: str
     admin_url: str
-    """Health, readiness and metrics of this very process."""
+    """Health, readiness and metrics of this process."""
 
     admin_port: int
     process: asyncio.subprocess.Process
@@ -51,7 +51,7 @@ class Replica:
         self.process.send_signal(number)
 
     async def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """The exit code. Kills it when it outlives the shutdown time-out, which the code shows."""
+        """Stops it and returns the exit code: -9 if it had to be killed after 20 s."""
         if self.process.returncode is None:
             self.process.send_signal(how)
         try:
@@ -63,11 +63,11 @@ class Replica:
 
 @dataclass
 class Service:
-    """Replicas behind one address; they share one listening socket, as under bidkit."""
+    """Replicas that share one listening socket, as under bidkit."""
 
     name: str
     url: str
-    """`http://…` of the public address; the admin address of a service that has no other."""
+    """`http://…` of the public address, or of the admin address if there is no public one."""
 
     replicas: list[Replica] = field(default_factory=list)
 
@@ -83,8 +83,7 @@ class Service:
 class Services:
     """Use as `await services.api(env={"BID_STRATEGY": "optimistic"}, replicas=2)`.
 
-    Everything that was started is ended with the block, and its log printed, which pytest shows for
-    a test that failed.
+    At the end all are stopped and their logs printed; pytest shows these if the test failed.
     """
 
     def __init__(self, *, environment: Mapping[str, str], logs: Path) -> None:
@@ -96,7 +95,7 @@ class Services:
     async def api(
         self, *, env: Mapping[str, str] | None = None, replicas: int = 1, wait: bool = True
     ) -> Service:
-        # Two seconds otherwise, for which a busy machine may stand still.
+        # The default of two seconds is too short if the machine stalls.
         patient = {"REDIS_TIMEOUT_S": "10"}
         defaults = {"BID_STRATEGY_OVERRIDE": "true", "ARCHIVE_HEARING_S": "0", **patient}
         return await self._service("api", {**defaults, **(env or {})}, replicas, wait=wait)
@@ -117,7 +116,7 @@ class Services:
     async def run(
         self, *arguments: str, env: Mapping[str, str] | None = None, within_s: float = 45.0
     ) -> tuple[int, str, str]:
-        """`python -m pkg.<arguments>` to its end, such as `run("archival", "audit", "--json")`.
+        """Runs `python -m pkg.<arguments>`, such as `run("archival", "audit", "--json")`.
 
         Returns the exit code, standard output and standard error.
         """
@@ -131,12 +130,12 @@ class Services:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            said, complained = await asyncio.wait_for(process.communicate(), timeout=within_s)
+            stdout, stderr = await asyncio.wait_for(process.communicate(), timeout=within_s)
         except TimeoutError:
             process.kill()
             await process.wait()
             raise
-        return process.returncode or 0, said.decode(), complained.decode()
+        return process.returncode or 0, stdout.decode(), stderr.decode()
 
     async def __aenter__(self) -> Self:
         return self
@@ -148,35 +147,35 @@ class Services:
         for listener in self._listeners.values():
             listener.close()
         for one in self._replicas:
-            print(f"=== {one.name} ===\n{one.log}")  # noqa: T201 - pytest keeps it for failures
+            print(f"=== {one.name} ===\n{one.log}")  # noqa: T201 - pytest shows it for failed tests
 
     async def _service(
-        self, what: str, env: Mapping[str, str], count: int, *, wait: bool, public: bool = True
+        self, command: str, env: Mapping[str, str], count: int, *, wait: bool, public: bool = True
     ) -> Service:
-        """More replicas of a service that was already started join the same address."""
-        module, *arguments = what.split()
+        """Further replicas of a service share its address."""
+        module, *arguments = command.split()
         listener: socket.socket | None = None
         if public:
             if module not in self._listeners:
                 self._listeners[module] = socket.create_server(("127.0.0.1", 0), backlog=4096)
             listener = self._listeners[module]
         started = [
-            await self._replica(what, module, arguments, env, listener) for _ in range(count)
+            await self._replica(command, module, arguments, env, listener) for _ in range(count)
         ]
         if wait:
             await asyncio.gather(*(one.becomes_ready() for one in started))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}" if listener else started[0].admin_url
-        return Service(name=what, url=url, replicas=started)
+        return Service(name=command, url=url, replicas=started)
 
     async def _replica(
         self,
-        what: str,
+        command: str,
         module: str,
         arguments: list[str],
         env: Mapping[str, str],
         listener: socket.socket | None,
     ) -> Replica:
-        name = f"{what.replace(' ', '-')}-{len(self._replicas) + 1}"
+        name = f"{command.replace(' ', '-')}-{len(self._replicas) + 1}"
         log_file = self._logs / f"{name}.log"
         with socket.create_server(("127.0.0.1", 0), backlog=128) as admin:
             fds = [admin.fileno()]

@@ -1,4 +1,4 @@
-"""Who provides the servers that the tests run on. This is the one file that chooses.
+"""Chooses and runs the servers that the tests use.
 
 `--servers=wheels`, the default: programs from wheels, started by us. `--servers=containers`:
 containers of a Docker engine, through testcontainers.
@@ -27,9 +27,7 @@ _READY_WITHIN_S = 20.0
 
 
 class Servers(Protocol):
-    """Real stores for a whole session of tests; a test that stops one starts it again, or the next
-    test's `stores` fixture does.
-    """
+    """Real stores for a whole test session. What a test stops, the next `stores` fixture starts."""
 
     @property
     def redis_url(self) -> str: ...
@@ -37,35 +35,35 @@ class Servers(Protocol):
     def nats_url(self) -> str: ...
     @property
     def postgres_url(self) -> str:
-        """An administrator's URL; tests use the database that `stores` makes for each of them."""
+        """The administrator's URL. Tests use the database that `stores` makes for each."""
 
     def start(self, name: Store) -> None:
-        """Returns when it answers; does nothing when it runs. Same address, same data.
+        """Starts it unless it runs; returns when it answers. Address and data stay.
 
         Call it from the main thread: on Linux the server ends with the thread that started it.
         """
 
     def stop(self, name: Store) -> None:
-        """In good order; returns when it is gone."""
+        """Stops it gracefully; returns when it has ended."""
 
     def kill(self, name: Store) -> None:
-        """Without a word to it, as a crash; returns when it is gone."""
+        """Kills it, as a crash; returns when it has ended."""
 
     def pause(self, name: Store) -> None:
-        """It keeps its connections and answers nothing, as a machine that hangs."""
+        """Freezes it: it keeps its connections and answers nothing, like a hung machine."""
 
     def resume(self, name: Store) -> None: ...
 
     def log(self, name: Store) -> str:
-        """The last lines it said."""
+        """The end of its log."""
 
     def discard_data(self, name: Store) -> None:
-        """As a lost disk; only while it is stopped."""
+        """Deletes its data. It must not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Addresses of stores that hold nothing."""
+    """URLs of empty stores."""
 
     redis_url: str
     nats_url: str
@@ -82,7 +80,7 @@ class Stores:
 
 @contextmanager
 def provide(provider: str) -> Iterator[Servers]:
-    """The servers for this session, gone with all their data when the block ends."""
+    """Runs the servers while the block runs; deletes their data afterwards."""
     if provider == "containers":
         from tests.integration.containers import ContainerServers  # needs an engine
 
@@ -94,7 +92,7 @@ def provide(provider: str) -> Iterator[Servers]:
         finally:
             containers.end()
         return
-    # Short and open to all below it: PostgreSQL may have to run as another user.
+    # A short path that others can enter: PostgreSQL may have to run as another user.
     home = Path(tempfile.mkdtemp(prefix="bidding-tests-"))
     home.chmod(0o755)
     servers = WheelServers(home)
@@ -108,7 +106,7 @@ def provide(provider: str) -> Iterator[Servers]:
 
 
 class WheelServers:
-    """Programs from the embedded wheels, or from PATH, as children of the test process."""
+    """Servers from wheels or PATH, as child processes of the tests."""
 
     names: tuple[Store, ...] = ("redis", "nats", "postgres")
 
@@ -141,7 +139,7 @@ class WheelServers:
             return
         server = self._servers[name]
         server.prepare()
-        # Throw-away data: when the test process dies, nothing is worth an orderly end.
+        # The data is disposable: if the tests die, nothing needs a graceful stop.
         launch = replace(server.launch(), orphan_signal=signal.SIGKILL)
         with self._log_file(name).open("ab") as log:
             process = subprocess.Popen(
@@ -163,11 +161,11 @@ class WheelServers:
         self._end(name, self._servers[name].launch().stop_signal)
 
     def kill(self, name: Store) -> None:
-        # PostgreSQL's other processes notice by themselves that their parent is gone, a moment
-        # later; until then no new one may use the data.
-        family = psutil.Process(self._running[name].pid).children(recursive=True)
+        # PostgreSQL's other processes end a moment after their parent; until then no new server
+        # may use the data.
+        children = psutil.Process(self._running[name].pid).children(recursive=True)
         self._end(name, signal.SIGKILL)
-        psutil.wait_procs(family, timeout=10)
+        psutil.wait_procs(children, timeout=10)
 
     def pause(self, name: Store) -> None:
         self._running[name].send_signal(signal.SIGSTOP)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from pkg.devkit import log_files as process_logs
+from pkg.devkit import log_files
 from pkg.devkit.backend import STOPPING, BackendName, LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.compose import edge, logs
 from pkg.devkit.compose.changes import Changes
@@ -25,6 +25,7 @@ from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.compose.status import system_of
 from pkg.devkit.compose.usage import usage
+from pkg.devkit.docker_cli import NoEngine
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning, PortTaken
 from pkg.devkit.home import Home
 from pkg.devkit.names import ARCHIVAL, EDGE, SERVICES, STORES
@@ -58,14 +59,14 @@ class ComposeBackend:
 
     def up(self, options: Options, *, detach: bool, watcher: Watcher) -> None:
         self._engine.check_versions()
-        with cancellation() as token:
+        with _interruptible() as token:
             if not detach:
                 self._foreground(options, watcher, token)
             elif self._come_up(options, watcher, token) is not _WAS_READY:
                 self._await_ready(watcher, token, keep=True)
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        with cancellation() as token:
+        with _interruptible() as token:
             was_running = self._shutdown.run(say, token)
             say("Everything is stopped." if was_running else "Nothing was running.")
             if volumes:
@@ -106,7 +107,7 @@ class ComposeBackend:
             if not any(self._home.logs.glob("*.log")):
                 raise
             # These are complete; there is nothing to follow.
-            return process_logs.read(self._home, services, last=last, follow=False)
+            return log_files.read(self._home, services, last=last, follow=False)
         return logs.read(self._stack.project, services, last=last, follow=follow)
 
     def audit(self, arguments: tuple[str, ...]) -> int:
@@ -129,6 +130,9 @@ class ComposeBackend:
             token.check()
             self._state_dir.check_not_being_stopped()
 
+        if self._is_up() and (surplus := _surplus(self._readiness.now())):
+            watcher.event("finishing a `scale` that was interrupted")
+            self._operations.scale(surplus, say=watcher.event)
         busy = "another bidkit is still starting or stopping the system."
         with self._state_dir.lock(within_s=STARTED_WITHIN_S, busy=busy, check=token.check):
             token.check()
@@ -269,3 +273,25 @@ class ComposeBackend:
         self._stack.take_down(check=check)
         names = ", ".join(one.replica for one in found)
         watcher.event(f"ended what an earlier run had left: {names}")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Cancellation]:
+    """As `cancellation`. Where the engine hangs, a query times out before anybody looks at the
+    token; then the interrupt is what the user should see.
+    """
+    with cancellation() as token:
+        try:
+            yield token
+        except NoEngine:
+            token.check()
+            raise
+
+
+def _surplus(now: SystemStatus) -> dict[str, int]:
+    """The desired number of replicas of each service that has more."""
+    return {
+        one.service: one.desired
+        for one in now.services
+        if one.service in SERVICES and len(one.replicas) > one.desired
+    }

@@ -22,6 +22,7 @@ from pkg.devkit.docker_cli import (
     ask,
     engine_version,
     failure,
+    no_answer,
 )
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.signals import Check, no_check
@@ -115,14 +116,18 @@ class Engine:
 
     def configuration(self, project: "Project", override: Path | None) -> dict[str, Any]:
         """What compose makes of its files and variables."""
-        ran = subprocess.run(
-            project.command("config", "--format", "json", override=override),
-            env=project.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            start_new_session=True,
-        )
+        try:
+            ran = subprocess.run(
+                project.command("config", "--format", "json", override=override),
+                env=project.environment,
+                capture_output=True,
+                text=True,
+                timeout=ANSWER_WITHIN_S,
+                check=False,
+                start_new_session=True,
+            )
+        except subprocess.TimeoutExpired:
+            raise no_answer(ANSWER_WITHIN_S) from None
         if ran.returncode:
             raise failure(ran.stderr)
         configuration: dict[str, Any] = json.loads(ran.stdout)

@@ -12,6 +12,7 @@ from pkg.devkit.compose.project import Project
 from pkg.devkit.home import Home
 from pkg.devkit.log_files import set_aside
 from pkg.devkit.names import SERVICES
+from pkg.devkit.signals import signals_deferred
 
 KEPT_LINES = 2000
 KEPT_BYTES = 1024 * 1024
@@ -55,21 +56,24 @@ def read(
 
 def _followed(project: Project, services: tuple[str, ...], *, last: int) -> Iterator[LogLine]:
     arguments = ("logs", "--no-color", "--follow", "--tail", str(last), *services)
-    following = subprocess.Popen(
-        project.command(*arguments),
-        env=project.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    following: subprocess.Popen[bytes] | None = None
     try:
+        with signals_deferred():
+            following = subprocess.Popen(
+                project.command(*arguments),
+                env=project.environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         assert following.stdout is not None  # noqa: S101 - PIPE above
         with following.stdout as lines:
             for line in lines:
                 yield parse(line.decode(errors="replace").rstrip("\n"))
     finally:
-        command.end(following, within_s=_READING_ENDS_WITHIN_S)
+        if following is not None:
+            command.end(following, within_s=_READING_ENDS_WITHIN_S)
 
 
 def parse(line: str) -> LogLine:

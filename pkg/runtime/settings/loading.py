@@ -1,7 +1,7 @@
 """Reads a settings class from the environment.
 
 A settings class is a frozen dataclass whose fields are made by ``setting``; the variable is the
-field's name in upper case. ``docs/operations.md`` lists them all, and a test compares.
+field's name in upper case. A test compares them with the list in ``docs/operations.md``.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class SettingsError(Exception):
-    """Some variables are missing or bad; the message names every one. Nothing was started."""
+    """Variables are missing or invalid; the message names every one. Nothing was started."""
 
 
 def setting(
@@ -26,7 +26,7 @@ def setting(
 ) -> Any:  # noqa: ANN401 - as dataclasses.field
     """A field read from the environment.
 
-    A secret may also be given as a file, by ``NAME_FILE``. ``what`` describes it, with its unit.
+    A secret may also be in a file that ``NAME_FILE`` names. ``what`` is its description, with unit.
     """
     return dataclasses.field(
         default=default, metadata={"parse": parse, "secret": secret, "what": what}
@@ -53,10 +53,10 @@ class Checked:
 
 
 def load(settings: type[T], environ: Mapping[str, str]) -> T:
-    """Reads a settings class from the environment. An empty value counts as not set.
+    """Reads a settings class from the environment. An empty value counts as unset.
 
     Raises:
-        SettingsError: naming every missing or bad variable in one message.
+        SettingsError: names every missing or invalid variable in one message.
     """
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -79,14 +79,15 @@ def load(settings: type[T], environ: Mapping[str, str]) -> T:
 
 
 def _problems_between(settings: type[Any], values: Mapping[str, Any]) -> list[str]:
-    """What the checks of a class and its bases find; one that lacks a value is skipped."""
-    return [
-        problem
-        for part in settings.__mro__
-        for check in vars(part).get("checks", ())
-        if all(name in values for name in check.fields)
-        and (problem := check.problem(*(values[name] for name in check.fields)))
-    ]
+    """Messages of failed checks of a class and its bases; skips checks that lack a value."""
+    problems = []
+    known = {field.name for field in dataclasses.fields(settings)}
+    for check in (check for part in settings.__mro__ for check in vars(part).get("checks", ())):
+        if not known.issuperset(check.fields):
+            raise TypeError(f"{settings.__name__} has a check of fields that it lacks: {check}")
+        if all(name in values for name in check.fields):
+            problems.append(check.problem(*(values[name] for name in check.fields)))
+    return [problem for problem in problems if problem]
 
 
 def _text_of(name: str, environ: Mapping[str, str], *, secret: bool) -> str | None:

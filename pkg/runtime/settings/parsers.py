@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen: a host and port, or an inherited socket that is bound already."""
+    """Where to listen: a host and port, or an inherited socket that is already bound."""
 
     host: str | None = None
     port: int = 0
@@ -35,7 +35,7 @@ def flag(text: str) -> bool:
 
 
 def whole(minimum: int, maximum: int) -> Callable[[str], int]:
-    """A whole number between the two, both allowed."""
+    """A whole number from ``minimum`` to ``maximum``, inclusive."""
 
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and minimum <= int(text) <= maximum):
@@ -46,7 +46,7 @@ def whole(minimum: int, maximum: int) -> Callable[[str], int]:
 
 
 def seconds(minimum: float, maximum: float) -> Callable[[str], float]:
-    """A number of seconds between the two, both allowed."""
+    """A number of seconds from ``minimum`` to ``maximum``, inclusive."""
 
     def parse(text: str) -> float:
         try:
@@ -82,7 +82,7 @@ def url(*schemes: str) -> Callable[[str], str]:
         try:
             _ = parts.port
         except ValueError:
-            # Its own message quotes what stands there, which may be half a password.
+            # urllib's message quotes the bad port, which may be half a password.
             raise ValueError("has no port; a password's @ : / % must be URL-encoded") from None
         return text
 
@@ -90,7 +90,7 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 def urls(*schemes: str) -> Callable[[str], str]:
-    """One URL or several between commas."""
+    """One URL, or several separated by commas."""
     check = url(*schemes)
 
     def parse(text: str) -> str:

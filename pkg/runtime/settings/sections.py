@@ -1,4 +1,4 @@
-"""Sections of settings that several services share."""
+"""Settings that several services share."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -41,48 +41,55 @@ def _valid_address(redis_addr: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class LogSettings:
-    """What every process reads."""
+    """Settings of every process."""
 
     log_level: str = setting(
-        one_of("debug", "info", "warning", "error"), default="info", what="least level logged"
+        one_of("debug", "info", "warning", "error"), default="info", what="minimum level logged"
     )
-    log_format: str = setting(one_of("json", "text"), default="json", what="how a line looks")
+    log_format: str = setting(
+        one_of("json", "text"), default="json", what="format of log lines: json or text"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServingSettings:
-    """What every process that listens reads."""
+    """Settings of every process that accepts connections."""
 
     admin_addr: Address | None = setting(  # noqa: RUF009 - a field of a frozen value
         address,
         default=None,
-        what="where health, readiness and metrics of this very process are served besides",
+        what="extra address for the health, readiness and metrics of this process",
     )
     start_grace_s: float = setting(
-        seconds(0, 60), default=5.0, what="seconds after which an unready replica accepts anyway"
+        seconds(0, 60),
+        default=5.0,
+        what="seconds after which a starting replica accepts connections even if it is not ready",
     )
     deregister_s: float = setting(
         seconds(0, 120),
         default=0.0,
-        what="seconds after SIGTERM for which connections are still accepted, /ready being 503: as "
-        "long as a load balancer takes to notice",
+        what="seconds after SIGTERM during which connections are still accepted while /ready "
+        "returns 503, so that a load balancer can notice",
     )
     drain_s: float = setting(
-        seconds(0, 60), default=2.0, what="seconds for which idle connections are still served"
+        seconds(0, 60),
+        default=2.0,
+        what="seconds for which idle connections are still served during a shutdown",
     )
     shutdown_timeout_s: float = setting(
-        seconds(1, 120), default=15.0, what="seconds after which a shutdown is forced"
+        seconds(1, 120),
+        default=15.0,
+        what="seconds after which a shutdown is forced; DEREGISTER_S comes on top",
     )
     emf_every_s: float = setting(
         seconds(0, 3600),
         default=0.0,
-        what="seconds between lines of metrics for CloudWatch on standard output; 0: none",
+        what="seconds between metric lines for CloudWatch on standard output; 0: none",
     )
     stuck_after_s: float = setting(
         seconds(0, 3600),
         default=30.0,
-        what="seconds for which the event loop may stand still before the process ends itself "
-        "with exit code 70; 0: for ever",
+        what="seconds the event loop may hang before the process exits with code 70; 0: no limit",
     )
 
 
@@ -111,24 +118,28 @@ class RedisSettings(Checked):
     redis_url: str = setting(
         url("redis", "rediss"), default="", secret=True, what="redis:// or rediss:// (TLS) URL"
     )
-    redis_addr: str = setting(plain_text, default="", what="host:port, in place of REDIS_URL")
+    redis_addr: str = setting(plain_text, default="", what="host:port, instead of REDIS_URL")
     redis_password: str = setting(
         plain_text,
         default="",
         secret=True,
-        what="password, with REDIS_ADDR or a REDIS_URL that has none",
+        what="password, with REDIS_ADDR or a REDIS_URL without one",
     )
     redis_db: int = setting(whole(0, 15), default=0, what="database number, with REDIS_ADDR")
     redis_timeout_s: float = setting(
-        seconds(0.05, 60), default=2.0, what="seconds after which a Redis reply counts as lost"
+        seconds(0.05, 60),
+        default=2.0,
+        what="seconds to wait for a reply from Redis before it counts as lost",
     )
     partitions: int = setting(
-        whole(1, 64), default=4, what="outboxes the items are spread over; never changed later"
+        whole(1, 64),
+        default=4,
+        what="number of outboxes that items are spread over; must not change later",
     )
 
     @property
     def redis_target(self) -> str:
-        """The URL to connect to. A password may hold any character."""
+        """The URL to connect to, with REDIS_PASSWORD (any characters) encoded into it."""
         target = self.redis_url or f"redis://{self.redis_addr}/{self.redis_db}"
         if not self.redis_password:
             return target
@@ -141,22 +152,26 @@ class RedisSettings(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class NatsSettings:
-    """Where NATS is, and how the stream is made when it is missing."""
+    """Where NATS is, and how a missing stream is created."""
 
     nats_url: str = setting(
         urls("nats", "tls"),
         secret=True,
-        what="nats:// or tls:// URL of the NATS server, or of several between commas",
+        what="nats:// or tls:// URL of the NATS server; several are separated by commas",
     )
-    nats_user: str = setting(plain_text, default="", what="user, with NATS_PASSWORD")
-    nats_password: str = setting(plain_text, default="", secret=True, what="password")
-    nats_token: str = setting(plain_text, default="", secret=True, what="token, in place of a user")
+    nats_user: str = setting(plain_text, default="", what="user name, with NATS_PASSWORD")
+    nats_password: str = setting(plain_text, default="", secret=True, what="password of NATS_USER")
+    nats_token: str = setting(
+        plain_text, default="", secret=True, what="token, instead of user and password"
+    )
     stream_max_bytes: int = setting(
-        whole(1 << 20, 1 << 44), default=1 << 30, what="bytes the stream holds; full, it refuses"
+        whole(1 << 20, 1 << 44),
+        default=1 << 30,
+        what="maximum size of the stream in bytes; a full stream refuses new messages",
     )
-    stream_replicas: int = setting(whole(1, 5), default=1, what="copies of the stream")
+    stream_replicas: int = setting(whole(1, 5), default=1, what="number of copies of the stream")
 
     @property
     def nats_servers(self) -> list[str]:
-        """The URLs one by one."""
+        """The URLs of NATS_URL."""
         return [each.strip() for each in self.nats_url.split(",")]

@@ -1,12 +1,12 @@
-"""Compares the ledger with the archive: each 201 exactly once, and nothing that nobody sent."""
+"""Compares the ledger with the archive: each 201 once, and no bid that no client sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import asyncpg
 
-from pkg.trials.faults.ledger import Kept, Ledger
-from pkg.trials.faults.parts import Stores
+from pkg.trials.faults.ledger import AcceptedBid, Ledger
+from pkg.trials.faults.protocols import Stores
 
 POSTGRES_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError)
 _SHOWN = 5
@@ -21,24 +21,24 @@ class Comparison:
     """event_ids of accepted bids that became dead letters."""
     reasons: set[str]
     """The reasons of those dead letters."""
-    came_true: int
+    unknown_archived: int
     """Bids of unknown outcome that are in the archive."""
     problems: list[str]
     losses: list[str]
     """Losses and conflicts in sentences. The row decides whether they are problems."""
     strategies: set[str] = field(default_factory=set)
     """Strategies that archived bids were placed with."""
-    misshown: int = 0
-    """Archived bids in whose place viewers were shown another bid."""
+    shown_otherwise: int = 0
+    """Archived bids for whose seq viewers were shown another bid."""
 
 
 async def compare(
     ledger: Ledger, stores: Stores, *, shown: Mapping[tuple[str, int], str]
 ) -> Comparison:
     """`shown` is what viewers saw: the event_id of each (item, seq)."""
-    async with stores.asking_postgres() as postgres:
+    async with stores.postgres_connection() as postgres:
         bids = {
-            str(row["event_id"]): Kept(row["item_id"], row["seq"], row["cents"])
+            str(row["event_id"]): AcceptedBid(row["item_id"], row["seq"], row["cents"])
             for row in await postgres.fetch(
                 "SELECT event_id, item_id, seq, (amount * 100)::bigint AS cents FROM bids"
             )
@@ -57,11 +57,11 @@ async def compare(
 
 def judge(
     ledger: Ledger,
-    bids: Mapping[str, Kept],
+    bids: Mapping[str, AcceptedBid],
     letters: Mapping[str, str],
     shown: Mapping[tuple[str, int], str],
 ) -> Comparison:
-    """`bids` is what the archive has, by event_id; `letters` the reasons of dead letters."""
+    """`bids` are the archived ones and `letters` the dead letters' reasons, both by event_id."""
     problems: list[str] = []
     losses: list[str] = []
     missing = [event for event in ledger.accepted if event not in bids]
@@ -82,18 +82,18 @@ def judge(
     if differing:
         problems.append(f"{len(differing)} bids differ: {'; '.join(differing[:_SHOWN])}")
     unclaimed = [kept for event, kept in bids.items() if event not in ledger.accepted]
-    strangers = [kept for kept in unclaimed if (kept.item, kept.cents) not in ledger.unknown]
-    if strangers:
-        problems.append(f"{len(strangers)} archived bids that no client sent: {strangers[:_SHOWN]}")
+    unsent = [kept for kept in unclaimed if (kept.item, kept.cents) not in ledger.unknown]
+    if unsent:
+        problems.append(f"{len(unsent)} archived bids that no client sent: {unsent[:_SHOWN]}")
     return Comparison(
         archived=len(bids),
         lost=lost,
         conflicts=conflicts,
         reasons=reasons,
-        came_true=len(unclaimed) - len(strangers),
+        unknown_archived=len(unclaimed) - len(unsent),
         problems=problems,
         losses=losses,
-        misshown=sum(
+        shown_otherwise=sum(
             shown.get((kept.item, kept.seq), event) != event for event, kept in bids.items()
         ),
     )

@@ -1,4 +1,4 @@
-"""Runs a row: a fresh system, warm-up, fault, recovery, drain, audit, judgement."""
+"""Runs a row: a fresh system, warm-up, fault, recovery, drain, audit, verdict."""
 
 import asyncio
 import time
@@ -15,19 +15,19 @@ from pkg.trials.faults.bidders import ITEMS, Bidders
 from pkg.trials.faults.findings import AuditUnableError
 from pkg.trials.faults.pace import FULL, SHORT, Pace
 from pkg.trials.faults.row import Result, Row
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 from pkg.trials.faults.verdict import judge
 from pkg.trials.faults.viewers import VIEWERS
 from pkg.trials.waiting import NotInTimeError, until
 
 LEAST_RATE_PER_S = 200
-"""Accepted bids per second that the warm-up must reach for the row to prove something."""
+"""Accepted bids per second that the warm-up must reach, or the row fails."""
 
 WARM_UPS = 5
-"""Attempts, because the machine may be busy with something else."""
+"""Attempts, because the machine may be busy."""
 
-HURRY_EVERY_S = 5
-"""A worker that reconnects late resets the consumer's ack wait."""
+SHORTEN_ACK_WAIT_EVERY_S = 5
+"""Repeated because a worker that reconnects resets the consumer's ack wait."""
 
 
 _UNABLE = (
@@ -39,19 +39,19 @@ _UNABLE = (
     NatsError,
     *POSTGRES_ERRORS,
 )
-"""Errors that stop the row. What it found until then is in the result."""
+"""Errors that stop the row. The result keeps what was found until then."""
 
 
-class Stage(Protocol):
-    """Makes a system on empty stores for each row."""
+class Backend(Protocol):
+    """Makes a system with empty stores for each row."""
 
-    def scene(
+    def trial(
         self, row: Row, *, short: bool, logs: Path | None
-    ) -> AbstractAsyncContextManager[Scene]:
-        """A system that is ready while the block runs."""
+    ) -> AbstractAsyncContextManager[Trial]:
+        """Runs a ready system while the block runs."""
 
 
-async def run(row: Row, stage: Stage, *, short: bool, logs: Path | None = None) -> Result:
+async def run(row: Row, backend: Backend, *, short: bool, logs: Path | None = None) -> Result:
     """Runs the row within a bounded time and stops what it started.
 
     `logs`: keep the services' logs there, in a folder with the row's name.
@@ -61,11 +61,11 @@ async def run(row: Row, stage: Stage, *, short: bool, logs: Path | None = None) 
     pace = SHORT if short else FULL
     try:
         async with asyncio.timeout(pace.row_within_s):
-            async with stage.scene(row, short=short, logs=logs) as scene:
+            async with backend.trial(row, short=short, logs=logs) as trial:
                 try:
-                    await _play(row, scene, pace, result)
+                    await _run_phases(row, trial, pace, result)
                 finally:
-                    _count(scene, result)
+                    _count(trial, result)
     except _UNABLE as error:  # TimeoutError of the whole row is an OSError
         result.problems.append(str(error) or f"{type(error).__name__} of the bench itself")
         result.problems += getattr(error, "__notes__", [])
@@ -73,29 +73,29 @@ async def run(row: Row, stage: Stage, *, short: bool, logs: Path | None = None) 
     return result
 
 
-async def _play(row: Row, scene: Scene, pace: Pace, result: Result) -> None:
-    bidders = Bidders(scene.services.api_port, scene.ledger)
-    watching = asyncio.create_task(scene.viewers.run())
+async def _run_phases(row: Row, trial: Trial, pace: Pace, result: Result) -> None:
+    bidders = Bidders(trial.services.api_port, trial.ledger)
+    watching = asyncio.create_task(trial.viewers.run())
     bidding: asyncio.Task[None] | None = None
     try:
         await until(
-            lambda: scene.viewers.open == VIEWERS, within_s=20, what="every viewer is connected"
+            lambda: trial.viewers.open == VIEWERS, within_s=20, what="every viewer is connected"
         )
         bidding = asyncio.create_task(bidders.run())
-        await _warm_up(scene, pace, result)
-        await row.fault(scene)
-        ended_at = scene.ended_at or time.monotonic()
-        await _recover(scene, ended_at, pace, result)
+        await _warm_up(trial, pace, result)
+        await row.fault(trial)
+        ended_at = trial.ended_at or time.monotonic()
+        await _recover(trial, ended_at, pace, result)
         await asyncio.sleep(pace.after_s)
         bidders.stop()
         await bidding
-        await _drain(scene, pace, result)
-        await _settle(scene, pace, result)
-        result.problems += scene.problems
-        result.problems += [f"{one} ended by itself" for one in scene.services.dead]
+        await _drain(trial, pace, result)
+        await _settle(trial, pace, result)
+        result.problems += trial.problems
+        result.problems += [f"{one} ended by itself" for one in trial.services.dead]
         if watching.done():
-            watching.result()  # a frame that cannot be read, most likely
-        await judge(row, scene, result)
+            watching.result()  # raises what ended it, most likely an unreadable frame
+        await judge(row, trial, result)
     finally:
         bidders.stop()
         for task in (watching, bidding):
@@ -106,67 +106,75 @@ async def _play(row: Row, scene: Scene, pace: Pace, result: Result) -> None:
         )
 
 
-async def _warm_up(scene: Scene, pace: Pace, result: Result) -> None:
-    await until(lambda: scene.ledger.accepted, within_s=20, what="a first bid is accepted")
+async def _warm_up(trial: Trial, pace: Pace, result: Result) -> None:
+    await until(lambda: trial.ledger.accepted, within_s=20, what="a first bid is accepted")
     rate = 0.0
     for _ in range(WARM_UPS):
         began = time.monotonic()
         await asyncio.sleep(pace.warm_up_s)
-        rate = scene.ledger.accepted_since(began) / (time.monotonic() - began)
+        rate = trial.ledger.accepted_since(began) / (time.monotonic() - began)
         if rate >= LEAST_RATE_PER_S:
             return
     result.problems.append(f"only {rate:.0f} bids/s were accepted before the fault")
 
 
-async def _recover(scene: Scene, ended_at: float, pace: Pace, result: Result) -> None:
+async def _recover(trial: Trial, ended_at: float, pace: Pace, result: Result) -> None:
     await until(
-        lambda: scene.ledger.first_accepted_after(ended_at),
+        lambda: trial.ledger.first_accepted_after(ended_at),
         within_s=pace.recover_within_s,
         what="a bid is accepted after the fault",
+        wall_clock=True,
     )
-    first = scene.ledger.first_accepted_after(ended_at)
+    first = trial.ledger.first_accepted_after(ended_at)
     result.recover_s = (first or ended_at) - ended_at
 
 
-async def _drain(scene: Scene, pace: Pace, result: Result) -> None:
-    began = hurried_at = time.monotonic()
+async def _drain(trial: Trial, pace: Pace, result: Result) -> None:
+    began = shortened_at = time.monotonic()
     if pace.redelivered_within_s:
-        await scene.redeliver_within(pace.redelivered_within_s)
+        await trial.shorten_ack_wait(pace.redelivered_within_s)
 
     async def drained() -> bool:
-        nonlocal hurried_at
-        if pace.redelivered_within_s and time.monotonic() - hurried_at > HURRY_EVERY_S:
-            await scene.redeliver_within(pace.redelivered_within_s)
-            hurried_at = time.monotonic()
-        return await scene.outbox_entries() == 0
+        nonlocal shortened_at
+        if pace.redelivered_within_s and time.monotonic() - shortened_at > SHORTEN_ACK_WAIT_EVERY_S:
+            await trial.shorten_ack_wait(pace.redelivered_within_s)
+            shortened_at = time.monotonic()
+        return await trial.outbox_entries() == 0
 
     try:
-        await until(drained, within_s=pace.drain_within_s, what="the outboxes drain")
+        await until(
+            drained, within_s=pace.drain_within_s, what="the outboxes drain", wall_clock=True
+        )
         result.drain_s = time.monotonic() - began
     except NotInTimeError as error:
-        left = await scene.outbox_entries()
+        left = await trial.outbox_entries()
         result.problems.append(f"{error} ({left} entries left)")
 
 
-async def _settle(scene: Scene, pace: Pace, result: Result) -> None:
-    """A viewer who is not shown the last state has a gap that nothing repaired."""
+async def _settle(trial: Trial, pace: Pace, result: Result) -> None:
+    """Counts each viewer that does not get the last state as an unrepaired gap."""
     behind = 0
 
     async def all_shown() -> bool:
         nonlocal behind
-        behind = scene.viewers.behind(await scene.standing(ITEMS))
+        behind = trial.viewers.behind(await trial.current_seqs(ITEMS))
         return behind == 0
 
     try:
-        await until(all_shown, within_s=pace.settle_within_s, what="viewers see the last state")
+        await until(
+            all_shown,
+            within_s=pace.settle_within_s,
+            what="viewers see the last state",
+            wall_clock=True,
+        )
     except NotInTimeError as error:
         result.unrepaired += behind
         result.problems.append(f"{error} ({behind} of {VIEWERS} do not)")
 
 
-def _count(scene: Scene, result: Result) -> None:
-    ledger, seen = scene.ledger, scene.viewers.seen()
-    result.notes = scene.notes
+def _count(trial: Trial, result: Result) -> None:
+    ledger, seen = trial.ledger, trial.viewers.seen()
+    result.notes = trial.notes
     result.requests = ledger.requests
     result.failed = ledger.failed.total()
     result.codes = dict(ledger.failed)

@@ -7,22 +7,22 @@ import random
 import time
 from collections.abc import Iterator
 
-from pkg.trials.faults.ledger import Kept, Ledger
+from pkg.trials.faults.ledger import AcceptedBid, Ledger
 
 ITEMS = tuple(f"lot-{number:02d}" for number in range(20))
 STRATEGIES = ("lua", "optimistic")
 BIDDERS_PER_ITEM = 4
 RATE_PER_S = 260
 ANSWER_WITHIN_S = 8.0
-"""After it a client gives up: the outcome is unknown. Longer than a gateway's own time-out."""
+"""Then the outcome counts as unknown. Longer than a gateway's own time-out."""
 CONNECT_WITHIN_S = 5.0
 STEP_CENTS = 125
-NOBODY_KNOWS = frozenset({502, 504})
-"""A load balancer's answers when a gateway dies with a bid in flight. No gateway sends them."""
+OUTCOME_UNKNOWN_STATUSES = frozenset({502, 504})
+"""The load balancer's statuses when a gateway dies with a bid in flight."""
 
 
 class Bidders:
-    """80 clients, half of them per strategy. Each bids higher every time, until told to stop."""
+    """80 clients, half of them per strategy, that raise the price until stopped."""
 
     def __init__(self, port: int, ledger: Ledger) -> None:
         self._port = port
@@ -83,7 +83,7 @@ class _Bidder:
             due = max(
                 due + every_s, loop.time() - every_s
             )  # a late client may catch up by one interval
-        self._hang_up()
+        self._disconnect()
 
     async def _bid(self) -> None:
         ledger = self._ledger
@@ -104,29 +104,29 @@ class _Bidder:
                     f"X-Bid-Strategy: {self._strategy}\r\nContent-Length: {len(body)}\r\n\r\n"
                     f"{body}".encode()
                 )
-                status, goes_on, answer = await _answer(reader)
+                status, keep_alive, answer = await _answer(reader)
         except (OSError, TimeoutError, EOFError):
             ledger.unknown.add((self._item, cents))
-            self._hang_up()
+            self._disconnect()
             return
-        if not goes_on:
-            self._hang_up()
-        self._enter(status, answer, cents, sent_at=sent_at)
+        if not keep_alive:
+            self._disconnect()
+        self._record(status, answer, cents, sent_at=sent_at)
 
-    def _enter(self, status: int, answer: bytes, cents: int, *, sent_at: float) -> None:
-        if status in NOBODY_KNOWS:
+    def _record(self, status: int, answer: bytes, cents: int, *, sent_at: float) -> None:
+        if status in OUTCOME_UNKNOWN_STATUSES:
             self._ledger.unknown.add((self._item, cents))
             return
         try:
-            says = json.loads(answer)
+            body = json.loads(answer)
             match status:
                 case 201:
-                    kept = Kept(self._item, says["seq"], cents)
-                    self._ledger.accept(says["event_id"], kept, sent_at=sent_at)
-                case 200 if says["reason"] == "too_low":
+                    kept = AcceptedBid(self._item, body["seq"], cents)
+                    self._ledger.accept(body["event_id"], kept, sent_at=sent_at)
+                case 200 if body["reason"] == "too_low":
                     self._ledger.refused += 1
                 case 503:
-                    self._ledger.fail(says["code"], item=self._item, cents=cents)
+                    self._ledger.fail(body["code"], item=self._item, cents=cents)
                 case _:
                     self._ledger.defects.append(f"{status} {answer[:200]!r}")
         except (ValueError, LookupError):
@@ -134,18 +134,18 @@ class _Bidder:
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._reader is None or self._writer is None or self._reader.at_eof():
-            self._hang_up()
+            self._disconnect()
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         return self._reader, self._writer
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         if self._writer is not None:
             self._writer.close()
         self._reader = self._writer = None
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bool, bytes]:
-    """Status, whether the connection goes on, and body."""
+    """Status, whether the connection stays open, and body."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     length = int(head.partition("content-length:")[2].partition("\r\n")[0])
     return (

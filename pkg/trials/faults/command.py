@@ -15,7 +15,7 @@ from pkg.devkit import views
 from pkg.devkit.backend import BackendName
 from pkg.devkit.errors import BadArgument, BidkitError
 
-if TYPE_CHECKING:  # what is imported here every verb of bidkit would wait for
+if TYPE_CHECKING:  # at run time, these imports would slow down every verb
     from contextlib import AbstractAsyncContextManager
 
     from pkg.trials.faults import bench
@@ -66,7 +66,7 @@ def run(
 ) -> None:
     """Run rows on a separate, real system; exit code 1 if one fails."""
     from pkg.trials.faults import report
-    from pkg.trials.faults.containers import stage
+    from pkg.trials.faults.containers import backend
     from pkg.trials.faults.document import with_section
 
     chosen = _chosen(rows or (), on=on, everything=everything)
@@ -81,12 +81,12 @@ def run(
     console = views.console()
     console.print(report.table(results, width=console.width))
     if output is not None:
-        # Without --logs: it names a place on this machine and changes nothing of the run.
+        # Without --logs: it names a local path and does not affect the run.
         what = ["--all"] if everything else [row.name for row in chosen]
         where = ["--on", on.value] if on is not BackendName.PROCESS else []
         how = [*where, *(["--short"] if short else []), *(["-j", str(jobs)] if jobs > 1 else [])]
         command = shlex.join(["fault", "run", *what, *how, "--report", str(output)])
-        images = stage.images() if on is BackendName.COMPOSE else ""
+        images = backend.images() if on is BackendName.COMPOSE else ""
         text = report.section(
             list(zip(chosen, results, strict=True)),
             setting=report.Setting.now(f"./bidkit {command}", images=images),
@@ -127,13 +127,13 @@ def _chosen(names: Sequence[str], *, on: BackendName, everything: bool) -> "list
 async def _run(
     rows: "Sequence[Row]", *, on: BackendName, short: bool, logs: Path | None, jobs: int
 ) -> "list[Result]":
-    """Each job runs the next row on its own stage. Results come in the order of the rows."""
+    """Each job runs the next row on its own backend. Results are in the order of `rows`."""
     from pkg.trials.faults import bench, report
-    from pkg.trials.faults.containers.stage import container_stage
-    from pkg.trials.faults.processes import process_stage
+    from pkg.trials.faults.containers.backend import container_backend
+    from pkg.trials.faults.process_backend import process_backend
 
-    def stage() -> "AbstractAsyncContextManager[bench.Stage]":
-        return container_stage(short=short) if on is BackendName.COMPOSE else process_stage()
+    def make_backend() -> "AbstractAsyncContextManager[bench.Backend]":
+        return container_backend(short=short) if on is BackendName.COMPOSE else process_backend()
 
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine always runs in one
@@ -142,7 +142,7 @@ async def _run(
     left = list(enumerate(rows, 1))[::-1]
 
     async def work() -> None:
-        async with stage() as running:
+        async with make_backend() as running:
             while left:
                 number, row = left.pop()
                 views.complain(f"{number}/{len(rows)} {row.name} ...")
@@ -155,6 +155,6 @@ async def _run(
                 group.create_task(work())
     except ExceptionGroup as failed:
         if isinstance(error := failed.exceptions[0], BidkitError):
-            raise error from None  # its sentence is for the person at the terminal
+            raise error from None  # its message is meant for the user
         raise
     return [results[row.name] for row in rows]

@@ -10,7 +10,7 @@ _AUDITED_WITHIN_S = 60.0
 
 
 class AuditUnableError(Exception):
-    """The audit could not read both stores, so nothing is known."""
+    """The audit could not read both stores; it found nothing."""
 
 
 class Command(Protocol):
@@ -26,7 +26,7 @@ class FailingItem(msgspec.Struct, frozen=True):
     problems: list[str]
 
 
-class Letter(msgspec.Struct, frozen=True):
+class DeadLetter(msgspec.Struct, frozen=True):
     item_id: str | None
     event_id: str | None
     reason: str
@@ -46,19 +46,19 @@ class LostBid(msgspec.Struct, frozen=True):
 class Findings(msgspec.Struct, frozen=True):
     failing: list[FailingItem]
     only_in_postgres: list[str]
-    dead_letters: list[Letter]
+    dead_letters: list[DeadLetter]
     dead_letters_in_all: int
     lost: list[LostBid]
 
     @property
     def items(self) -> set[str]:
-        """Items that the audit calls wrong, or for which it lists a dead letter."""
+        """Items that fail the audit or have a dead letter listed."""
         listed = {letter.item_id for letter in self.dead_letters if letter.item_id}
         return {item.item_id for item in self.failing} | set(self.only_in_postgres) | listed
 
     @property
     def letters(self) -> str:
-        """Reasons of the dead letters, by the first one listed."""
+        """The number of dead letters and the first reasons."""
         first = [f"{letter.reason}: {letter.error}" for letter in self.dead_letters[:_SHOWN]]
         return f"{self.dead_letters_in_all} dead letters ({'; '.join(first)})"
 
@@ -80,11 +80,11 @@ async def audit(
     Raises:
         AuditUnableError: it could not read the stores.
     """
-    code, said, complained = await command(
+    code, stdout, stderr = await command(
         *("audit", "--json", "--wait", f"{wait_s:g}"),
         environment=environment,
         within_s=wait_s + _AUDITED_WITHIN_S,
     )
-    if code not in {0, 1} or not said.strip():
-        raise AuditUnableError(f"the audit ended with {code}: {complained[-2000:]}")
-    return code, msgspec.json.decode(said, type=Findings)
+    if code not in {0, 1} or not stdout.strip():
+        raise AuditUnableError(f"the audit ended with {code}: {stderr[-2000:]}")
+    return code, msgspec.json.decode(stdout, type=Findings)

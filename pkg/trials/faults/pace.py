@@ -1,11 +1,11 @@
-"""How long the parts of a row take, at full length and shortened for CI."""
+"""Durations of a row's phases, in full and shortened for CI."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Durations and limits of a row's parts."""
+    """Durations and time limits of a row's phases."""
 
     warm_up_s: float
     after_s: float
@@ -13,10 +13,10 @@ class Pace:
     recover_within_s: float
     drain_within_s: float
     settle_within_s: float
-    """Within it viewers must be shown the last state."""
+    """Time limit for viewers to get the last state."""
     row_within_s: float
     redelivered_within_s: float | None = None
-    """The consumer's ack wait in a short row, where the worker's own is over a minute."""
+    """The consumer's ack wait in a short run; the worker's own is over a minute."""
 
 
 FULL = Pace(

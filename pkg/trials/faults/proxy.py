@@ -1,7 +1,4 @@
-"""A TCP proxy in front of a store that imitates slow, cut and half-open networks.
-
-It does not understand what it forwards.
-"""
+"""A TCP proxy in front of a store that imitates slow, cut and half-open networks."""
 
 import asyncio
 import random
@@ -15,8 +12,8 @@ _CHUNK = 64 * 1024
 _ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST and drops unsent data
 
 
-class Weather(StrEnum):
-    FAIR = "fair"
+class Condition(StrEnum):
+    NORMAL = "normal"
     SLOW = "slow"
     """Every chunk arrives `delay_s` late, in order."""
     HALF_OPEN = "half-open"
@@ -26,14 +23,14 @@ class Weather(StrEnum):
 
 
 class Proxy:
-    """Listens on `port` and forwards to another port. Use as a context manager."""
+    """Listens on `port` and forwards to `target`, another local port. An async context manager."""
 
     def __init__(self, target: int, *, seed: int = 1) -> None:
         self._target = target
         self._random = random.Random(seed)  # noqa: S311 - moments of failure, not secrets
-        self._weather = Weather.FAIR
+        self._condition = Condition.NORMAL
         self._delay_s = 0.0
-        self._lives_s = 0.0
+        self._lifetime_s = 0.0
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -54,35 +51,35 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def fair(self) -> None:
-        """New connections work; half-open ones stay dead, because their peer is gone."""
-        self._weather = Weather.FAIR
+    def restore(self) -> None:
+        """New connections work again; half-open ones stay dead, as after a real outage."""
+        self._condition = Condition.NORMAL
         self._delay_s = 0.0
 
     def slow(self, *, delay_s: float) -> None:
-        self._weather = Weather.SLOW
+        self._condition = Condition.SLOW
         self._delay_s = delay_s
 
     def half_open(self) -> None:
-        self._weather = Weather.HALF_OPEN
+        self._condition = Condition.HALF_OPEN
         for connection in self._connections:
             connection.dead = True
 
     def resetting(self, *, after_s: float) -> None:
         """Also resets open connections. Each lives `after_s` on average."""
-        self._weather = Weather.RESETTING
-        self._lives_s = after_s
+        self._condition = Condition.RESETTING
+        self._lifetime_s = after_s
         for connection in tuple(self._connections):
-            self._doom(connection)
+            self._reset_soon(connection)
 
     def cut(self) -> None:
         """Resets every open connection."""
         for connection in tuple(self._connections):
             connection.reset()
 
-    def _doom(self, connection: "_Connection") -> None:
-        life_s = self._random.uniform(0.0, 2 * self._lives_s)
-        asyncio.get_running_loop().call_later(life_s, connection.reset)
+    def _reset_soon(self, connection: "_Connection") -> None:
+        lifetime_s = self._random.uniform(0.0, 2 * self._lifetime_s)
+        asyncio.get_running_loop().call_later(lifetime_s, connection.reset)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
@@ -93,15 +90,15 @@ class Proxy:
         connection: _Connection | None = None
         try:
             back, upstream = await asyncio.open_connection("127.0.0.1", self._target)
-            connection = _Connection(writer, upstream, dead=self._weather is Weather.HALF_OPEN)
+            connection = _Connection(writer, upstream, dead=self._condition is Condition.HALF_OPEN)
             self._connections.add(connection)
-            if self._weather is Weather.RESETTING:
-                self._doom(connection)
+            if self._condition is Condition.RESETTING:
+                self._reset_soon(connection)
             forth = asyncio.create_task(self._pump(connection, reader, upstream))
             and_back = asyncio.create_task(self._pump(connection, back, writer))
             try:
                 await asyncio.wait({forth, and_back}, return_when=asyncio.FIRST_COMPLETED)
-                if connection.dead:  # the peer has forgotten it: only the client can end it
+                if connection.dead:  # only the client can end it
                     await forth
             finally:
                 for pump in (forth, and_back):
@@ -120,7 +117,7 @@ class Proxy:
     async def _pump(
         self, connection: "_Connection", source: asyncio.StreamReader, sink: asyncio.StreamWriter
     ) -> None:
-        """Forwards until the source ends; drops what a dead connection is given."""
+        """Forwards until the source ends; drops data of dead connections."""
         late: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=1024)
         loop = asyncio.get_running_loop()
 
@@ -139,7 +136,7 @@ class Proxy:
                     continue
                 if self._delay_s and delivering is None:
                     delivering = asyncio.create_task(deliver())
-                if delivering is not None:  # also when fair again: delayed chunks go first
+                if delivering is not None:  # also after `restore`: delayed chunks go first
                     await late.put((loop.time() + self._delay_s, data))
                 else:
                     sink.write(data)

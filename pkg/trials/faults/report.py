@@ -21,8 +21,8 @@ _HEADS = (
     *("row", "requests", "failed", "unknown", "accepted", "archived", "lost", "conflicts"),
     *("repaired", "unrepaired", "recover s", "drain s", "audit", "verdict"),
 )
-_MATTERS = ("row", "unknown", "accepted", "lost", "unrepaired", "verdict")
-_WIDE = 150
+_HEADS_NARROW = ("row", "unknown", "accepted", "lost", "unrepaired", "verdict")
+_WIDE_COLUMNS = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Setting:
 
 
 def table(results: Sequence[Result], *, width: int) -> Table:
-    """A table for this terminal width; a narrow one shows only the columns about promises."""
-    heads = _HEADS if width >= _WIDE else _MATTERS
+    """A narrow terminal gets only the columns that show lost bids and gaps."""
+    heads = _HEADS if width >= _WIDE_COLUMNS else _HEADS_NARROW
     shown = Table(box=None, pad_edge=False)
     for head in heads:
         left = head in {"row", "verdict"}
@@ -94,7 +94,7 @@ def section(rows: Sequence[tuple[Row, Result]], *, setting: Setting, short: bool
         _markdown(_HEADS, [_cells(result) for result in results]),
         total,
         "### What was expected, and what else was seen",
-        "\n".join(_told(row, result) for row, result in rows),
+        "\n".join(_details(row, result) for row, result in rows),
     ]
     return "\n\n".join(parts)
 
@@ -129,7 +129,7 @@ def _how(*, short: bool, contained: bool) -> str:
     )
 
 
-def _told(row: Row, result: Result) -> str:
+def _details(row: Row, result: Result) -> str:
     lines = [f"- **{row.name}**: {row.expects}"]
     if result.codes:
         codes = ", ".join(f"{count} {code}" for code, count in sorted(result.codes.items()))
@@ -164,7 +164,7 @@ def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _commit() -> str:
-    """With the mark -dirty if the tree has uncommitted changes."""
+    """The commit, with `-dirty` if there are uncommitted changes."""
     asked = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--exclude", "*"],
         cwd=PROJECT,

@@ -1,11 +1,11 @@
-"""A row of the bench: a fault, what it may cost, and what it cost."""
+"""A row of the bench: a fault and what it may cost. A result: what it did cost."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 
 UNKNOWN = "outcome_unknown"
 REDIS_AWAY = frozenset({"redis_unavailable", "redis_recovering", UNKNOWN})
@@ -16,7 +16,7 @@ class Row:
     name: str
     expects: str
     """For the report: what users may notice and what must hold."""
-    fault: Callable[[Scene], Awaitable[None]]
+    fault: Callable[[Trial], Awaitable[None]]
     """Returns when the fault has ended; the system may still be recovering."""
     settings: Mapping[str, str] = field(default_factory=dict)
     short_settings: Mapping[str, str] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Row:
     """Whether the services reach every store through a proxy."""
     archivers: int = 1
     clock_off_s: float = 0.0
-    """Extra settings of one gateway."""
+    """Seconds by which one gateway's clock is off."""
     may_fail: frozenset[str] = frozenset()
     """Answers that the fault may cause: codes of 503, and `no connection`. Others fail the row."""
     may_lose: bool = False
@@ -34,9 +34,9 @@ class Row:
     """Only bids accepted within this many seconds before the fault may be lost. Required for a row
     that may lose."""
     must_lose: bool = False
-    """Likewise, and a run in which nothing is lost proves nothing."""
+    """As `may_lose`, and the row fails if nothing is lost."""
     control: bool = False
-    """Breaks a promise by hand: the row must fail, or the bench is blind."""
+    """Breaks a promise on purpose: the row must fail, which shows that the bench notices."""
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -50,7 +50,7 @@ class Result(msgspec.Struct, kw_only=True):
     lost: int = 0
     """Accepted bids that are neither archived nor dead letters."""
     conflicts: int = 0
-    """Accepted bids that are dead letters because their seq belongs to another bid."""
+    """Accepted bids that are dead letters because another bid has their seq."""
     repaired: int = 0
     unrepaired: int = 0
     recover_s: float | None = None

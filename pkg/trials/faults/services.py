@@ -1,4 +1,4 @@
-"""The system's own services as processes, replicas sharing a socket as they do under bidkit."""
+"""The services as processes; replicas share a listening socket, as under bidkit."""
 
 import asyncio
 import socket
@@ -11,14 +11,14 @@ from pkg.devkit.process.launch import Launch
 from pkg.devkit.process.probes import http_status
 from pkg.devkit.process.workloads import service_command, service_environment
 from pkg.devkit.settings import PROJECT
-from pkg.trials.faults import findings, pages
-from pkg.trials.faults.process import Process
+from pkg.trials.faults import findings, metrics_text
+from pkg.trials.faults.child_process import Process
 from pkg.trials.waiting import NotInTimeError, until
 
 READY_WITHIN_S = 30.0
 _OK = 200
 
-SHIFTED = """
+RUN_WITH_SHIFTED_CLOCK = """
 import runpy, sys, time
 real, real_ns, shift = time.time, time.time_ns, float(sys.argv[1])
 time.time = lambda: real() + shift
@@ -26,12 +26,12 @@ time.time_ns = lambda: real_ns() + int(shift * 1e9)
 sys.argv[:] = sys.argv[2:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
-"""Runs a module with a wall clock that is off by so many seconds."""
+"""Runs a module with its wall clock shifted by some seconds."""
 
 
 @dataclass
 class Replica:
-    """One process of a service. Its sockets outlive it, as under a supervisor."""
+    """One process of a service. Its sockets stay open when it ends, as under a supervisor."""
 
     process: Process
     admin: socket.socket
@@ -57,7 +57,7 @@ class Replica:
             raise
 
     async def metrics(self) -> bytes:
-        """Empty when it does not answer."""
+        """The text of `/metrics`; empty if it does not answer."""
         try:
             async with asyncio.timeout(1.0):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.admin_port)
@@ -70,7 +70,7 @@ class Replica:
             return b""
 
     async def restart(self, *, after_s: float = 0.5) -> None:
-        """As a supervisor would, a moment after its end; returns when it is ready."""
+        """Starts it again, as a supervisor would; returns when it is ready."""
         await asyncio.sleep(after_s)
         self.process.start()
         await self.becomes_ready()
@@ -78,7 +78,7 @@ class Replica:
 
 @dataclass
 class Services:
-    """Made by `start`; `abandon` ends every process."""
+    """Started by `start`; `abandon` kills every process."""
 
     environment: dict[str, str]
     logs: Path
@@ -93,7 +93,7 @@ class Services:
 
     @property
     def dead(self) -> list[str]:
-        """Replicas that do not run. A row starts again what it kills."""
+        """Replicas that ended by themselves: a row restarts what it kills."""
         return [replica.name for replica in self.all if not replica.process.alive]
 
     @property
@@ -107,7 +107,7 @@ class Services:
         return port
 
     async def start(self, *, archivers: int, clock_off_s: float = 0.0) -> None:
-        """Two gateways, two broadcasters, some archivers; one gateway's clock may be off."""
+        """Starts two gateways (the first with `clock_off_s`), two broadcasters, and archivers."""
         for service in (API, BROADCAST):
             self._public[service] = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.api = [self._replica(API, 1, clock_off_s), self._replica(API, 2)]
@@ -117,29 +117,29 @@ class Services:
             replica.process.start()
         await asyncio.gather(*(replica.becomes_ready() for replica in self.all))
 
-    async def relaying(self) -> Replica:
+    async def relaying_gateway(self) -> Replica:
         """The gateway that relays now.
 
         Raises:
-            NotInTimeError: none does for a while.
+            NotInTimeError: none relays for a while.
         """
         found: list[Replica] = []
 
-        async def somebody() -> bool:
-            found[:] = [one for one in self.api if pages.relays(await one.metrics())]
+        async def one_relays() -> bool:
+            found[:] = [one for one in self.api if metrics_text.is_relaying(await one.metrics())]
             return bool(found)
 
-        await until(somebody, within_s=15.0, what="a gateway relays")
+        await until(one_relays, within_s=15.0, what="a gateway relays")
         return found[0]
 
-    async def counted(self, name: str) -> float:
+    async def metric_total(self, name: str) -> float:
         """The sum of a metric over all replicas that answer."""
-        return pages.total(await asyncio.gather(*(one.metrics() for one in self.all)), name)
+        return metrics_text.total(await asyncio.gather(*(one.metrics() for one in self.all)), name)
 
     async def command(
         self, *arguments: str, environment: Mapping[str, str], within_s: float
     ) -> tuple[int, str, str]:
-        """`python -m pkg.archival …` to its end: exit code, standard output, standard error."""
+        """Runs `python -m pkg.archival …`; returns exit code, standard output, standard error."""
         process = await asyncio.create_subprocess_exec(
             *service_command(ARCHIVAL, *arguments),
             env=service_environment({"LOG_FORMAT": "text", **environment}),
@@ -149,12 +149,12 @@ class Services:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            said, complained = await asyncio.wait_for(process.communicate(), timeout=within_s)
+            stdout, stderr = await asyncio.wait_for(process.communicate(), timeout=within_s)
         except TimeoutError:
             process.kill()
             await process.wait()
             raise NotInTimeError(f"{' '.join(arguments)}: not within {within_s:g} s") from None
-        return process.returncode or 0, said.decode(), complained.decode()
+        return process.returncode or 0, stdout.decode(), stderr.decode()
 
     async def audit(
         self, *, environment: Mapping[str, str], wait_s: float
@@ -180,7 +180,7 @@ class Services:
                 sockets.append(listener.fileno())
             argv = service_command(service)
             if clock_off_s:
-                argv = (*argv[:-2], "-c", SHIFTED, str(clock_off_s), argv[-1])
+                argv = (*argv[:-2], "-c", RUN_WITH_SHIFTED_CLOCK, str(clock_off_s), argv[-1])
             return Launch(
                 argv=argv,
                 env=service_environment({**self.environment, **addresses}),

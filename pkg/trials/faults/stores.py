@@ -1,4 +1,4 @@
-"""The three stores of the bench: real servers on data of their own, in a temporary directory."""
+"""The bench's stores: real servers with their data in a temporary directory."""
 
 import asyncio
 import itertools
@@ -15,14 +15,14 @@ from redis.asyncio import Redis
 from pkg.devkit.ports import free_ports
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.servers import NatsServer, RedisServer, Server, delete_tree
-from pkg.trials.faults.process import Process
+from pkg.trials.faults.child_process import Process
 from pkg.trials.waiting import until
 
 _READY_WITHIN_S = 30.0
 
 
 class Store:
-    """A server that may be stopped, killed, paused and robbed of its data."""
+    """A server that rows can stop, kill and wipe."""
 
     def __init__(self, server: Server, *, log: Path) -> None:
         self.server = server
@@ -43,14 +43,14 @@ class Store:
         await until(self._answers, within_s=_READY_WITHIN_S, what=f"{self.name} starts")
 
     async def stop(self) -> None:
-        """In good order; returns when it is gone."""
+        """Stops it gracefully; returns when it has ended."""
         await self._process.stop(self.server.launch().stop_signal)
 
     async def kill(self) -> None:
         await self._process.kill()
 
     async def wipe(self) -> None:
-        """Killed, its data deleted, started again."""
+        """Kills it, deletes its data and starts it again."""
         await self.kill()
         await self.discard()
         await self.start()
@@ -67,7 +67,7 @@ class Store:
 
 
 class Stores:
-    """All three, for a whole run; each row gets them empty. Made by `stores`."""
+    """The three stores of a run; each row gets them empty. Made by `stores`."""
 
     def __init__(self, home: Path) -> None:
         redis, nats, postgres = free_ports(3)
@@ -83,7 +83,7 @@ class Stores:
         return self.redis, self.nats, self.postgres
 
     async def renew(self) -> None:
-        """Redis and NATS hold nothing, and PostgreSQL has a new database without tables."""
+        """Empties Redis and NATS and makes a new PostgreSQL database."""
         await asyncio.gather(self.redis.wipe(), self.nats.wipe(), self.postgres.start())
         self._database = f"faults_{next(self._numbers)}"
         administrator = await asyncpg.connect(self._postgres_server.url)
@@ -93,7 +93,7 @@ class Stores:
             await administrator.close()
 
     def environment(self, ports: dict[str, int] | None = None) -> dict[str, str]:
-        """Where services find the stores; `ports` puts others in place of the stores' own."""
+        """Settings with the stores' URLs; `ports`, by store, replaces their own."""
         port = {store.name: store.port for store in self.all} | (ports or {})
         user = self._postgres_server.url.partition("//")[2].partition("@")[0]
         return {
@@ -103,14 +103,14 @@ class Stores:
         }
 
     @asynccontextmanager
-    async def asking_redis(self) -> AsyncIterator[Redis]:
+    async def redis_client(self) -> AsyncIterator[Redis]:
         async with Redis.from_url(
             f"redis://127.0.0.1:{self.redis.port}/0", decode_responses=True
         ) as redis:
             yield redis
 
     @asynccontextmanager
-    async def asking_nats(self) -> AsyncIterator[NatsClient]:
+    async def nats_client(self) -> AsyncIterator[NatsClient]:
         connection = await nats.connect(f"nats://127.0.0.1:{self.nats.port}")
         try:
             yield connection
@@ -118,7 +118,7 @@ class Stores:
             await connection.close()
 
     @asynccontextmanager
-    async def asking_postgres(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    async def postgres_connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
         connection = await asyncpg.connect(self._postgres_server.url_of(self._database))
         try:
             yield connection
@@ -128,7 +128,7 @@ class Stores:
 
 @asynccontextmanager
 async def stores() -> AsyncIterator[Stores]:
-    """Running while inside; gone with all their data when the block ends."""
+    """Runs the stores while the block runs; deletes their data afterwards."""
     home = await asyncio.to_thread(_open_folder)
     running = Stores(home)
     try:
@@ -141,7 +141,7 @@ async def stores() -> AsyncIterator[Stores]:
 
 
 def _open_folder() -> Path:
-    """Short, and open to all below it: PostgreSQL may have to run as another user."""
+    """Makes a folder that others can enter: PostgreSQL may have to run as another user."""
     home = Path(tempfile.mkdtemp(prefix="bidkit-faults-"))
     home.chmod(0o755)
     return home

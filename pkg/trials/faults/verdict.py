@@ -1,51 +1,51 @@
-"""Whether a row holds: answers, viewers, audit and archive, each held against what was promised."""
+"""Decides whether a row passes, from answers, viewers, audit and archive."""
 
 from pkg.trials.faults.archive import Comparison, compare
 from pkg.trials.faults.bidders import STRATEGIES
 from pkg.trials.faults.findings import Findings
 from pkg.trials.faults.ledger import Ledger
 from pkg.trials.faults.row import UNKNOWN, Result, Row
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 from pkg.trials.faults.viewers import Seen
 
 AUDIT_WAITS_S = 5.0
 _SHOWN = 5
 
 
-async def judge(row: Row, scene: Scene, result: Result) -> None:
-    """To be asked when the load has ended and the outboxes had their time to drain."""
-    seen = scene.viewers.seen()
-    result.problems += [*_answers(scene.ledger), *costs(row, scene.ledger), *_viewers(seen)]
+async def judge(row: Row, trial: Trial, result: Result) -> None:
+    """Call after the load has ended and the outboxes had time to drain."""
+    seen = trial.viewers.seen()
+    result.problems += [*_answers(trial.ledger), *costs(row, trial.ledger), *_viewers(seen)]
     result.problems += [
-        f"{replica.name} logged a traceback: a failure that nobody foresaw"
-        for replica in scene.services.all
-        if replica.process.has_said("Traceback (most recent call last)")
+        f"{replica.name} logged a traceback"
+        for replica in trial.services.all
+        if replica.process.log_contains("Traceback (most recent call last)")
     ]
-    told = _older_states(seen)
+    older_states = _older_states(seen)
     if row.may_lose:
-        scene.notes += told
+        trial.notes += older_states
     else:
-        result.problems += [f"{each} Nothing was forgotten." for each in told]
-    result.audit, findings = await scene.services.audit(
-        environment=scene.environment, wait_s=AUDIT_WAITS_S
+        result.problems += [f"{each} Nothing was forgotten." for each in older_states]
+    result.audit, findings = await trial.services.audit(
+        environment=trial.environment, wait_s=AUDIT_WAITS_S
     )
-    comparison = await compare(scene.ledger, scene.stores, shown=scene.viewers.shown)
+    comparison = await compare(trial.ledger, trial.stores, shown=trial.viewers.shown)
     result.archived = comparison.archived
     result.lost, result.conflicts = len(comparison.lost), len(comparison.conflicts)
     result.problems += comparison.problems
     if missing := set(STRATEGIES) - comparison.strategies:
         result.problems.append(f"no bid was archived that was placed by {' or '.join(missing)}")
-    if comparison.came_true:
-        scene.note(f"{comparison.came_true} bids of unknown outcome turned out accepted.")
+    if comparison.unknown_archived:
+        trial.note(f"{comparison.unknown_archived} bids of unknown outcome turned out accepted.")
     if row.may_lose and (row.must_lose or comparison.lost or comparison.conflicts):
         problems, notes = allowed_loss(
-            row, scene.ledger, result.audit, comparison, findings, struck_at=scene.struck_at
+            row, trial.ledger, result.audit, comparison, findings, fault_at=trial.fault_at
         )
         result.problems += problems
-        scene.notes += notes
+        trial.notes += notes
     else:
         result.problems += comparison.losses
-        if wrong := comparison.misshown + scene.viewers.contradictions:
+        if wrong := comparison.shown_otherwise + trial.viewers.contradictions:
             result.problems.append(
                 f"{wrong} times viewers were shown another bid than the archived"
             )
@@ -57,11 +57,11 @@ async def judge(row: Row, scene: Scene, result: Result) -> None:
 
 def _answers(ledger: Ledger) -> list[str]:
     defects = sorted(set(ledger.defects))
-    return [f"an answer against the contract: {defect}" for defect in defects[:_SHOWN]]
+    return [f"an answer outside the contract: {defect}" for defect in defects[:_SHOWN]]
 
 
 def costs(row: Row, ledger: Ledger) -> list[str]:
-    """What bidders paid beyond what the row allows."""
+    """Failures of bids that the row does not allow."""
     charged = {**ledger.failed, **({UNKNOWN: len(ledger.unknown)} if ledger.unknown else {})}
     return [
         f"{count} bids failed with {code}, which this fault must not cost"
@@ -71,7 +71,7 @@ def costs(row: Row, ledger: Ledger) -> list[str]:
 
 
 def _older_states(seen: Seen) -> list[str]:
-    """What viewers are told, and may be told only when Redis forgot."""
+    """Older states that viewers were shown: allowed only if Redis lost bids."""
     sentences = []
     if seen.resets:
         sentences.append(f"Viewers were shown {seen.resets} resets.")
@@ -83,7 +83,7 @@ def _older_states(seen: Seen) -> list[str]:
 def _viewers(seen: Seen) -> list[str]:
     problems = []
     if seen.unrepaired:
-        problems.append(f"{seen.unrepaired} times a viewer missed bids in silence")
+        problems.append(f"{seen.unrepaired} times a viewer missed bids without a snapshot")
     if seen.falls:
         problems.append(f"{seen.falls} times a seq or price fell for a viewer without a reset")
     if seen.duplicates:
@@ -98,16 +98,17 @@ def allowed_loss(
     comparison: Comparison,
     findings: Findings,
     *,
-    struck_at: float | None = None,
+    fault_at: float | None = None,
 ) -> tuple[list[str], list[str]]:
-    """Problems and notes, of a row that may lose: what is lost is counted, and what any store or
-    gateway could know of it, the audit has to name. `audit` is its exit code.
+    """Problems and notes of a row that may lose bids: the audit must name every loss.
+
+    `audit` is its exit code.
     """
     lost_problems, lost_notes = _loss(row, ledger, audit, comparison, findings)
     conflict_problems, conflict_notes = _conflicts(ledger, audit, comparison, findings)
-    said = [f"The audit ends with 1: {findings.summary}."] if audit else []
-    lost_problems += _too_old(row, ledger, comparison, struck_at)
-    return lost_problems + conflict_problems, lost_notes + said + conflict_notes
+    audited = [f"The audit ends with 1: {findings.summary}."] if audit else []
+    lost_problems += _too_old(row, ledger, comparison, fault_at)
+    return lost_problems + conflict_problems, lost_notes + audited + conflict_notes
 
 
 def _loss(
@@ -120,7 +121,7 @@ def _loss(
             f"The audit named {len(findings.lost)}."
         )
         if not audit:
-            problems.append("the audit is content although accepted bids are lost")
+            problems.append("the audit passes although accepted bids are lost")
     elif row.must_lose:
         problems.append("nothing was lost, so the row proves nothing")
     named, lost = {each.event_id for each in findings.lost}, set(comparison.lost)
@@ -137,15 +138,13 @@ def _loss(
     return problems, notes
 
 
-def _too_old(
-    row: Row, ledger: Ledger, comparison: Comparison, struck_at: float | None
-) -> list[str]:
+def _too_old(row: Row, ledger: Ledger, comparison: Comparison, fault_at: float | None) -> list[str]:
     if row.forgets_s is None:
         return ["the row does not say how far back it may lose"] if comparison.lost else []
-    if struck_at is None:
-        return ["the fault does not say when it struck"]
-    limit = struck_at - row.forgets_s
-    old = [event for event in comparison.lost if ledger.told_at[event] < limit]
+    if fault_at is None:
+        return ["the fault does not mark its beginning"]
+    limit = fault_at - row.forgets_s
+    old = [event for event in comparison.lost if ledger.accepted_at[event] < limit]
     if not old:
         return []
     return [f"{len(old)} lost bids were accepted over {row.forgets_s:g} s before the fault"]
@@ -159,7 +158,7 @@ def _conflicts(
     problems = []
     items = {ledger.accepted[event].item for event in comparison.conflicts}
     if not audit:
-        problems.append("the audit is content although accepted bids conflict")
+        problems.append("the audit passes although accepted bids conflict")
     if unnamed := items - findings.items:
         problems.append(f"the audit does not name {', '.join(sorted(unnamed)[:_SHOWN])}")
     note = (

@@ -1,4 +1,4 @@
-"""The people who watch: each keeps what it was shown, and judges it as it comes."""
+"""Viewers that check every frame as it arrives."""
 
 import asyncio
 import itertools
@@ -13,8 +13,8 @@ from pkg.trials.faults.bidders import ITEMS
 
 VIEWERS = 60
 LATEST_OF = 10
-"""One viewer in so many asks for the newest state only."""
-_AGAIN_AFTER_S = 0.2
+"""Every tenth viewer uses `mode=latest`."""
+_RECONNECT_AFTER_S = 0.2
 _OPEN_WITHIN_S = 5.0
 
 
@@ -31,20 +31,20 @@ class Frame(msgspec.Struct, frozen=True):
 
 @dataclass
 class Seen:
-    """What viewers were shown that they must not be, or that they should know of."""
+    """Counts of what viewers were shown: defects, and events worth a note."""
 
     frames: int = 0
     greetings: int = 0
     repaired: int = 0
-    """Gaps that a snapshot stood in for."""
+    """Gaps that a snapshot replaced."""
     unrepaired: int = 0
-    """Gaps in silence: a seq was jumped, or the last state never came."""
+    """Gaps without a snapshot: a seq was skipped, or the last state never came."""
     duplicates: int = 0
     falls: int = 0
     """A seq or a price went down without a reset."""
     resets: int = 0
     greeted_behind: int = 0
-    """Greetings, after coming back, with an older state than the viewer had seen."""
+    """Greetings after a reconnect with an older state than the viewer had seen."""
 
     def __add__(self, other: "Seen") -> "Seen":
         return Seen(*(a + b for a, b in zip(_values(self), _values(other), strict=True)))
@@ -54,8 +54,8 @@ def _values(seen: Seen) -> Iterable[int]:
     return (getattr(seen, name) for name in Seen.__dataclass_fields__)
 
 
-class Eye:
-    """One viewer's judgement. A new connection begins anew: its greeting is a whole state."""
+class FrameChecker:
+    """Checks one viewer's frames. After a reconnect, the greeting is the new state."""
 
     def __init__(self, *, latest: bool) -> None:
         self.seen = Seen()
@@ -63,7 +63,7 @@ class Eye:
         self._price = Decimal(0)
         self.latest = latest
 
-    def look(self, frame: Frame) -> None:
+    def check(self, frame: Frame) -> None:
         seen = self.seen
         seen.frames += 1
         price = frame.amount if frame.type is None else frame.current_bid
@@ -86,28 +86,28 @@ class Eye:
 
 
 class Viewers:
-    """Watches over all items; who loses the connection comes back."""
+    """Watches all items. A viewer that loses its connection reconnects."""
 
     def __init__(self, port: int, *, heartbeat_s: float | None = None) -> None:
-        """With `heartbeat_s` a viewer that is not answered for so long connects anew."""
+        """With `heartbeat_s`, a viewer pings that often and reconnects if no pong comes."""
         self._port = port
         self._heartbeat_s = heartbeat_s
-        self._eyes = [
-            (item, Eye(latest=number % LATEST_OF == LATEST_OF - 1))
+        self._checkers = [
+            (item, FrameChecker(latest=number % LATEST_OF == LATEST_OF - 1))
             for number, item in zip(range(VIEWERS), itertools.cycle(ITEMS), strict=False)
         ]
         self.open = 0
         self.shown: dict[tuple[str, int], str] = {}
-        """The event_id of each (item, seq) that any viewer was shown first."""
+        """The event_id that was first shown to any viewer, by (item, seq)."""
         self.contradictions = 0
-        """Bids shown to one viewer as another one than to others."""
+        """Frames whose event_id differs from `shown`."""
 
     def seen(self) -> Seen:
-        return sum((eye.seen for _, eye in self._eyes), Seen())
+        return sum((checker.seen for _, checker in self._checkers), Seen())
 
-    def behind(self, standing: dict[str, int]) -> int:
-        """How many have not been shown the last state of their item."""
-        return sum(eye.seq != standing.get(item, 0) for item, eye in self._eyes)
+    def behind(self, current_seqs: dict[str, int]) -> int:
+        """The number of viewers that have not been shown the last state of their item."""
+        return sum(checker.seq != current_seqs.get(item, 0) for item, checker in self._checkers)
 
     def _remember(self, item: str, frame: Frame) -> None:
         if frame.event_id is not None:
@@ -115,34 +115,36 @@ class Viewers:
             self.contradictions += first != frame.event_id
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         connector = aiohttp.TCPConnector(limit=0)
         async with (
             aiohttp.ClientSession(connector=connector) as session,
             asyncio.TaskGroup() as group,
         ):
-            for item, eye in self._eyes:
+            for item, checker in self._checkers:
                 url = f"ws://127.0.0.1:{self._port}/ws/items/{item}"
-                mode = "?mode=latest" if eye.latest else ""
-                group.create_task(self._watch(session, url + mode, item, eye))
+                mode = "?mode=latest" if checker.latest else ""
+                group.create_task(self._watch(session, url + mode, item, checker))
 
-    async def _watch(self, session: aiohttp.ClientSession, url: str, item: str, eye: Eye) -> None:
+    async def _watch(
+        self, session: aiohttp.ClientSession, url: str, item: str, checker: FrameChecker
+    ) -> None:
         decode = msgspec.json.Decoder(Frame).decode
         while True:
             try:
                 async with asyncio.timeout(_OPEN_WITHIN_S):
                     socket = await session.ws_connect(url, heartbeat=self._heartbeat_s)
             except (aiohttp.ClientError, OSError, TimeoutError):
-                await asyncio.sleep(_AGAIN_AFTER_S)
+                await asyncio.sleep(_RECONNECT_AFTER_S)
                 continue
             self.open += 1
             try:
                 async for message in socket:
                     if message.type is aiohttp.WSMsgType.TEXT:
                         frame = decode(message.data)
-                        eye.look(frame)
+                        checker.check(frame)
                         self._remember(item, frame)
             finally:
                 self.open -= 1
                 await socket.close()
-            await asyncio.sleep(_AGAIN_AFTER_S)
+            await asyncio.sleep(_RECONNECT_AFTER_S)

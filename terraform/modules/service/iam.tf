@@ -11,7 +11,7 @@ locals {
       Resource = var.repository_arn[*]
     },
     {
-      # This one action knows no resources.
+      # This action does not support resources.
       Effect   = "Allow"
       Action   = ["ecr:GetAuthorizationToken"]
       Resource = [for arn in var.repository_arn[*] : "*"]
@@ -24,7 +24,7 @@ locals {
   ]
 }
 
-# ECS starts the task with the execution role: pull, log, read its own secrets.
+# ECS uses the execution role to start a task: to pull its image, write logs and read its own secrets.
 resource "aws_iam_role" "execution" {
   name                 = "${var.name}-execution"
   assume_role_policy   = var.trust_policy
@@ -41,7 +41,7 @@ resource "aws_iam_role_policy" "execution" {
   })
 }
 
-# The process itself may do nothing in AWS, but for mounting its file system and ECS Exec.
+# The process itself may only mount its file system and serve ECS Exec.
 resource "aws_iam_role" "task" {
   name                 = "${var.name}-task"
   assume_role_policy   = var.trust_policy
@@ -74,7 +74,7 @@ resource "aws_iam_role_policy" "execute_command" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
-      # The session's channels know no resources either.
+      # These actions do not support resources either.
       Effect = "Allow"
       Action = [
         "ssmmessages:CreateControlChannel",

@@ -47,7 +47,7 @@ locals {
         awslogs-group         = aws_cloudwatch_log_group.this.name
         awslogs-region        = var.region
         awslogs-stream-prefix = "ecs"
-        # A log that cannot be sent must not stop a bid.
+        # Bidding must not wait for logs.
         mode            = "non-blocking"
         max-buffer-size = "4m"
       }
@@ -63,7 +63,7 @@ resource "aws_ecs_task_definition" "this" {
   memory                   = var.memory
   execution_role_arn       = aws_iam_role.execution.arn
   task_role_arn            = aws_iam_role.task.arn
-  # Older ones stay: a deployment that fails goes back to the one before.
+  # A failed deployment rolls back to the previous revision, so keep it.
   skip_destroy          = true
   container_definitions = jsonencode([{ for key, value in local.container : key => value if value != null }])
 

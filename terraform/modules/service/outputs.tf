@@ -1,20 +1,20 @@
 output "service_name" {
-  description = "The ECS service."
+  description = "Name of the ECS service."
   value       = one(concat(aws_ecs_service.fixed[*].name, aws_ecs_service.scaled[*].name))
 }
 
 output "log_group_name" {
-  description = "Where its lines are."
+  description = "Name of the log group."
   value       = aws_cloudwatch_log_group.this.name
 }
 
 output "container" {
-  description = "The container's definition, for tests: secrets are references."
+  description = "Container definition, for tests. Secrets are references."
   value       = local.container
 }
 
 output "service" {
-  description = "How it deploys, for tests."
+  description = "Deployment settings, for tests."
   value = one([for service in concat(aws_ecs_service.fixed, aws_ecs_service.scaled) : {
     desired_count   = service.desired_count
     scales          = length(aws_ecs_service.scaled) == 1
@@ -36,7 +36,7 @@ output "service" {
 }
 
 output "task" {
-  description = "What its task definition asks of Fargate, for tests."
+  description = "Task definition's settings for Fargate, for tests."
   value = {
     architecture = aws_ecs_task_definition.this.runtime_platform[0].cpu_architecture
     cpu          = aws_ecs_task_definition.this.cpu
@@ -47,11 +47,11 @@ output "task" {
 }
 
 output "policies" {
-  description = "JSON policies of both roles, for tests."
+  description = "JSON policies of the execution role and the task role, for tests."
   value       = concat([aws_iam_role_policy.execution.policy], aws_iam_role_policy.file_system[*].policy, aws_iam_role_policy.execute_command[*].policy)
 }
 
 output "boundaries" {
-  description = "What neither role may go beyond, for tests."
+  description = "Permissions boundaries of both roles, for tests."
   value       = [aws_iam_role.execution.permissions_boundary, aws_iam_role.task.permissions_boundary]
 }

@@ -1,8 +1,8 @@
-# Twice the same but for one line: what ignores a change cannot be a variable.
+# Two copies that differ in ignore_changes only, which cannot depend on a variable.
 
 locals {
   service = {
-    # Two tasks of a single one would meet on one store; others grow before they shrink.
+    # Two tasks of a single service would share one store. Other services start new tasks before they stop old ones.
     minimum_percent = var.single ? 0 : 100
     maximum_percent = var.single ? 100 : 200
     rebalancing     = var.single ? "DISABLED" : "ENABLED"
@@ -25,7 +25,7 @@ resource "aws_ecs_service" "fixed" {
   enable_execute_command             = var.execute_command
   enable_ecs_managed_tags            = true
   propagate_tags                     = "SERVICE"
-  # The first apply finds empty repositories: tasks start with the first push and deployment.
+  # At the first apply the repositories are empty: tasks start after the first push and deployment.
   wait_for_steady_state = false
 
   deployment_circuit_breaker {

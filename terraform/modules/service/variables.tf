@@ -1,41 +1,41 @@
 variable "name" {
-  description = "Of the ECS service, its task family and its roles, such as bidding-system-api-gateway."
+  description = "Name of the ECS service and its task family, such as bidding-system-api-gateway; prefix of its roles' names."
   type        = string
 }
 
 variable "region" {
-  description = "Where its log group is."
+  description = "AWS region of the log group."
   type        = string
 }
 
 variable "log_group" {
-  description = "CloudWatch log group, made here."
+  description = "Name of the CloudWatch log group to create."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "Days for which its lines are kept."
+  description = "Days that logs are kept."
   type        = number
 }
 
 variable "cluster_arn" {
-  description = "The ECS cluster."
+  description = "ARN of the ECS cluster."
   type        = string
 }
 
 variable "image" {
-  description = "Image with its tag."
+  description = "Image, with tag."
   type        = string
 }
 
 variable "repository_arn" {
-  description = "ECR repository of the image; null: a public registry, which needs no permission."
+  description = "ARN of the image's ECR repository; null: a public registry, which needs no permission."
   type        = string
   default     = null
 }
 
 variable "command" {
-  description = "Entry point and arguments; null: the image's own."
+  description = "Entry point with arguments; null: the image's own."
   type        = list(string)
   default     = null
 }
@@ -52,98 +52,98 @@ variable "user" {
 }
 
 variable "cpu" {
-  description = "CPU units, 1024 a core."
+  description = "CPU units, 1024 per vCPU."
   type        = number
 }
 
 variable "memory" {
-  description = "MiB; whether Fargate has it with that CPU is asked of the caller."
+  description = "Memory in MiB. The caller checks that Fargate offers it with this CPU."
   type        = number
 }
 
 variable "port" {
-  description = "Port that the load balancer or others connect to; null: none."
+  description = "Port that the container listens on; null: none."
   type        = number
   default     = null
 }
 
 variable "environment" {
-  description = "Settings that anybody may read."
+  description = "Environment variables that are not secret."
   type        = map(string)
 }
 
 variable "secrets" {
-  description = "Settings by reference: the name and the ARN of a secret."
+  description = "Environment variables from Secrets Manager: variable name to ARN of the secret."
   type        = map(string)
 }
 
 variable "health_command" {
-  description = "Container health check, as ECS takes it: CMD or CMD-SHELL first."
+  description = "Container health check in ECS' form: CMD or CMD-SHELL, then the command."
   type        = list(string)
 }
 
 variable "health_start_s" {
-  description = "Seconds from a container's start in which failed health checks do not count."
+  description = "Seconds after a container's start during which failed health checks do not count."
   type        = number
   default     = 30
 
   validation {
     condition     = var.health_start_s >= 0 && var.health_start_s <= 300
-    error_message = "health_start_s must be 0 to 300, as ECS allows."
+    error_message = "health_start_s must be from 0 to 300, ECS' limits."
   }
 }
 
 variable "stop_timeout_s" {
-  description = "Seconds from SIGTERM to SIGKILL; above what the process needs to drain."
+  description = "Seconds from SIGTERM to SIGKILL; more than the process needs to drain."
   type        = number
 
   validation {
     condition     = var.stop_timeout_s >= 2 && var.stop_timeout_s <= 120
-    error_message = "stop_timeout_s must be 2 to 120, as Fargate allows."
+    error_message = "stop_timeout_s must be from 2 to 120, Fargate's limits."
   }
 }
 
 variable "desired_count" {
-  description = "Tasks."
+  description = "Number of tasks; only the initial number if scales is set."
   type        = number
 }
 
 variable "scales" {
-  description = "Whether something else changes the number of tasks: it is then set once, and left alone."
+  description = "Whether autoscaling changes the number of tasks; later applies then leave it alone."
   type        = bool
   default     = false
 }
 
 variable "single" {
-  description = "Never two tasks at once: the old one ends before the new one starts."
+  description = "Whether the old task must end before a new one starts, so that two never run at once."
   type        = bool
   default     = false
 }
 
 variable "subnet_ids" {
-  description = "Private subnets of the tasks."
+  description = "IDs of the tasks' private subnets."
   type        = list(string)
 }
 
 variable "security_group_id" {
-  description = "Security group of the tasks."
+  description = "ID of the tasks' security group."
   type        = string
 }
 
 variable "target_group_arn" {
-  description = "Target group that tasks join; null: none."
+  description = "ARN of the target group that tasks join; null: none."
   type        = string
   default     = null
 }
 
 variable "registry_arn" {
-  description = "Cloud Map service that tasks join; null: none."
+  description = "ARN of the Cloud Map service that tasks join; null: none."
   type        = string
   default     = null
 }
 
 variable "file_system" {
-  description = "EFS access point, where it is mounted, and its ARNs; null: none."
+  description = "EFS file system and access point, with the path to mount it at; null: none."
   type = object({
     id               = string
     arn              = string
@@ -155,16 +155,16 @@ variable "file_system" {
 }
 
 variable "execute_command" {
-  description = "Whether a shell may be opened in a task (ECS Exec). It needs a writable root file system."
+  description = "Whether a shell may be opened in a task (ECS Exec). This makes the root file system writable."
   type        = bool
 }
 
 variable "trust_policy" {
-  description = "JSON policy that lets ECS tasks of this account take a role."
+  description = "JSON trust policy of the roles: ECS tasks of this account may assume them."
   type        = string
 }
 
 variable "permissions_boundary" {
-  description = "ARN of the policy that neither role may go beyond; null: none."
+  description = "ARN of both roles' permissions boundary; null: none."
   type        = string
 }

@@ -1,4 +1,4 @@
-# What AWS would answer: ARNs that the provider takes for ARNs, in an account that is nobody's.
+# Mocked answers of AWS: well-formed ARNs, in an account that does not exist.
 
 mock_resource "aws_sns_topic" {
   defaults = {

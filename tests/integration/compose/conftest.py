@@ -1,4 +1,4 @@
-"""One compose stack for the tests of this folder, with passwords that are hard to quote."""
+"""One compose stack per test module, with passwords that are hard to quote."""
 
 import os
 import subprocess
@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 
 from tests.integration.compose.leftovers import end_leftovers
-from tests.integration.devkit.conftest import Bidkit, taken_down
+from tests.integration.devkit.conftest import Bidkit, removed_afterwards
 
-ODD = "a@b/c:d%e\"f\\g$h'i #j"
+ODD_PASSWORD = "a@b/c:d%e\"f\\g$h'i #j"
 """Every character with a meaning in URLs, shells, configuration files or compose."""
 
 GATEWAYS, BROADCASTERS = 3, 2
 
 
 def compose(*arguments: str, secrets: Path | None) -> subprocess.CompletedProcess[str]:
-    """`docker compose` on compose.yaml, as a user without bidkit runs it."""
+    """Runs `docker compose` on compose.yaml, as a user without bidkit does."""
     root = Path(__file__).resolve().parents[3]
     environment = {name: text for name, text in os.environ.items() if name != "SECRETS_DIR"}
     if secrets is not None:
         environment["SECRETS_DIR"] = str(secrets)
     return subprocess.run(
-        # No .env file: the checkout may have one.
+        # Ignores a .env file in the checkout.
         [
             *("docker", "compose", "--env-file", os.devnull),
             *("-f", str(root / "compose" / "compose.yaml"), *arguments),
@@ -48,10 +48,10 @@ def stack(no_leftovers: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     secrets.mkdir(parents=True, mode=0o700)
     for name in ("redis", "nats", "postgres"):
         file = secrets / f"{name}_password"
-        file.write_text(f"{ODD}{name}")
+        file.write_text(f"{ODD_PASSWORD}{name}")
         file.chmod(0o644)
-    with taken_down(kit):
-        kit.started()
+    with removed_afterwards(kit):
+        kit.start()
         scaled = kit(
             *("scale", f"api={GATEWAYS}", f"broadcast={BROADCASTERS}"),
             within_s=120,

@@ -1,4 +1,4 @@
-"""Removes what a killed test run has left running."""
+"""Removes containers, volumes and networks of killed test runs."""
 
 import os
 import shutil
@@ -17,36 +17,36 @@ OWNER = "bidding-tests.owner"
 
 FOLDER = Path(tempfile.gettempdir()) / f"bidding-tests-{os.getuid()}"
 NOTHING: dict[str, list[str]] = {"container": [], "volume": [], "network": []}
-_SWEPT_WITHIN_S = 120.0
+_CLEANED_WITHIN_S = 120.0
 
 
 @contextmanager
 def owned(name: str) -> Iterator[None]:
-    """Owns a compose project, or containers labelled with OWNER, until the block ends.
+    """Marks a compose project, or containers labelled with OWNER, as ours while the block runs.
 
-    If it ends with an error, or our process is killed, the next run removes them.
+    If the block fails or our process is killed, the next run removes them.
     """
     with ExitStack() as opened:
-        with _nobody_sweeping():
+        with _cleanup_lock():
             ours = opened.enter_context(Home(FOLDER / name).lock())
         assert ours, f"another run has {name}"
         yield
-        with _nobody_sweeping():
+        with _cleanup_lock():
             shutil.rmtree(FOLDER / name)
 
 
 def end_leftovers() -> None:
-    """Those of dead owners: a lock tells, which unlike a pid is never reused."""
-    with _nobody_sweeping():
+    """Removes what dead owners left. A lock shows who is alive; a pid may be reused."""
+    with _cleanup_lock():
         for folder in FOLDER.glob("bidding-*"):
             with Home(folder).lock() as free:
                 if free:
-                    _end(folder.name)
+                    _remove(folder.name)
                     shutil.rmtree(folder)
 
 
 def remaining(name: str) -> dict[str, list[str]]:
-    """The ids of all that belongs to a compose project or is labelled with OWNER."""
+    """Ids of everything that belongs to a compose project or is labelled with OWNER."""
     labels = (f"{PROJECT_LABEL}={name}", f"{OWNER}={name}")
     return {
         "container": [
@@ -59,7 +59,7 @@ def remaining(name: str) -> dict[str, list[str]]:
     }
 
 
-def _end(name: str) -> None:
+def _remove(name: str) -> None:
     left = remaining(name)
     if left["container"]:
         ask("rm", "-f", "-v", *left["container"], within_s=60)
@@ -68,9 +68,9 @@ def _end(name: str) -> None:
             ask(kind, "rm", *left[kind])
 
 
-def _nobody_sweeping() -> AbstractContextManager[None]:
-    """A folder that is made but not yet locked would look like a leftover."""
+def _cleanup_lock() -> AbstractContextManager[None]:
+    """Held while folders are made or removed: one not locked yet would look like a leftover."""
     FOLDER.mkdir(mode=0o700, exist_ok=True)
     return held(
-        FOLDER / "sweeping", within_s=_SWEPT_WITHIN_S, busy="another run is still sweeping."
+        FOLDER / "sweeping", within_s=_CLEANED_WITHIN_S, busy="another run is still cleaning up."
     )

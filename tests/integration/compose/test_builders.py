@@ -1,4 +1,4 @@
-"""Both of Docker's builders can build our images with the command in the Dockerfile."""
+"""Docker's classic builder and BuildKit both build our images."""
 
 import json
 import os
@@ -15,12 +15,12 @@ import pytest
 
 from tests.integration.devkit.conftest import ROOT, docker
 
-pytestmark = pytest.mark.timeout(900)  # if nothing is cached yet
+pytestmark = pytest.mark.timeout(900)  # without a build cache
 
 DOCKERFILES = sorted(
     file for folder in ("compose", "load-tests") for file in (ROOT / folder).rglob("*Dockerfile*")
 )
-FOR_BUILDKIT_ALONE = {
+BUILDKIT_ONLY = {
     "RUN --mount and the like": r"^\s*RUN\s+--\w+",
     "COPY --chmod, --link and the like": r"^\s*(COPY|ADD)\s+(--\S+\s+)*--(?!from=|chown=)\w+",
     "a here-document": r"^\s*(RUN|COPY|ADD)\b.*<<-?\s*[\"']?\w",
@@ -29,33 +29,33 @@ FOR_BUILDKIT_ALONE = {
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.mark.parametrize("what", FOR_BUILDKIT_ALONE)
+@pytest.mark.parametrize("what", BUILDKIT_ONLY)
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
 def test_no_dockerfile_needs_buildkit(file: Path, what: str) -> None:
     text = re.sub(r"\\\n", " ", file.read_text(encoding="utf-8"))
 
-    found = re.search(FOR_BUILDKIT_ALONE[what], text, re.MULTILINE | re.IGNORECASE)
+    found = re.search(BUILDKIT_ONLY[what], text, re.MULTILINE | re.IGNORECASE)
 
     assert found is None, found.group()
 
 
-def documented() -> list[str]:
+def documented_command() -> list[str]:
     """`docker build -t … --target api-gateway -f compose/Dockerfile .`"""
     text = (ROOT / "compose/Dockerfile").read_text(encoding="utf-8")
     (line,) = re.findall(r"^#\s+(docker build .*)$", text, re.MULTILINE)
     return shlex.split(line)
 
 
-def built(tag: str, *, buildkit: bool) -> None:
-    command = documented()
+def build(tag: str, *, buildkit: bool) -> None:
+    command = documented_command()
     command[command.index("-t") + 1] = tag
     base = os.environ.get("PYTHON_IMAGE")
-    given = ["--build-arg", f"REVISION={REVISION}"]
-    given += ["--build-arg", f"PYTHON_IMAGE={base}"] if base else []
+    arguments = ["--build-arg", f"REVISION={REVISION}"]
+    arguments += ["--build-arg", f"PYTHON_IMAGE={base}"] if base else []
     for index in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
-        given += ["--build-arg", index] if index in os.environ else []
+        arguments += ["--build-arg", index] if index in os.environ else []
     ran = subprocess.run(
-        [*command[:2], *given, *command[2:]],
+        [*command[:2], *arguments, *command[2:]],
         cwd=ROOT,
         env={**os.environ, "DOCKER_BUILDKIT": str(int(buildkit))},
         capture_output=True,
@@ -82,7 +82,7 @@ def tag() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def labels(tag: str) -> dict[str, str]:
-    built(tag, buildkit=False)
+    build(tag, buildkit=False)
     (image,) = json.loads(docker("image", "inspect", tag))
     return {
         name.removeprefix("org.opencontainers.image."): text
@@ -90,7 +90,7 @@ def labels(tag: str) -> dict[str, str]:
     }
 
 
-def test_the_documented_command_builds_and_labels_the_image(labels: dict[str, str]) -> None:
+def test_documented_command_builds_and_labels_the_image(labels: dict[str, str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
     assert labels["title"] == "api-gateway"
@@ -101,9 +101,9 @@ def test_the_documented_command_builds_and_labels_the_image(labels: dict[str, st
     assert labels["revision"] == REVISION
 
 
-# The reason does not name the engine: CI_REQUIRE=docker asks for that, not for BuildKit.
+# The reason does not say docker: CI_REQUIRE=docker requires an engine, not BuildKit.
 @pytest.mark.skipif(not has_buildkit(), reason="no BuildKit here: no buildx plugin")
 def test_buildkit_builds_it_too(tag: str) -> None:
-    built(tag, buildkit=True)
+    build(tag, buildkit=True)
 
     assert docker("image", "inspect", "-f", "{{.Config.Cmd}}", tag).strip() == "[python -m pkg.api]"

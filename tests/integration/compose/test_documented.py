@@ -1,4 +1,4 @@
-"""README's commands without bidkit, from a fresh checkout until everything is removed."""
+"""README's commands without bidkit work in a fresh checkout."""
 
 import json
 import os
@@ -19,18 +19,18 @@ from pkg.devkit.system import Desired
 from tests.integration.compose.leftovers import NOTHING, owned, remaining
 from tests.integration.devkit.conftest import ROOT
 
-pytestmark = pytest.mark.timeout(900)  # the first one builds the images
+pytestmark = pytest.mark.timeout(900)  # the first test builds the images
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOLD = {"event_id", "start_time", "message"}
-"""Fields of an answer that differ between bids, or are text for people."""
+VARYING_FIELDS = {"event_id", "start_time", "message"}
+"""Fields of a response that differ from run to run, or are text for people."""
 
 Shell = Callable[[str], str]
 
 
 @pytest.fixture(scope="module")
 def variables() -> dict[str, str]:
-    """For a project of its own, with the images that bidkit has built from this checkout."""
+    """Settings of a separate project that uses the images built by bidkit."""
     edge, api, broadcast = free_ports(3)
     state_dir = StateDir(ROOT / ".bidkit" / "documented")
     project = Project(state_dir, Desired())
@@ -46,7 +46,7 @@ def variables() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Only the files that compose reads, as the images are built already."""
+    """A copy of the files that compose reads; the images are built already."""
     folder = tmp_path_factory.mktemp("checkout")
     made = shutil.ignore_patterns("secrets", ".env", "services.env")
     shutil.copytree(ROOT / "compose", folder / "compose", ignore=made)
@@ -84,7 +84,7 @@ def up(shell: Shell, variables: dict[str, str]) -> Iterator[None]:
             for command in commands:
                 shell(command)
             for port in ("EDGE_PORT", "API_PORT", "BROADCAST_PORT"):
-                # It answers 503 until the edge has found the services, as README says.
+                # 503 until the edge has found the services, as README says.
                 shell(f"curl -fs --retry 15 --retry-delay 1 localhost:{variables[port]}/health")
             yield
         finally:
@@ -92,21 +92,21 @@ def up(shell: Shell, variables: dict[str, str]) -> Iterator[None]:
         assert remaining(project) == NOTHING
 
 
-def documented() -> list[tuple[str, dict[str, Any]]]:
-    """README's curl lines, each with the answer shown below it."""
+def documented_requests() -> list[tuple[str, dict[str, Any]]]:
+    """README's curl commands, each with the response shown below it."""
     found = re.findall(r"```sh\n(curl [^\n]*)\n```\n```json\n(.*)\n```", README)
     return [(command, json.loads(answer)) for command, answer in found]
 
 
-def test_the_answers_are_as_readme_shows_them(
+def test_responses_are_as_readme_shows_them(
     up: None, shell: Shell, variables: dict[str, str]
 ) -> None:
-    assert len(documented()) == 3
-    for command, shown in documented():
-        said = json.loads(shell(command.replace(":8080/", f":{variables['API_PORT']}/")))
+    assert len(documented_requests()) == 3
+    for command, shown in documented_requests():
+        result = json.loads(shell(command.replace(":8080/", f":{variables['API_PORT']}/")))
 
-        assert said.keys() == shown.keys()
-        assert {**said, **{name: shown[name] for name in TOLD & shown.keys()}} == shown
+        assert result.keys() == shown.keys()
+        assert {**result, **{name: shown[name] for name in VARYING_FIELDS & shown.keys()}} == shown
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,14 @@ def test_the_answers_are_as_readme_shows_them(
 def test_every_port_answers(
     up: None, shell: Shell, variables: dict[str, str], port: str, service: str
 ) -> None:
-    said = json.loads(shell(f"curl -s localhost:{variables[port]}/health"))
+    result = json.loads(shell(f"curl -s localhost:{variables[port]}/health"))
 
-    assert (said["status"], said["service"]) == ("healthy", service)
+    assert (result["status"], result["service"]) == ("healthy", service)
 
 
-def test_passwords_are_where_compose_looks_for_them(up: None, shell: Shell, checkout: Path) -> None:
-    """A second run changes nothing, as the volumes were made with these passwords."""
+def test_compose_finds_the_passwords_and_a_second_make_secrets_keeps_them(
+    up: None, shell: Shell, checkout: Path
+) -> None:
     before = {file: file.read_text() for file in (checkout / "compose/secrets").iterdir()}
 
     shell("sh compose/make-secrets")

@@ -1,4 +1,4 @@
-"""What running containers may and may not do, and how the stores are configured."""
+"""What running containers may do, and how the stores are configured."""
 
 import json
 import subprocess
@@ -8,25 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.compose.conftest import ODD
+from tests.integration.compose.conftest import ODD_PASSWORD
 from tests.integration.devkit.conftest import Bidkit, docker
 
 SERVICES = ("api-gateway", "broadcast-service", "archival-worker")
 PARTS = (*SERVICES, "redis", "nats", "postgres", "edge")
 MOST_BYTES = 220_000_000
 LATE_S = 6.0
-"""It takes 2 s on an idle machine; here two cores are shared with all other containers."""
+"""It takes 2 s on an idle machine; test machines are busier."""
 
 TRIES, READY_WITHIN_S = 3, 30.0
-"""A busy machine may stall once, but not every time."""
+"""A busy machine may stall, but not three times in a row."""
 
-GREETED = """
+CONNECT_WITHOUT_PASSWORD = """
 import socket
 with socket.create_connection(("nats", 4222), timeout=5) as nats:
     nats.sendall(b'CONNECT {"verbose":false}\\r\\nPING\\r\\n')
     print(b"".join(iter(lambda: nats.recv(4096), b"")).decode())
 """
-"""Prints what NATS answers to a client without a password, until it closes the connection."""
+"""Prints what NATS sends to a client without a password until it closes the connection."""
 
 VOLUMES = {
     "redis": ("redis-data", "/data", "/data/appendonlydir"),
@@ -69,21 +69,19 @@ def test_nothing_is_published_beyond_loopback(stack: Bidkit) -> None:
             assert hosts <= ({"127.0.0.1"} if part == "edge" else set())
 
 
-def test_no_password_is_in_any_containers_description_or_command_line(stack: Bidkit) -> None:
+def test_no_password_is_in_docker_inspect_or_a_command_line(stack: Bidkit) -> None:
     for part in PARTS:
         for container in stack.inspect(part):
-            described = json.dumps(container)
+            inspected = json.dumps(container)
             running = docker("top", container["Id"], "-eo", "pid,args")
 
             for name in ("redis", "nats", "postgres"):
-                assert json.dumps(ODD + name)[1:-1] not in described
-                assert ODD + name not in running
+                assert json.dumps(ODD_PASSWORD + name)[1:-1] not in inspected
+                assert ODD_PASSWORD + name not in running
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_an_image_holds_the_interpreter_and_its_own_service_alone(
-    stack: Bidkit, service: str
-) -> None:
+def test_image_holds_only_the_interpreter_and_its_own_service(stack: Bidkit, service: str) -> None:
     (container, *_) = stack.inspect(service)
     (image,) = json.loads(docker("image", "inspect", container["Image"]))
     config = image["Config"]
@@ -100,15 +98,15 @@ def test_an_image_holds_the_interpreter_and_its_own_service_alone(
         "[n for n in ('gcc','cc','pip') if shutil.which(n)],"
         "[f for f in files if os.lstat(f).st_mode & 0o6000], sorted(os.listdir('/app/pkg')))"
     )
-    said = docker("run", "--rm", "--network=none", image["Id"], "python", "-c", look)
+    result = docker("run", "--rm", "--network=none", image["Id"], "python", "-c", look)
     package = {"api-gateway": "api", "broadcast-service": "broadcast"}.get(service, "archival")
     parts = sorted(["__init__.py", "__pycache__", "auction", "runtime", "stores", package])
-    assert said.strip() == f"[] [] [] {parts}"
+    assert result.strip() == f"[] [] [] {parts}"
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_is_ready_soon_after_its_start(stack: Bidkit, service: str) -> None:
-    """Its stores are running; the time includes the engine's own for `start` and `exec`."""
+def test_service_is_ready_soon_after_its_start(stack: Bidkit, service: str) -> None:
+    """With running stores. Includes the time of `docker start` and `docker exec`."""
     container = stack.inspect(service)[0]
     check = container["Config"]["Healthcheck"]["Test"][1:]
     took: list[float] = []
@@ -131,7 +129,7 @@ def _start_s(container: str, check: list[str]) -> float:
     return time.monotonic() - began
 
 
-def test_the_checkouts_secrets_are_not_sent_to_the_build() -> None:
+def test_secrets_are_not_in_the_build_context() -> None:
     ignored = (Path(__file__).resolve().parents[3] / ".dockerignore").read_text().splitlines()
 
     assert "*" in ignored
@@ -157,7 +155,7 @@ def setting(stack: Bidkit, name: str) -> str:
         ("dir", "/data"),
     ],
 )
-def test_redis_has_the_configuration_we_gave_it(stack: Bidkit, name: str, value: str) -> None:
+def test_redis_is_configured_as_compose_yaml_says(stack: Bidkit, name: str, value: str) -> None:
     assert setting(stack, name) == value
 
 
@@ -168,7 +166,7 @@ def test_redis_refuses_bids_before_its_container_runs_out_of_memory(stack: Bidki
 
 
 @pytest.mark.parametrize("store", VOLUMES)
-def test_a_stores_data_is_on_its_volume(stack: Bidkit, store: str) -> None:
+def test_store_keeps_its_data_on_its_volume(stack: Bidkit, store: str) -> None:
     volume, mounted, data = VOLUMES[store]
     (container,) = stack.inspect(store)
 
@@ -180,10 +178,10 @@ def test_a_stores_data_is_on_its_volume(stack: Bidkit, store: str) -> None:
 
 
 def test_nats_rejects_a_client_without_a_password(stack: Bidkit) -> None:
-    said = inside(stack, "api-gateway", "python", "-c", GREETED)
+    result = inside(stack, "api-gateway", "python", "-c", CONNECT_WITHOUT_PASSWORD)
 
-    assert "Authorization Violation" in said
-    assert "PONG" not in said
+    assert "Authorization Violation" in result
+    assert "PONG" not in result
 
 
 def test_redis_and_postgres_reject_a_client_without_a_password(stack: Bidkit) -> None:

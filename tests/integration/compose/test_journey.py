@@ -1,4 +1,4 @@
-"""Bids through the edge of a whole stack: one, and 2,000 at once through three gateways."""
+"""Bids through the edge of a stack: a single one, and 2,000 through three gateways."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from pkg.trials.waiting import until
 from tests.integration.compose.conftest import BROADCASTERS, GATEWAYS
 from tests.integration.devkit.conftest import Bidkit, docker
 from tests.integration.processes import Service
-from tests.integration.system.auction_house import Placed, place_bids, viewers
+from tests.integration.system.clients import AcceptedBid, place_bids, viewers
 from tests.integration.system.test_contention import (
     BIDS,
     CONNECTIONS,
@@ -24,7 +24,7 @@ from tests.integration.system.test_contention import (
 
 GATEWAY_PORT = 8080
 HEALTH_CHECK_BYTES = 60
-"""Larger than the edge's health checks, smaller than a request it passes on."""
+"""Larger than the edge's health checks, smaller than a forwarded request."""
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -34,16 +34,16 @@ def edge(stack: Bidkit) -> Service:
     return Service("edge", f"http://127.0.0.1:{stack.edge_port}")
 
 
-def archived(stack: Bidkit, item: str) -> list[Placed]:
+def archived(stack: Bidkit, item: str) -> list[AcceptedBid]:
     (postgres,) = stack.inspect("postgres")
     query = f"SELECT seq, event_id, amount FROM bids WHERE item_id = '{item}' ORDER BY seq"  # noqa: S608 - the tests' own
-    said = docker("exec", postgres["Id"], "psql", "-U", "bidding", "-Atc", query)
-    rows = [line.split("|") for line in said.splitlines()]
-    return [Placed(int(seq), event_id, Decimal(amount)) for seq, event_id, amount in rows]
+    output = docker("exec", postgres["Id"], "psql", "-U", "bidding", "-Atc", query)
+    rows = [line.split("|") for line in output.splitlines()]
+    return [AcceptedBid(int(seq), event_id, Decimal(amount)) for seq, event_id, amount in rows]
 
 
-def unread(pid: int) -> int:
-    """The number of requests waiting unread in a gateway's sockets."""
+def unread_requests(pid: int) -> int:
+    """The number of requests that wait unread in a gateway's sockets."""
     found = 0
     for table in ("tcp", "tcp6"):
         _, *sockets = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()
@@ -54,7 +54,7 @@ def unread(pid: int) -> int:
     return found
 
 
-async def test_a_bid_goes_through_the_edge_to_a_viewer_and_into_the_archive(
+async def test_bid_through_the_edge_reaches_a_viewer_and_the_archive(
     stack: Bidkit, edge: Service
 ) -> None:
     async with viewers(edge, "lamp", 1) as [viewer], aiohttp.ClientSession(edge.url) as client:
@@ -63,13 +63,13 @@ async def test_a_bid_goes_through_the_edge_to_a_viewer_and_into_the_archive(
             placed = await answer.json()
             assert answer.status == 201
 
-        await until(lambda: viewer.seen, within_s=5)
-        assert viewer.seen == [Placed(1, placed["event_id"], Decimal("125.50"))]
+        await until(lambda: viewer.bids, within_s=5)
+        assert viewer.bids == [AcceptedBid(1, placed["event_id"], Decimal("125.50"))]
     await until(lambda: len(archived(stack, "lamp")) == 1, within_s=10)
     assert stack("audit", within_s=90).code == 0
 
 
-async def test_the_edge_has_the_load_balancers_routes(stack: Bidkit, edge: Service) -> None:
+async def test_edge_routes_like_the_load_balancer(stack: Bidkit, edge: Service) -> None:
     async def ask(port: int, path: str) -> tuple[int, str]:
         url = f"http://127.0.0.1:{port}{path}"
         async with aiohttp.ClientSession() as client, client.get(url) as answer:
@@ -78,13 +78,13 @@ async def test_the_edge_has_the_load_balancers_routes(stack: Bidkit, edge: Servi
     for port in (stack.edge_port, stack.api_port, stack.broadcast_port):
         for path in ("/metrics", "/ready", "/METRICS", "/%72eady", "/ready?x=1"):
             assert (await ask(port, path))[0] == 404
-    for path, says in (
+    for path, expected in (
         ("/health", "api-gateway"),
         ("/api/v1/items/none", '"current_bid":0.00'),
         ("/stats/items/none", '"subscribers":0'),
     ):
         status, body = await ask(stack.edge_port, path)
-        assert (status, says in body) == (200, True), body
+        assert (status, expected in body) == (200, True), body
     assert "broadcast-service" in (await ask(stack.broadcast_port, "/health"))[1]
     async with aiohttp.ClientSession(edge.url) as client, client.get("/stats/items/x") as answer:
         assert answer.cookies["edge"].value
@@ -114,16 +114,14 @@ async def test_2000_bids_through_three_gateways_are_each_decided_broadcast_and_a
     assert len(ledger.accepted) + ledger.too_low + ledger.busy == BIDS
     assert [bid.seq for bid in accepted] == list(range(1, len(accepted) + 1))
     assert all(lower.amount < higher.amount for lower, higher in pairwise(accepted))
-    assert all(one.seen == accepted for one in audience)
+    assert all(one.bids == accepted for one in audience)
     await until(lambda: len(archived(stack, "vase")) >= len(accepted), within_s=30)
     assert archived(stack, "vase") == accepted
     audited = await asyncio.to_thread(stack, "audit", within_s=90)
     assert audited.code == 0, audited.out
 
 
-async def test_the_edges_own_answers_are_json(stack: Bidkit) -> None:
-    """For a bid whose gateway dies, and for one when no gateway is left."""
-
+async def test_responses_of_the_edge_itself_are_json(stack: Bidkit) -> None:
     async def raw(request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", stack.edge_port)
         writer.write(request)
@@ -140,19 +138,19 @@ async def test_the_edges_own_answers_are_json(stack: Bidkit) -> None:
     (pid,) = stack.pids("api-gateway")
     os.kill(pid, signal.SIGSTOP)
     asking = asyncio.gather(raw(bid), raw(read))
-    # The edge has passed both to the gateway, which is stopped.
-    await until(lambda: unread(pid) == 2, within_s=5)
+    # The edge has forwarded both to the stopped gateway.
+    await until(lambda: unread_requests(pid) == 2, within_s=5)
     os.kill(pid, signal.SIGKILL)
-    lost, unseen = await asking
-    assert lost.startswith(b"HTTP/1.1 502 ")
-    assert b'"code":"outcome_unknown"' in lost
-    assert unseen.startswith(b"HTTP/1.1 502 ")
-    assert b'"code":"no_answer"' in unseen
+    lost_bid, lost_read = await asking
+    assert lost_bid.startswith(b"HTTP/1.1 502 ")
+    assert b'"code":"outcome_unknown"' in lost_bid
+    assert lost_read.startswith(b"HTTP/1.1 502 ")
+    assert b'"code":"no_answer"' in lost_read
 
     assert (await asyncio.to_thread(stack, "scale", "api=0", within_s=120)).code == 0
-    nobody = await raw(bid)
-    assert nobody.startswith(b"HTTP/1.1 503 ")
-    assert b'"code":"no_gateway"' in nobody
-    assert b"retry-after: 1" in nobody.lower()
+    refused = await raw(bid)
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert b'"code":"no_gateway"' in refused
+    assert b"retry-after: 1" in refused.lower()
     restored = await asyncio.to_thread(stack, "scale", f"api={GATEWAYS}", within_s=120)
     assert restored.code == 0, restored.err

@@ -1,4 +1,4 @@
-"""A test run removes what killed runs have left, and nothing of runs still alive."""
+"""A test run removes what killed runs left, and nothing of running ones."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.compose import leftovers
 from tests.integration.compose.leftovers import NOTHING, OWNER, end_leftovers, owned, remaining
-from tests.integration.compose.lone_edge import IMAGE
+from tests.integration.compose.standalone_edge import IMAGE
 from tests.integration.devkit.conftest import ROOT, docker
 
 pytestmark = pytest.mark.timeout(120)
@@ -33,7 +33,7 @@ with leftovers.owned("{NAME}"):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Not the one that this very run uses."""
+    """Another folder than the one that this test run uses."""
     monkeypatch.setattr(leftovers, "FOLDER", tmp_path)
     return tmp_path
 
@@ -68,7 +68,7 @@ def made(owner: "subprocess.Popen[str]") -> Iterator[dict[str, list[str]]]:
             )
         yield remaining(NAME)
     finally:
-        leftovers._end(NAME)
+        leftovers._remove(NAME)
 
 
 def test_leftovers_of_a_killed_run_are_removed(
@@ -84,13 +84,13 @@ def test_leftovers_of_a_killed_run_are_removed(
     assert not (folder / NAME).exists()
 
 
-def test_the_containers_of_a_live_run_are_left_alone(made: dict[str, list[str]]) -> None:
+def test_containers_of_a_live_run_are_left_alone(made: dict[str, list[str]]) -> None:
     end_leftovers()
 
     assert remaining(NAME) == made
 
 
-def test_after_a_failure_the_next_run_has_to_clean_up(folder: Path) -> None:
+def test_after_a_failure_cleanup_is_left_to_the_next_run(folder: Path) -> None:
     with owned(NAME):
         assert (folder / NAME).exists()
     assert not (folder / NAME).exists()

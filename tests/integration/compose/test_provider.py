@@ -1,4 +1,4 @@
-"""The tests' own server containers: they behave as `Servers` says and do not outlive the tests."""
+"""The tests' server containers behave as `Servers` says and do not outlive the tests."""
 
 import os
 import subprocess
@@ -16,16 +16,18 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 def servers() -> Iterator[ContainerServers]:
-    made = ContainerServers()
-    yield made
-    made.end()
+    servers = ContainerServers()
+    yield servers
+    servers.end()
 
 
 def ours() -> list[str]:
     return docker("ps", "-aq", "--filter", f"label={OWNER}={os.getpid()}").split()
 
 
-def test_a_store_keeps_address_and_data_until_they_are_discarded(servers: ContainerServers) -> None:
+def test_store_keeps_its_address_and_its_data_until_they_are_discarded(
+    servers: ContainerServers,
+) -> None:
     servers.start("redis")
     with Redis.from_url(servers.redis_url) as redis:
         redis.set("kept", "yes")

@@ -1,4 +1,4 @@
-"""bidkit as its user runs it: a command, in a home of the test's own."""
+"""Runs bidkit as a command, each test with its own home folder and ports."""
 
 import json
 import os
@@ -20,13 +20,13 @@ from tests.integration.compose.leftovers import NOTHING, end_leftovers, owned, r
 ROOT = Path(__file__).resolve().parents[3]
 
 BACKENDS = tuple(os.environ.get("TEST_BACKENDS", "process").split(","))
-"""What is promised of one backend is promised of all; the tests of `backends` run on these."""
+"""The backends that the tests in `backends` run on: all must pass the same tests."""
 
 _BUILT_WITHIN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class Result:
     code: int
     out: str
     err: str
@@ -38,7 +38,7 @@ class Bidkit:
         self.api_port, self.broadcast_port, self.edge_port = free_ports(3)
         self.backend = backend
 
-    def __call__(self, *arguments: str, within_s: float = 60.0) -> Ran:
+    def __call__(self, *arguments: str, within_s: float = 60.0) -> Result:
         ran = subprocess.run(
             self.command(*arguments),
             env=self.environment,
@@ -49,7 +49,7 @@ class Bidkit:
             check=False,
         )
         assert "Traceback" not in ran.stderr, ran.stderr
-        return Ran(ran.returncode, ran.stdout, ran.stderr)
+        return Result(ran.returncode, ran.stdout, ran.stderr)
 
     @staticmethod
     def command(*arguments: str) -> list[str]:
@@ -66,16 +66,16 @@ class Bidkit:
 
     @property
     def ports(self) -> list[str]:
-        """Of its own, so that systems can be tested beside each other."""
+        """Options that give this home its own ports, so that several systems can run at once."""
         ports = [f"--api-port={self.api_port}", f"--broadcast-port={self.broadcast_port}"]
         edge = [f"--edge-port={self.edge_port}"] if self.backend == "compose" else []
         return [*ports, *edge]
 
-    def up(self, *arguments: str) -> Ran:
-        # The first one on compose builds the images.
+    def up(self, *arguments: str) -> Result:
+        # On compose the first `up` builds the images.
         return self("up", "-d", *self.ports, *arguments, within_s=_BUILT_WITHIN_S)
 
-    def started(self, *arguments: str) -> None:
+    def start(self, *arguments: str) -> None:
         ran = self.up(*arguments)
         assert ran.code == 0, f"{ran.out}{ran.err}{self.logs()}"
 
@@ -89,7 +89,7 @@ class Bidkit:
         return {replica["pid"] for replica in self.get(service)["replicas"]}
 
     def processes(self) -> list[psutil.Process]:
-        """All of them: what runs, what they started, and the supervisor if there is one."""
+        """All processes of the system, their children, and the supervisor if there is one."""
         ran = self("get", "-o", "json")
         services = json.loads(ran.out)["services"] if ran.code == 0 else []
         pids = [one["pid"] for service in services for one in service["replicas"] if one["pid"]]
@@ -109,7 +109,7 @@ class Bidkit:
 
     @property
     def project(self) -> str:
-        """What compose calls the system of this home."""
+        """The name of this home's compose project."""
         return StateDir(self.home).project
 
     def logs(self) -> str:
@@ -119,7 +119,7 @@ class Bidkit:
         return "\n".join(f"=== {log.name} ===\n{log.read_text()[-2000:]}" for log in logs)
 
     def inspect(self, service: str) -> list[dict[str, Any]]:
-        """The containers of a service, as Docker describes them."""
+        """The output of `docker inspect` for a service's containers."""
         ids = docker(
             *("ps", "-aq", "--filter", f"label=com.docker.compose.project={self.project}"),
             *("--filter", f"label=com.docker.compose.service={service}"),
@@ -135,7 +135,7 @@ def docker(*arguments: str) -> str:
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Less those that ended and that nobody has asked about yet."""
+    """Those that still run; zombies do not count."""
     return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -145,8 +145,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @contextmanager
-def taken_down(kit: Bidkit) -> Iterator[Bidkit]:
-    """Also when this process is killed inside: then by the next run of the tests."""
+def removed_afterwards(kit: Bidkit) -> Iterator[Bidkit]:
+    """Stops the system and deletes its data. If our process is killed, the next run does that."""
     with owned(kit.project) if kit.backend == "compose" else nullcontext():
         try:
             yield kit
@@ -165,18 +165,18 @@ def no_leftovers() -> None:
 
 @pytest.fixture
 def bidkit(no_leftovers: None, backend: str, tmp_path: Path) -> Iterator[Bidkit]:
-    """With nothing running yet; what the test leaves running is ended, its data deleted."""
-    with taken_down(Bidkit(tmp_path / "home", backend=backend)) as kit:
+    """bidkit with nothing running. What the test starts is stopped and deleted afterwards."""
+    with removed_afterwards(Bidkit(tmp_path / "home", backend=backend)) as kit:
         yield kit
-        print(kit.logs())  # noqa: T201 - pytest keeps it for failures
+        print(kit.logs())  # noqa: T201 - pytest shows it for failed tests
 
 
 @pytest.fixture(scope="module")
 def running(
     no_leftovers: None, backend: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bidkit]:
-    """A system that the tests of a module share; each leaves it whole."""
+    """A running system that a module's tests share; each must leave it working."""
     home = tmp_path_factory.mktemp("running") / "home"
-    with taken_down(Bidkit(home, backend=backend)) as kit:
-        kit.started()
+    with removed_afterwards(Bidkit(home, backend=backend)) as kit:
+        kit.start()
         yield kit

@@ -1,4 +1,4 @@
-"""The `bidkit` script, on a project in miniature: no requirements, and a dev kit that echoes."""
+"""The `bidkit` script, in a tiny project without requirements whose dev kit echoes."""
 
 import hashlib
 import os
@@ -61,7 +61,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def test_the_first_start_installs_and_says_so(installed: Project) -> None:
+def test_first_start_installs_and_says_so(installed: Project) -> None:
     first = installed.first
 
     assert first
@@ -70,13 +70,13 @@ def test_the_first_start_installs_and_says_so(installed: Project) -> None:
     assert not (installed.folder / ".bidkit" / "installing").exists()
 
 
-def test_later_starts_go_straight_on(installed: Project) -> None:
+def test_later_starts_install_nothing(installed: Project) -> None:
     later = installed.run("get")
 
     assert (later.returncode, later.stderr) == (0, "")
 
 
-def test_it_works_through_a_link_and_without_the_callers_python_settings(
+def test_it_works_through_symlinks_and_ignores_python_variables(
     installed: Project, tmp_path: Path
 ) -> None:
     link = tmp_path / "link"
@@ -89,7 +89,9 @@ def test_it_works_through_a_link_and_without_the_callers_python_settings(
     assert str(installed.venv) in ran.stdout
 
 
-def test_changed_requirements_are_installed_into_what_there_is(installed: Project) -> None:
+def test_changed_requirements_are_installed_into_the_existing_environment(
+    installed: Project,
+) -> None:
     marker = installed.venv / "kept"
     marker.touch()
     (installed.folder / "requirements" / "devkit.txt").write_text("# changed\n")
@@ -141,7 +143,7 @@ def test_a_package_of_the_callers_is_not_taken_for_one_that_is_needed(
     assert not (tmp_path / "target").exists()
 
 
-def test_an_interrupted_installation_is_begun_again(installed: Project) -> None:
+def test_interrupted_installation_starts_over(installed: Project) -> None:
     leftover = installed.venv / "leftover"
     leftover.touch()
     (installed.venv / "bidkit-stamp").unlink()
@@ -153,7 +155,7 @@ def test_an_interrupted_installation_is_begun_again(installed: Project) -> None:
     assert installed.run().stderr == ""
 
 
-def test_a_lock_whose_owner_is_gone_does_not_hold_anyone_up(installed: Project) -> None:
+def test_stale_lock_is_removed(installed: Project) -> None:
     lock = installed.folder / ".bidkit" / "installing"
     lock.mkdir()
     gone = subprocess.Popen(["/bin/true"])
@@ -178,14 +180,14 @@ def test_two_first_starts_at_once_install_once(fresh: Project) -> None:
         for _ in range(2)
     ]
 
-    said = [process.communicate(timeout=60)[1] for process in both]
+    result = [process.communicate(timeout=60)[1] for process in both]
 
     assert [process.returncode for process in both] == [0, 0]
-    assert sorted(said) == ["", "Installing the dev kit into .venv (once) …\n"]
+    assert sorted(result) == ["", "Installing the dev kit into .venv (once) …\n"]
 
 
-def test_an_interrupt_while_installing_leaves_no_lock(fresh: Project) -> None:
-    # As a terminal does it: the whole process group gets the signal.
+def test_interrupted_installation_leaves_no_lock(fresh: Project) -> None:
+    # Like Ctrl-C in a terminal: the whole process group gets the signal.
     process = subprocess.Popen(
         ["/bin/sh", str(fresh.script)],
         env=fresh.environment,
@@ -203,7 +205,7 @@ def test_an_interrupt_while_installing_leaves_no_lock(fresh: Project) -> None:
     assert not (fresh.folder / ".bidkit" / "installing").exists()
 
 
-def test_without_a_usable_python_it_says_so_in_one_sentence(fresh: Project) -> None:
+def test_missing_python_is_reported_in_one_sentence(fresh: Project) -> None:
     tools = fresh.folder / "tools"
     tools.mkdir()
     for tool in ("cat", "cksum", "dirname", "grep", "mkdir", "mv", "rm", "sleep", "tail"):
@@ -215,7 +217,7 @@ def test_without_a_usable_python_it_says_so_in_one_sentence(fresh: Project) -> N
     assert ran.stderr.splitlines()[-1].startswith("bidkit: no Python 3.11, 3.12 or 3.13 was found")
 
 
-def test_an_installation_that_fails_says_why(installed: Project) -> None:
+def test_failed_installation_says_why(installed: Project) -> None:
     requirements = installed.folder / "requirements" / "devkit.txt"
     requirements.write_text("not-pinned\n")
 

@@ -1,4 +1,4 @@
-"""A home, and engines for it: one in memory, and a docker command."""
+"""A home folder, an in-memory engine and a fake docker command."""
 
 import tempfile
 from pathlib import Path
@@ -21,7 +21,7 @@ def state_dir(tmp_path: Path) -> StateDir:
 
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
-    """With a record and a lock of image builds of its own."""
+    """Has its own record and lock of image builds."""
     monkeypatch.setattr(images, "BUILT", tmp_path / "images.json")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return FakeEngine()
@@ -39,7 +39,7 @@ def compose(state_dir: StateDir, engine: FakeEngine) -> ComposeBackend:
 
 @pytest.fixture
 def docker_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DockerCommand:
-    """First on PATH."""
+    """The fake docker command, first on PATH."""
     command = DockerCommand(tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{command.folder}:/usr/bin:/bin")
     return command

@@ -22,8 +22,8 @@ ACCEPTED = (
 
 
 @contextmanager
-def api_that_answers(status: int, text: str) -> Iterator[str]:
-    class Answers(BaseHTTPRequestHandler):
+def fake_api(status: int, text: str) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(status)
@@ -32,7 +32,7 @@ def api_that_answers(status: int, text: str) -> Iterator[str]:
 
         def log_message(self, *_: object) -> None: ...
 
-    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
         serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         serving.start()
         try:
@@ -43,18 +43,18 @@ def api_that_answers(status: int, text: str) -> Iterator[str]:
 
 
 def place(status: int, text: str) -> Outcome:
-    with api_that_answers(status, text) as url:
+    with fake_api(status, text) as url:
         return place_bid(url, "lamp", "9999999999.9", user="ann")
 
 
-def test_an_accepted_bid_is_told_with_item_amount_and_seq() -> None:
+def test_accepted_bid_shows_item_amount_and_seq() -> None:
     outcome = place(201, ACCEPTED)
 
     assert outcome.accepted
     assert outcome.line == "Bid placed successfully! lamp: 9,999,999,999.90, seq 7"
 
 
-def test_programs_get_the_answer_as_it_came_and_the_item() -> None:
+def test_json_output_is_the_response_plus_the_item() -> None:
     outcome = place(201, ACCEPTED)
 
     assert outcome.json == f'{{"item_id":"lamp",{ACCEPTED[1:]}'
@@ -72,7 +72,7 @@ def test_programs_get_the_answer_as_it_came_and_the_item() -> None:
         (503, "outcome_unknown", 1),
     ],
 )
-def test_what_is_no_bid_is_told_from_what_nobody_decided(
+def test_exit_code_tells_an_invalid_bid_from_an_undecided_one(
     status: int, code: str, exit_code: int
 ) -> None:
     with pytest.raises(BidkitError) as refused:
@@ -84,12 +84,12 @@ def test_what_is_no_bid_is_told_from_what_nobody_decided(
     )
 
 
-def test_where_no_gateway_is_ready_a_bid_says_what_tells_why() -> None:
+def test_error_without_a_ready_gateway_names_the_command_that_shows_why() -> None:
     with pytest.raises(BidkitError, match=r"503, no_gateway\); `bidkit describe api-gateway`"):
         place(503, '{"error":"No gateway is ready","code":"no_gateway"}')
 
 
-def test_a_bid_reads_as_one_line_with_exact_money() -> None:
+def test_bid_is_shown_on_one_line_with_exact_amounts() -> None:
     text = '{"seq":7,"amount":9999999999.99,"previous_bid":1200.10,"user_id":"ann","item_id":"i"}'
 
     line = line_of(text)
@@ -97,7 +97,7 @@ def test_a_bid_reads_as_one_line_with_exact_money() -> None:
     assert line.split() == ["#7", "9,999,999,999.99", "ann", "(before:", "1,200.10)"]
 
 
-def test_a_snapshot_says_what_was_skipped() -> None:
+def test_snapshot_shows_how_many_were_skipped() -> None:
     text = '{"type":"snapshot","seq":9,"current_bid":5.00,"skipped":3}'
 
     line = line_of(text)
@@ -106,17 +106,17 @@ def test_a_snapshot_says_what_was_skipped() -> None:
 
 
 @pytest.mark.parametrize("amount", ["12,50", "abc", "", "0x10", "1_000", "NaN", "--5", "01"])
-def test_an_amount_that_is_no_number_is_not_sent(amount: str) -> None:
+def test_amount_that_is_not_a_number_is_not_sent(amount: str) -> None:
     with pytest.raises(BadArgument, match="is not an amount"):
         place_bid("http://127.0.0.1:1", "lamp", amount, user="ann")
 
 
-def test_nobody_listening_is_said_plainly() -> None:
+def test_error_if_nothing_listens_names_the_address() -> None:
     with pytest.raises(BidkitError, match=r"no answer from http://127\.0\.0\.1:1"):
         place_bid("http://127.0.0.1:1", "lamp", "5", user="ann")
 
 
-async def test_a_watch_says_once_of_each_outage_that_nobody_is_there(
+async def test_watch_reports_each_outage_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bidding, "RECONNECT_AFTER_S", 0.01)
@@ -149,10 +149,10 @@ async def test_a_watch_says_once_of_each_outage_that_nobody_is_there(
     assert notices[1].endswith("still trying; if the system was stopped, `bidkit up` starts it")
 
 
-async def test_a_watch_gives_up_waiting_for_a_service_that_listens_and_says_nothing(
+async def test_watch_fails_if_the_service_accepts_but_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As one that is scaled to 0, on processes: its listening socket stays with bidkit."""
+    """As on processes with 0 replicas, where bidkit keeps the listening socket."""
     monkeypatch.setattr(bidding, "ANSWER_WITHIN_S", 0.1)
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -161,7 +161,7 @@ async def test_a_watch_gives_up_waiting_for_a_service_that_listens_and_says_noth
             await watch(url, "lamp", latest=False, show=lambda _: None, notice=lambda _: None)
 
 
-async def test_a_connection_that_stands_may_be_silent_for_long(
+async def test_open_connection_may_be_idle_longer_than_the_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bidding, "ANSWER_WITHIN_S", 0.1)

@@ -1,4 +1,4 @@
-"""Which backend `up` takes, by a docker command that answers as the test has it."""
+"""Which backend `up` chooses, with a fake docker command."""
 
 import time
 from pathlib import Path
@@ -17,26 +17,26 @@ from pkg.devkit.process.backend import ProcessBackend
 from pkg.devkit.progress import Progress
 from pkg.devkit.system import Desired
 from pkg.devkit.views import console
-from tests.unit.devkit.compose.doubles import was_started
+from tests.unit.devkit.compose.doubles import mark_started
 
 NO_ENGINE = 'echo "Cannot connect to the Docker daemon at unix:///x." >&2; exit 1'
 NO_PLUGIN = "echo \"docker: 'compose' is not a docker command.\" >&2; exit 1"
 HERE = Path(__file__)
-"""Stands in for compose.yaml, of which only the presence counts here."""
+"""Any existing file: only the presence of compose.yaml matters here."""
 
 ABSENT = 'echo "no such image" >&2; exit 1'
 
 
 class Docker:
-    """A command that knows four things to say."""
+    """A fake docker command with configurable answers."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "docker"
         self._images = folder / "images"
         self._images.write_text("".join(f"{name}\n" for name in needed()))
-        self.answers()
+        self.answer_with()
 
-    def answers(
+    def answer_with(
         self,
         *,
         version: str = "echo 27.0",
@@ -61,7 +61,7 @@ class Docker:
         )
         self._file.chmod(0o755)
 
-    def is_gone(self) -> None:
+    def remove(self) -> None:
         self._file.unlink()
 
 
@@ -79,7 +79,7 @@ def choice(tmp_path: Path) -> Choice:
     return Choice(Home(tmp_path / "home"), compose_file=HERE)
 
 
-def test_where_an_engine_answers_it_is_compose(docker: Docker, choice: Choice) -> None:
+def test_compose_is_chosen_if_an_engine_answers(docker: Docker, choice: Choice) -> None:
     backend, why = choice.for_up(None)
 
     assert isinstance(backend, ComposeBackend)
@@ -100,10 +100,10 @@ def test_where_an_engine_answers_it_is_compose(docker: Docker, choice: Choice) -
         ({"images": 'echo "it is confused." >&2; exit 1'}, "docker failed: it is confused."),
     ],
 )
-def test_elsewhere_it_is_processes_and_the_reason_is_told(
+def test_otherwise_processes_are_chosen_and_the_reason_is_shown(
     docker: Docker, choice: Choice, answers: dict[str, str], reason: str
 ) -> None:
-    docker.answers(**answers)  # type: ignore[arg-type]
+    docker.answer_with(**answers)  # type: ignore[arg-type]
 
     backend, why = choice.for_up(None)
 
@@ -114,52 +114,50 @@ def test_elsewhere_it_is_processes_and_the_reason_is_told(
 
 
 @pytest.mark.parametrize("version", ["2.24.0", "v2.29.1-desktop.1", "5.0.0", "dev"])
-def test_a_compose_plugin_that_knows_the_file_or_tells_no_number_will_do(
+def test_compose_plugin_of_a_recent_or_unknown_version_is_accepted(
     docker: Docker, version: str
 ) -> None:
-    docker.answers(compose=f"echo {version}")
+    docker.answer_with(compose=f"echo {version}")
 
     assert obstacle(HERE) is None
 
 
-def test_without_the_command_it_is_processes(docker: Docker, choice: Choice) -> None:
-    docker.is_gone()
+def test_processes_are_chosen_without_a_docker_command(docker: Docker, choice: Choice) -> None:
+    docker.remove()
 
     backend, _ = choice.for_up(None)
 
     assert isinstance(backend, ProcessBackend)
 
 
-def test_a_checkout_without_a_compose_file_runs_on_processes(docker: Docker) -> None:
+def test_processes_are_chosen_without_a_compose_file(docker: Docker) -> None:
     assert obstacle(HERE / "compose.yaml") == "this checkout has no compose.yaml"
 
 
-def test_images_that_a_registry_has_need_not_be_here(docker: Docker) -> None:
-    docker.answers(has_images=False, registry="exit 0")
+def test_images_may_be_missing_if_a_registry_has_them(docker: Docker) -> None:
+    docker.answer_with(has_images=False, registry="exit 0")
 
     assert obstacle(HERE) is None
 
 
 @pytest.mark.parametrize("answers", [{"version": "sleep 60"}, {"registry": "sleep 60"}])
-def test_an_engine_or_registry_that_hangs_is_not_waited_for(
-    docker: Docker, answers: dict[str, str]
-) -> None:
-    docker.answers(has_images=False, **answers)
+def test_hung_engine_or_registry_is_given_up_on(docker: Docker, answers: dict[str, str]) -> None:
+    docker.answer_with(has_images=False, **answers)
     began = time.monotonic()
 
     assert obstacle(HERE)
 
-    assert time.monotonic() - began < 30  # of the sixty that it takes
+    assert time.monotonic() - began < 30  # it hangs for sixty
 
 
-def test_what_is_asked_for_is_taken_and_remembered(docker: Docker, choice: Choice) -> None:
+def test_requested_backend_is_used_and_remembered(docker: Docker, choice: Choice) -> None:
     backend, why = choice.for_up(BackendName.PROCESS)
 
     assert (type(backend), why) == (ProcessBackend, None)
     assert isinstance(choice.of_verb(), ProcessBackend)
 
 
-def test_data_left_on_the_other_backend_is_mentioned(docker: Docker, choice: Choice) -> None:
+def test_data_on_the_other_backend_is_mentioned(docker: Docker, choice: Choice) -> None:
     choice.for_up(BackendName.PROCESS)
 
     _, why = choice.for_up(None)
@@ -168,7 +166,7 @@ def test_data_left_on_the_other_backend_is_mentioned(docker: Docker, choice: Cho
     assert why.endswith("it last ran on process, where its data stays.")
 
 
-def test_data_left_elsewhere_is_mentioned_also_to_one_who_asked_for_this_backend(
+def test_data_on_the_other_backend_is_mentioned_once_if_a_backend_is_requested(
     docker: Docker, choice: Choice
 ) -> None:
     choice.for_up(BackendName.COMPOSE)
@@ -179,12 +177,12 @@ def test_data_left_elsewhere_is_mentioned_also_to_one_who_asked_for_this_backend
     assert (first, second) == ("It last ran on compose, where its data stays.", None)
 
 
-def test_where_data_is_left_in_containers_that_cannot_be_had_no_empty_stores_are_started(
+def test_up_refuses_to_start_empty_stores_if_the_data_is_on_an_unavailable_engine(
     docker: Docker, choice: Choice, tmp_path: Path
 ) -> None:
     choice.for_up(None)
     save(StateDir(tmp_path / "home").desired, Desired())
-    docker.answers(images="sleep 60")
+    docker.answer_with(images="sleep 60")
 
     with pytest.raises(BidkitError, match=r"not answered in 2 s\. Mend that .*up --on process`"):
         choice.for_up(None)
@@ -193,7 +191,7 @@ def test_where_data_is_left_in_containers_that_cannot_be_had_no_empty_stores_are
     assert isinstance(backend, ProcessBackend)
 
 
-def test_the_other_backend_is_refused_while_one_runs(
+def test_other_backend_is_refused_while_one_runs(
     docker: Docker, choice: Choice, tmp_path: Path
 ) -> None:
     with (
@@ -203,35 +201,35 @@ def test_the_other_backend_is_refused_while_one_runs(
         choice.for_up(BackendName.COMPOSE)
 
 
-def test_a_mark_whose_engine_was_lost_keeps_nobody_from_processes(
+def test_mark_of_a_lost_engine_does_not_block_processes(
     docker: Docker, choice: Choice, tmp_path: Path
 ) -> None:
-    was_started(StateDir(tmp_path / "home"))
-    docker.answers(version=NO_ENGINE, containers=NO_ENGINE)
+    mark_started(StateDir(tmp_path / "home"))
+    docker.answer_with(version=NO_ENGINE, containers=NO_ENGINE)
 
     backend, _ = choice.for_up(BackendName.PROCESS)
 
     assert isinstance(backend, ProcessBackend)
 
 
-def test_while_processes_run_they_are_meant_whatever_a_lost_engine_left(
+def test_running_processes_win_over_the_mark_of_a_lost_engine(
     docker: Docker, choice: Choice, tmp_path: Path
 ) -> None:
-    was_started(StateDir(tmp_path / "home"))
+    mark_started(StateDir(tmp_path / "home"))
 
     with Home(tmp_path / "home").lock():
-        meant = choice.of_verb()
+        chosen = choice.of_verb()
 
-    assert isinstance(meant, ProcessBackend)
+    assert isinstance(chosen, ProcessBackend)
     assert isinstance(choice.of_verb(), ComposeBackend)
 
 
-@pytest.mark.parametrize("silence", [NO_ENGINE, 'echo "it is confused" >&2; exit 1'])
-def test_while_an_engine_that_may_run_the_system_is_silent_up_starts_no_other(
-    docker: Docker, choice: Choice, tmp_path: Path, silence: str
+@pytest.mark.parametrize("containers", [NO_ENGINE, 'echo "it is confused" >&2; exit 1'])
+def test_up_refuses_if_the_system_may_run_on_an_engine_that_does_not_answer(
+    docker: Docker, choice: Choice, tmp_path: Path, containers: str
 ) -> None:
-    was_started(StateDir(tmp_path / "home"))
-    docker.answers(version=NO_ENGINE, containers=silence)
+    mark_started(StateDir(tmp_path / "home"))
+    docker.answer_with(version=NO_ENGINE, containers=containers)
 
     with pytest.raises(BidkitError, match=r"whether it still runs cannot be told: .*--on process`"):
         choice.for_up(None)
@@ -245,10 +243,10 @@ def test_while_an_engine_that_may_run_the_system_is_silent_up_starts_no_other(
         ({"compose": "echo v2.23.3"}, r"plugin is v2\.23\.3, older than 2\.24; install a newer"),
     ],
 )
-def test_compose_where_it_cannot_be_says_what_to_install(
+def test_error_of_unavailable_compose_says_what_to_install(
     docker: Docker, choice: Choice, answers: dict[str, str], sentence: str
 ) -> None:
-    docker.answers(**answers)  # type: ignore[arg-type]
+    docker.answer_with(**answers)  # type: ignore[arg-type]
     backend, _ = choice.for_up(BackendName.COMPOSE)
 
     with (
@@ -258,8 +256,10 @@ def test_compose_where_it_cannot_be_says_what_to_install(
         backend.up(Options(), detach=True, watcher=watcher)
 
 
-def test_compose_without_the_command_says_what_to_install(docker: Docker, choice: Choice) -> None:
-    docker.is_gone()
+def test_error_without_a_docker_command_says_what_to_install(
+    docker: Docker, choice: Choice
+) -> None:
+    docker.remove()
     backend, _ = choice.for_up(BackendName.COMPOSE)
 
     with (

@@ -1,4 +1,4 @@
-"""How bidkit ends when what it writes to fails."""
+"""bidkit on an output that fails."""
 
 import subprocess
 import sys
@@ -10,8 +10,8 @@ FULL = Path("/dev/full")
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a disk that is always full")
-def test_a_full_disk_is_a_sentence() -> None:
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has /dev/full")
+def test_full_disk_is_reported_in_one_sentence() -> None:
     with FULL.open("w") as full:
         ran = subprocess.run(
             (sys.executable, "-m", "pkg.devkit", "fault", "list"),

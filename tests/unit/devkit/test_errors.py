@@ -12,7 +12,7 @@ from pkg.devkit.errors import BidkitError, MissingServer, NotRunning, error_of
 @pytest.mark.parametrize(
     ("code", "kind"), [(1, BidkitError), (3, NotRunning), (6, MissingServer), (77, BidkitError)]
 )
-def test_an_error_of_another_process_keeps_its_words_and_its_meaning(
+def test_error_of_another_process_keeps_its_type_and_message(
     code: int, kind: type[BidkitError]
 ) -> None:
     error = error_of(code, "so it is.")
@@ -20,7 +20,7 @@ def test_an_error_of_another_process_keeps_its_words_and_its_meaning(
     assert (type(error), str(error)) == (kind, "so it is.")
 
 
-def test_the_exit_codes_are_those_that_are_documented() -> None:
+def test_exit_codes_are_documented() -> None:
     operations = Path(__file__).resolve().parents[3] / "docs/operations.md"
     section = operations.read_text(encoding="utf-8").partition("## bidkit's exit codes")[2]
     listed = re.findall(r"^\| (\d+) \|", section.partition("\n## ")[0], re.MULTILINE)
@@ -32,22 +32,22 @@ def test_the_exit_codes_are_those_that_are_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "Cannot connect to the Docker daemon at unix:///nowhere. Is the docker daemon running?",
         "error during connect: Get http://docker: dial tcp: connection refused",
         "permission denied while trying to connect to the Docker daemon socket",
     ],
 )
-def test_an_engine_out_of_reach_is_told_from_one_that_refuses(said: str) -> None:
-    reach, refusal = failure(f"something\n{said}\n"), failure("No such container: x\n")
+def test_unreachable_engine_is_told_from_a_failed_command(message: str) -> None:
+    unreachable, failed = failure(f"something\n{message}\n"), failure("No such container: x\n")
 
-    assert isinstance(reach, NoEngine)
-    assert "no Docker engine answers" in str(reach)
-    assert str(refusal) == "docker failed: No such container: x"
+    assert isinstance(unreachable, NoEngine)
+    assert "no Docker engine answers" in str(unreachable)
+    assert str(failed) == "docker failed: No such container: x"
 
 
-def test_what_compose_said_last_is_what_is_told() -> None:
+def test_error_of_compose_shows_its_last_line() -> None:
     error = ComposeFailed("one\n\ndependency failed to start: container nats is unhealthy\n")
 
     assert str(error) == ("docker failed: dependency failed to start: container nats is unhealthy")

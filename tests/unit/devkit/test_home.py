@@ -23,11 +23,11 @@ def test_state_is_read_as_it_was_saved(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "new") == ["desired.json"]  # noqa: PTH208 - also hidden ones
 
 
-def test_there_may_be_no_state_yet(tmp_path: Path) -> None:
+def test_missing_state_is_none(tmp_path: Path) -> None:
     assert load(tmp_path / "desired.json", Desired) is None
 
 
-def test_state_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_error_for_unreadable_state_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "desired.json").write_text('{"api_port": ')
 
     with pytest.raises(UnusableData, match=r"desired\.json cannot be read"):
@@ -43,7 +43,7 @@ def test_only_one_holds_the_lock(tmp_path: Path) -> None:
     assert (first, second, third) == (True, False, True)
 
 
-def test_what_is_left_running_is_ended_by_its_own_signal(tmp_path: Path) -> None:
+def test_leftover_process_is_stopped_by_its_own_signal(tmp_path: Path) -> None:
     left = sleeper(on_interrupt=tmp_path / "interrupted")
     records = Records(tmp_path / "processes.json")
     records.add(record_of("postgres", left.pid, stop_signal=signal.SIGINT, stop_within_s=5))
@@ -55,7 +55,7 @@ def test_what_is_left_running_is_ended_by_its_own_signal(tmp_path: Path) -> None
     assert not (tmp_path / "processes.json").exists()
 
 
-def test_what_is_left_running_and_deaf_is_killed(tmp_path: Path) -> None:
+def test_leftover_process_that_ignores_its_signal_is_killed(tmp_path: Path) -> None:
     left = sleeper(on_interrupt=None)
     records = Records(tmp_path / "processes.json")
     records.add(record_of("nats", left.pid, stop_signal=signal.SIGINT, stop_within_s=0.1))
@@ -66,20 +66,20 @@ def test_what_is_left_running_and_deaf_is_killed(tmp_path: Path) -> None:
     assert not psutil.pid_exists(left.pid)
 
 
-def test_a_process_that_took_over_a_recorded_pid_is_left_alone(tmp_path: Path) -> None:
-    stranger = sleeper(on_interrupt=None)
-    record = record_of("redis", stranger.pid, stop_signal=15, stop_within_s=5)
+def test_unrelated_process_with_a_recorded_pid_is_left_alone(tmp_path: Path) -> None:
+    unrelated = sleeper(on_interrupt=None)
+    record = record_of("redis", unrelated.pid, stop_signal=15, stop_within_s=5)
     earlier = type(record)(record.name, record.pid, record.started - 60, 15, 5)
     save(tmp_path / "processes.json", [earlier])
 
     names = end_leftovers(tmp_path / "processes.json")
 
-    assert (names, stranger.poll()) == ([], None)
-    stranger.kill()
-    stranger.wait()
+    assert (names, unrelated.poll()) == ([], None)
+    unrelated.kill()
+    unrelated.wait()
 
 
-def test_what_has_ended_is_no_longer_recorded(tmp_path: Path) -> None:
+def test_removed_process_is_no_longer_recorded(tmp_path: Path) -> None:
     records = Records(tmp_path / "processes.json")
     records.add(record_of("redis", psutil.Process().pid, stop_signal=15, stop_within_s=5))
 
@@ -88,7 +88,7 @@ def test_what_has_ended_is_no_longer_recorded(tmp_path: Path) -> None:
     assert end_leftovers(tmp_path / "processes.json") == []
 
 
-def test_a_log_that_grew_too_long_moves_on_and_its_writer_goes_on(tmp_path: Path) -> None:
+def test_large_log_is_rotated_and_its_writer_goes_on(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.logs.mkdir()
     with home.log("redis").open("ab", buffering=0) as writer:
@@ -122,7 +122,7 @@ def test_followed_logs_show_new_lines_of_old_and_new_replicas(tmp_path: Path) ->
 
 
 def sleeper(*, on_interrupt: Path | None) -> subprocess.Popen[bytes]:
-    """Writes the file when interrupted, or is deaf to interrupts."""
+    """Starts a process that writes the file and exits on SIGINT, or ignores it if None."""
     program = f"""
 import pathlib, signal, sys, time
 file = {str(on_interrupt or "")!r}
@@ -137,6 +137,6 @@ while True:
 """
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert process.stdout is not None
-    with process.stdout as said:
-        said.readline()
+    with process.stdout as output:
+        output.readline()
     return process

@@ -15,31 +15,31 @@ from pkg.devkit.names import named, scaling
         ("edge", "edge"),
     ],
 )
-def test_a_service_answers_to_its_name_and_its_alias(text: str, name: str) -> None:
+def test_service_is_found_by_name_or_alias(text: str, name: str) -> None:
     assert named(text) == name
 
 
-def test_an_unknown_service_is_refused_with_the_names_there_are() -> None:
+def test_error_for_an_unknown_service_lists_the_names() -> None:
     with pytest.raises(BadArgument, match=r"'gateway'.*api-gateway.*postgres"):
         named("gateway")
 
 
-def test_replicas_are_asked_for_by_name_or_alias() -> None:
+def test_scale_takes_a_name_or_an_alias() -> None:
     assert scaling("api=2") == ("api-gateway", 2)
     assert scaling("archival-worker=0") == ("archival-worker", 0)
 
 
 @pytest.mark.parametrize("text", ["api=-1", "api=", "api=two", "api=2.0", "api=33", "api=²", "api"])
-def test_a_number_of_replicas_that_makes_no_sense_is_refused(text: str) -> None:
+def test_invalid_number_of_replicas_is_refused(text: str) -> None:
     with pytest.raises(BadArgument, match="api-gateway"):
         scaling(text)
 
 
-def test_a_store_cannot_be_scaled() -> None:
+def test_store_cannot_be_scaled() -> None:
     with pytest.raises(BadArgument, match="redis is a store and cannot be scaled"):
         scaling("redis=2")
 
 
-def test_there_is_one_edge() -> None:
+def test_edge_cannot_be_scaled() -> None:
     with pytest.raises(BadArgument, match="there is one edge and it cannot be scaled"):
         scaling("edge=2")

@@ -1,4 +1,4 @@
-"""Whom `up` names as the holder of a port."""
+"""What `up` says about who uses a port."""
 
 import socket
 import subprocess
@@ -21,7 +21,7 @@ LISTENS = (
 
 @pytest.fixture(autouse=True)
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The command; it fails unless a test replaces it."""
+    """A fake docker command; it fails unless a test rewrites it."""
     command = tmp_path / "docker"
     command.write_text("#!/bin/sh\nexit 1\n")
     command.chmod(0o755)
@@ -29,13 +29,13 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return command
 
 
-def test_a_foreign_program_is_not_named() -> None:
+def test_unrelated_program_is_not_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert taken_by(taken.getsockname()[1]) == ANOTHER
 
 
 @pytest.mark.parametrize(
-    ("project", "said"),
+    ("project", "holder"),
     [
         (
             "bidding-system",
@@ -44,12 +44,12 @@ def test_a_foreign_program_is_not_named() -> None:
         ("shop", ANOTHER),
     ],
 )
-def test_a_compose_project_of_this_system_is_named(docker: Path, project: str, said: str) -> None:
+def test_compose_project_of_this_system_is_named(docker: Path, project: str, holder: str) -> None:
     docker.write_text(
         f'#!/bin/sh\n[ "$1 $2 $3" = "ps --filter publish=1" ] || exit 1\necho {project}\n'
     )
 
-    assert taken_by(1) == said
+    assert taken_by(1) == holder
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_another_run_of_bidkit_is_named(environment: dict[str, str], advice: str
         assert other.stdout is not None
         port = int(other.stdout.readline())
 
-        said = taken_by(port)
+        holder = taken_by(port)
         other.communicate()
 
-    assert said == f"another run of bidkit (process {other.pid}). {advice}"
+    assert holder == f"another run of bidkit (process {other.pid}). {advice}"

@@ -35,7 +35,7 @@ class Terminal:
         return self._file.getvalue()
 
 
-def test_elsewhere_than_on_a_terminal_each_change_is_one_line() -> None:
+def test_without_a_terminal_each_change_is_one_line() -> None:
     terminal = Terminal(interactive=False)
 
     with Progress(terminal.console, farewell="bye") as progress:
@@ -53,7 +53,7 @@ def test_elsewhere_than_on_a_terminal_each_change_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("interactive", [True, False])
-def test_when_all_is_ready_it_says_where_and_what_to_try(*, interactive: bool) -> None:
+def test_when_ready_it_shows_the_address_and_a_command_to_try(*, interactive: bool) -> None:
     terminal = Terminal(interactive=interactive)
 
     with Progress(terminal.console, farewell="bye") as progress:
@@ -65,7 +65,7 @@ def test_when_all_is_ready_it_says_where_and_what_to_try(*, interactive: bool) -
     assert terminal.shown.splitlines()[-1] == "bye"
 
 
-def test_a_start_that_is_broken_off_leaves_no_table_that_is_out_of_date() -> None:
+def test_interrupted_start_leaves_no_stale_table() -> None:
     terminal = Terminal(interactive=True)
 
     with Progress(terminal.console, farewell="bye") as progress:
@@ -76,7 +76,7 @@ def test_a_start_that_is_broken_off_leaves_no_table_that_is_out_of_date() -> Non
     assert terminal.shown.rstrip().endswith("Everything is stopped.")
 
 
-def test_once_it_runs_what_gets_ready_again_is_told() -> None:
+def test_replica_that_gets_ready_again_later_is_shown() -> None:
     terminal = Terminal(interactive=False)
 
     with Progress(terminal.console, farewell="bye") as progress:
@@ -86,12 +86,12 @@ def test_once_it_runs_what_gets_ready_again_is_told() -> None:
     assert terminal.shown.splitlines()[-1] == "api-gateway-1 is ready"
 
 
-def test_a_terminal_that_is_gone_is_no_reason_to_begin_nothing_or_to_hide_how_it_ended() -> None:
-    class Gone(io.StringIO):
+def test_closed_terminal_does_not_hide_an_error() -> None:
+    class Closed(io.StringIO):
         def write(self, _: str) -> int:
             raise OSError(errno.EIO, "Input/output error")
 
-    console = Console(file=Gone(), width=80, force_terminal=True)
+    console = Console(file=Closed(), width=80, force_terminal=True)
 
     with pytest.raises(NotReady), Progress(console, farewell="bye"):
         raise NotReady("it keeps ending.")

@@ -19,7 +19,7 @@ STORES = {
         ("NATS_TOKEN_FILE", "/nowhere"),
     ],
 )
-def test_what_a_service_reads_and_understands_may_be_set(name: str, value: str) -> None:
+def test_valid_setting_of_a_service_is_accepted(name: str, value: str) -> None:
     check(name, value)
 
 
@@ -32,25 +32,25 @@ def test_what_a_service_reads_and_understands_may_be_set(name: str, value: str) 
         ("SERVER_ADDR", ":80", "SERVER_ADDR cannot be set; use --api-port"),
     ],
 )
-def test_anything_else_is_refused_with_the_reason(name: str, value: str, sentence: str) -> None:
+def test_other_settings_are_refused_with_the_reason(name: str, value: str, sentence: str) -> None:
     with pytest.raises(BadArgument, match=sentence):
         check(name, value)
 
 
-def test_settings_that_contradict_each_other_are_refused_together() -> None:
+def test_conflicting_settings_are_refused() -> None:
     check_together("api-gateway", STORES)
 
     with pytest.raises(BadArgument, match="api-gateway would not start: set either REDIS_URL or"):
         check_together("api-gateway", {**STORES, "REDIS_ADDR": "127.0.0.1:6379"})
 
 
-def test_a_setting_is_known_by_who_reads_it() -> None:
+def test_readers_of_a_setting_are_known() -> None:
     assert readers("CONFLATE_MS") == ["broadcast-service"]
     assert readers("LOG_LEVEL") == ["api-gateway", "broadcast-service", "archival-worker"]
     assert readers("NOSUCH") == []
 
 
-def test_a_service_is_shown_with_its_own_settings_and_without_secrets() -> None:
+def test_service_is_shown_with_its_own_settings_and_without_secrets() -> None:
     environment = {**STORES, "CONFLATE_MS": "50", "NATS_PASSWORD": "hunter2"}
 
     broadcast, redis = read_by("broadcast-service", environment), read_by("redis", environment)
@@ -73,5 +73,5 @@ def test_a_service_is_shown_with_its_own_settings_and_without_secrets() -> None:
         ("redis://ann@r:6379/0", "redis://ann@r:6379/0"),
     ],
 )
-def test_a_url_is_shown_less_its_password(url: str, shown: str) -> None:
+def test_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert read_by("api-gateway", {"REDIS_URL": url}) == {"REDIS_URL": shown}

@@ -7,7 +7,7 @@ from pkg.devkit.settings import DevkitSettings
 
 
 @pytest.mark.parametrize("below", ["", "home"])
-def test_a_home_that_cannot_be_a_folder_is_refused(
+def test_home_that_cannot_be_a_folder_is_refused(
     below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "file"
@@ -18,7 +18,7 @@ def test_a_home_that_cannot_be_a_folder_is_refused(
         DevkitSettings.read()
 
 
-def test_a_home_may_have_to_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_need_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIDKIT_HOME", str(tmp_path / "new" / "home"))
 
     assert DevkitSettings.read().home == tmp_path / "new" / "home"

@@ -48,13 +48,13 @@ def result(outcome: str = "passed", *, skip: str | None = None, **counts: int) -
     return Result("unit", outcome, Counter(counts), skips)
 
 
-def test_the_output_ends_with_one_line_over_all_environments() -> None:
+def test_output_ends_with_one_line_for_all_environments() -> None:
     code, lines = concluded(result(passed=300), result(passed=12, skipped=1))
 
     assert (code, lines[-1]) == (0, "==== 312 passed, 1 skipped in 1.00s ====")
 
 
-def test_a_failure_in_one_environment_fails_the_run() -> None:
+def test_failure_in_one_environment_fails_the_run() -> None:
     code, lines = concluded(result("failed", error=2, failed=1), result(passed=3))
 
     assert (code, lines[-1]) == (1, "==== 1 failed, 3 passed, 2 errors in 1.00s ====")
@@ -67,7 +67,7 @@ def test_every_skip_is_named_with_its_reason() -> None:
     assert "SKIPPED unit test_x: needs docker: no engine answers" in lines
 
 
-def test_a_skip_for_lack_of_a_required_engine_fails_the_run() -> None:
+def test_skip_for_lack_of_a_required_engine_fails_the_run() -> None:
     skipped = result(passed=1, skipped=1, skip="needs Docker")
 
     code, lines = concluded(skipped, required=frozenset({"docker", "terraform"}))
@@ -76,20 +76,20 @@ def test_a_skip_for_lack_of_a_required_engine_fails_the_run() -> None:
     assert "CI_REQUIRE names docker, and something was skipped without it" in lines
 
 
-def test_a_skip_for_another_reason_does_not_fail_a_run_that_requires_engines() -> None:
+def test_skip_for_another_reason_does_not_fail_the_run() -> None:
     skipped = result(skipped=1, skip="only on macOS")
 
     assert concluded(skipped, required=frozenset({"docker"}))[0] == 0
 
 
-def test_arguments_that_select_no_test_anywhere_are_no_success() -> None:
+def test_arguments_that_select_no_test_fail_the_run() -> None:
     nothing = result("nothing selected")
 
     assert concluded(nothing, nothing)[0] == PYTEST_SELECTED_NOTHING
     assert concluded(nothing, result(passed=3))[0] == 0
 
 
-def test_a_report_is_counted_by_outcome_and_skips_keep_their_reason(tmp_path: Path) -> None:
+def test_report_is_counted_by_outcome_and_skips_keep_their_reason(tmp_path: Path) -> None:
     report = tmp_path / "unit.xml"
     report.write_text(REPORT)
 
@@ -99,7 +99,7 @@ def test_a_report_is_counted_by_outcome_and_skips_keep_their_reason(tmp_path: Pa
     assert skips == (Skip("unit", "tests.a::test_docker", "needs docker"),)
 
 
-def test_a_run_that_wrote_no_report_has_no_counts(tmp_path: Path) -> None:
+def test_missing_report_has_no_counts(tmp_path: Path) -> None:
     assert read(tmp_path / "unit.xml", UNIT) == (None, ())
 
 
@@ -108,45 +108,45 @@ def test_a_run_that_wrote_no_report_has_no_counts(tmp_path: Path) -> None:
     [
         (0, Counter(passed=3), False, "passed"),
         (1, Counter(passed=3, failed=1), False, "failed"),
-        (1, Counter(passed=3), False, "failed"),  # such as a leak found at the end
+        (1, Counter(passed=3), False, "failed"),  # such as a leak found at exit
         (5, Counter(), True, "nothing selected"),
         (4, Counter(), True, "failed"),  # a path that does not exist
         (5, Counter(), False, "failed"),  # an environment that lost its tests
         (1, None, True, "failed"),
     ],
 )
-def test_only_pytests_word_makes_an_empty_report_no_failure(
+def test_empty_report_is_no_failure_only_if_pytest_selected_nothing(
     code: int,
     counts: Counter[str] | None,
     selecting: bool,  # noqa: FBT001 - pytest passes parameters by name
     outcome: str,
 ) -> None:
-    judged, with_errors = judge(code, counts, selecting=selecting)
+    judged, counted = judge(code, counts, selecting=selecting)
 
     assert judged == outcome
-    assert bool(with_errors["failed"] or with_errors["error"]) == (outcome == "failed")
+    assert bool(counted["failed"] or counted["error"]) == (outcome == "failed")
 
 
-def test_every_engine_that_an_environment_needs_can_be_looked_for() -> None:
+def test_every_engine_that_an_environment_needs_can_be_detected() -> None:
     assert {one.needs for one in ENVIRONMENTS} - {None} == set(ENGINES)
 
 
-def test_environments_are_those_of_tox() -> None:
+def test_environments_are_the_same_as_in_tox() -> None:
     tox = (PROJECT / "tox.ini").read_text()
 
     assert f"env_list = {', '.join(one.name for one in ENVIRONMENTS)}\n" in tox
 
 
-def named(*arguments: str) -> list[tuple[str, list[str]]]:
+def selection(*arguments: str) -> list[tuple[str, list[str]]]:
     return [(one.name, theirs) for one, theirs in chosen(ENVIRONMENTS, arguments)]
 
 
-def test_without_arguments_every_environment_runs_what_tox_says() -> None:
-    assert named() == [(one.name, []) for one in ENVIRONMENTS]
+def test_without_arguments_every_environment_runs_as_in_tox() -> None:
+    assert selection() == [(one.name, []) for one in ENVIRONMENTS]
 
 
 def test_arguments_go_to_the_environments_that_run_pytest() -> None:
-    assert named("-k", "money") == [
+    assert selection("-k", "money") == [
         ("unit", ["-k", "money", "tests/unit"]),
         ("terraform", ["-k", "money", "tests/terraform"]),
         ("integration", ["-k", "money", "tests/integration"]),
@@ -156,15 +156,15 @@ def test_arguments_go_to_the_environments_that_run_pytest() -> None:
     ]
 
 
-def test_a_path_selects_the_environment_that_it_lies_in() -> None:
+def test_path_selects_its_environment() -> None:
     money = "tests/unit/test_money.py::test_cents"
     proxy = "tests/integration/trials/faults/test_proxy.py"
 
-    assert named("-x", money) == [("unit", ["-x", money])]
-    assert named(money, "-x", proxy) == [("unit", [money, "-x"]), ("faults", ["-x", proxy])]
+    assert selection("-x", money) == [("unit", ["-x", money])]
+    assert selection(money, "-x", proxy) == [("unit", [money, "-x"]), ("faults", ["-x", proxy])]
 
 
-def test_a_path_in_no_environment_is_refused() -> None:
+def test_path_outside_all_environments_is_refused() -> None:
     console = Console(file=io.StringIO())
 
     with pytest.raises(BadArgument, match="tests/nosuch is in none of tests/unit"):

@@ -37,7 +37,7 @@ def shown(what: RenderableType) -> list[str]:
     return [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
 
 
-def test_a_service_of_one_replica_takes_one_row() -> None:
+def test_service_with_one_replica_takes_one_row() -> None:
     one = replica("api-gateway-1", cpu_percent=12.34, memory_bytes=36 * 2**20, age_s=65.0)
 
     lines = shown(views.overview(system(service(one, desired=1))))
@@ -48,7 +48,7 @@ def test_a_service_of_one_replica_takes_one_row() -> None:
     ]
 
 
-def test_replicas_of_a_larger_service_have_rows_of_their_own() -> None:
+def test_service_with_several_replicas_has_a_row_for_each() -> None:
     ready = replica("api-gateway-1", restarts=2)
     broken = replica("api-gateway-2", ready=False, phase="waiting", pid=None)
 
@@ -61,7 +61,7 @@ def test_replicas_of_a_larger_service_have_rows_of_their_own() -> None:
     ]
 
 
-def test_details_name_the_reason_and_where_to_look() -> None:
+def test_details_show_the_reason_and_the_health_address() -> None:
     broken = replica("api-gateway-1", ready=False, phase="unready", why="/ready says 503")
 
     lines = shown(views.details(service(broken, desired=1), settings={"LOG_FORMAT": "text"}))
@@ -71,7 +71,7 @@ def test_details_name_the_reason_and_where_to_look() -> None:
     assert "health http://127.0.0.1:40001/ready (and /health, /metrics)" in lines
 
 
-def test_json_has_what_the_table_has() -> None:
+def test_json_has_the_same_fields_as_the_table() -> None:
     status = system(service(replica("api-gateway-1", age_s=1.0), desired=1))
 
     read = json.loads(views.as_json(status))
@@ -95,6 +95,6 @@ def test_durations_show_their_two_largest_units(seconds: float, text: str) -> No
     assert views.duration(seconds) == text
 
 
-def test_a_part_that_a_backend_does_without_is_said_to_be_missing() -> None:
+def test_error_for_the_edge_on_processes_says_that_it_exists_only_on_compose() -> None:
     with pytest.raises(BadArgument, match="exists only on compose"):
         system(service(replica("api-gateway-1"), desired=1)).of("edge")

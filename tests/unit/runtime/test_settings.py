@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from redis.asyncio.connection import SSLConnection, parse_url
 
 from pkg.api.settings import ApiSettings, RelaySettings
-from pkg.runtime.settings.loading import SettingsError, load, setting
-from pkg.runtime.settings.parsers import Address, address, flag, seconds, url, whole
+from pkg.runtime.settings.loading import Check, Checked, SettingsError, load, setting
+from pkg.runtime.settings.parsers import Address, address, flag, plain_text, seconds, url, whole
 from pkg.runtime.settings.sections import NatsSettings, RedisSettings
 
 STORES = {"REDIS_URL": "redis://r:6379/0", "NATS_URL": "nats://n:4222"}
@@ -227,3 +227,13 @@ def test_flags() -> None:
 
 def test_a_url_parser_keeps_the_text() -> None:
     assert url("redis", "rediss")("rediss://u:p%40@h:1/2?x=y") == "rediss://u:p%40@h:1/2?x=y"
+
+
+def test_a_check_of_a_field_that_does_not_exist_is_a_mistake_of_ours() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Misspelt(Checked):
+        checks = (Check(("colour",), lambda _: None),)
+        color: str = setting(plain_text, default="", what="a colour")
+
+    with pytest.raises(TypeError, match="colour"):
+        load(Misspelt, {})

@@ -1,4 +1,4 @@
-"""Rows on containers use the same docker command as the compose backend."""
+"""Rows on containers use the fake docker command of the compose backend's tests."""
 
 from tests.unit.devkit.conftest import docker_command, state_dir
 

@@ -1,1 +1,1 @@
-"""The bench on containers: the compose stack, broken from outside by the engine."""
+"""The bench on containers: the compose stack, broken through the Docker engine."""

@@ -1,4 +1,4 @@
-"""One container of the stack, which the engine can kill, pause, disconnect and start again."""
+"""A container of the stack that a fault can kill, pause, disconnect or wipe."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pkg.devkit import docker_cli
-from pkg.devkit.compose.container import Container as Found
+from pkg.devkit.compose.container import Container as ComposeContainer
 from pkg.devkit.errors import BidkitError
 from pkg.trials.waiting import NotInTimeError, until
 
@@ -22,14 +22,14 @@ _METRICS = (
 
 
 async def ask(*arguments: str, within_s: float = 60.0) -> str:
-    """What `docker ARGUMENTS` writes. Raises BidkitError with its last words."""
+    """The output of `docker ARGUMENTS`. Raises BidkitError with docker's message."""
     return await asyncio.to_thread(docker_cli.ask, *arguments, within_s=within_s)
 
 
 class Container:
     """Keeps its id, name and data as long as the stack exists."""
 
-    def __init__(self, found: Found, *, network: str) -> None:
+    def __init__(self, found: ComposeContainer, *, network: str) -> None:
         self.id = found.id
         self.service = found.service
         self.name = found.replica
@@ -49,7 +49,7 @@ class Container:
 
     @property
     def crashes(self) -> int:
-        """How often Docker restarted it since it was started by hand."""
+        """How often Docker restarted it since the bench started it."""
         return int(docker_cli.ask("inspect", "-f", "{{.RestartCount}}", self.id))
 
     async def running(self) -> bool:
@@ -57,12 +57,12 @@ class Container:
         status: str = (await self._inspect())["State"]["Status"]
         return status in {"running", "paused"}
 
-    def has_said(self, text: str) -> bool:
-        """Its log since the row began."""
+    def log_contains(self, text: str) -> bool:
+        """Whether its log since the row began contains the text. Raises BidkitError as `lines`."""
         return any(text in line for line in self.lines())
 
     def lines(self) -> list[str]:
-        """Raises BidkitError when the engine cannot tell."""
+        """Its log since the row began. Raises BidkitError if Docker cannot read it."""
         try:
             ran = subprocess.run(
                 ("docker", "logs", "--since", self._since.isoformat(), self.id),
@@ -79,7 +79,7 @@ class Container:
         return lines
 
     def forget_log(self) -> None:
-        """Starts a new row: the log until now belongs to an earlier one."""
+        """Skips the log so far: it belongs to an earlier row."""
         self._since = datetime.now(UTC)
 
     async def start(self) -> None:
@@ -92,7 +92,7 @@ class Container:
         await ask("stop", self.id, within_s=_ENDS_WITHIN_S)
 
     async def kill(self) -> None:
-        """Kills it, like a crash. The engine does not restart what was killed by hand."""
+        """Kills it, like a crash, except that Docker does not restart it then."""
         await ask("kill", "--signal", "KILL", self.id)
         await ask("wait", self.id, within_s=_ENDS_WITHIN_S)
 
@@ -147,7 +147,7 @@ class Container:
         return page.encode()
 
     async def begin(self) -> None:
-        """As `start`, but does not wait until it is healthy: the recovery is timed from here."""
+        """As `start`, but returns before it is healthy: recovery is timed from here."""
         inspected = await self._inspect()
         if self._network not in inspected["NetworkSettings"]["Networks"]:
             await self.connect()

@@ -1,4 +1,4 @@
-"""Faults of containers: every store and service killed, frozen and cut off, and volumes wiped."""
+"""Faults of containers: every store and service killed, paused and disconnected; volumes wiped."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,95 +7,95 @@ from pkg.trials.faults.containers.container import Container
 from pkg.trials.faults.row import REDIS_AWAY, UNKNOWN, Row
 from pkg.trials.faults.rows.controls import entry_removed
 from pkg.trials.faults.rows.redis import EVERYSEC_S, KILLED, RELAYED_WITHIN_S
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 
 RESTORE_WITHIN_S = 90.0
 _REDIS_COSTS = REDIS_AWAY | {"no_gateway"}
-"""Without Redis no gateway is ready, and the edge answers so."""
+"""Without Redis no gateway is ready, so the edge answers `no_gateway`."""
 
 
-async def _victim(scene: Scene, name: str) -> Container:
-    """One of the replicas. Of the gateways, the one that relays: it has most to lose."""
+async def _victim(trial: Trial, name: str) -> Container:
+    """One replica of the service. Of the gateways, the one that relays."""
     if name == API:
-        relaying = (await scene.services.relaying()).name
-        return next(one for one in scene.containers[API] if one.name == relaying)
-    return scene.containers[name][0]
+        relaying = (await trial.services.relaying_gateway()).name
+        return next(one for one in trial.containers[API] if one.name == relaying)
+    return trial.containers[name][0]
 
 
-def _killed(name: str) -> Callable[[Scene], Awaitable[None]]:
-    async def fault(scene: Scene) -> None:
-        victim = await _victim(scene, name)
-        scene.strike()
+def _killed(name: str) -> Callable[[Trial], Awaitable[None]]:
+    async def fault(trial: Trial) -> None:
+        victim = await _victim(trial, name)
+        trial.fault_begins()
         await victim.kill()
-        await scene.hold(2, short_s=1)
+        await trial.hold(2, short_s=1)
         await victim.begin()
-        scene.over()
+        trial.fault_ends()
         await victim.becomes_healthy()
 
     return fault
 
 
-def _paused(name: str) -> Callable[[Scene], Awaitable[None]]:
-    async def fault(scene: Scene) -> None:
-        victim = await _victim(scene, name)
+def _paused(name: str) -> Callable[[Trial], Awaitable[None]]:
+    async def fault(trial: Trial) -> None:
+        victim = await _victim(trial, name)
         await victim.pause()
-        await scene.hold(10, short_s=3)
+        await trial.hold(10, short_s=3)
         await victim.resume()
 
     return fault
 
 
-def _disconnected(name: str) -> Callable[[Scene], Awaitable[None]]:
-    async def fault(scene: Scene) -> None:
-        victim = await _victim(scene, name)
+def _disconnected(name: str) -> Callable[[Trial], Awaitable[None]]:
+    async def fault(trial: Trial) -> None:
+        victim = await _victim(trial, name)
         await victim.disconnect()
-        await scene.hold(10, short_s=3)
+        await trial.hold(10, short_s=3)
         await victim.connect()
 
     return fault
 
 
-async def _nats_away(scene: Scene) -> None:
-    (nats,) = scene.containers[NATS]
+async def _nats_stopped_long(trial: Trial) -> None:
+    (nats,) = trial.containers[NATS]
     await nats.stop()
-    await scene.hold(150, short_s=15)
-    waited = await scene.outbox_entries()
-    scene.note(f"{waited} events waited in the outboxes.")
-    scene.require(waited, "no event waited while NATS was away")
+    await trial.hold(150, short_s=15)
+    waited = await trial.outbox_entries()
+    trial.note(f"{waited} events waited in the outboxes.")
+    trial.require(waited, "no event waited while NATS was away")
     await nats.begin()
-    scene.over()
+    trial.fault_ends()
     await nats.becomes_healthy()
 
 
-async def _nats_wiped(scene: Scene) -> None:
-    """The archiver sleeps first, so that the stream holds bids that the archive lacks."""
-    (archiver,) = scene.containers[ARCHIVAL]
-    (nats,) = scene.containers[NATS]
+async def _nats_wiped(trial: Trial) -> None:
+    """The archiver is paused first, so that the stream holds bids that the archive lacks."""
+    (archiver,) = trial.containers[ARCHIVAL]
+    (nats,) = trial.containers[NATS]
     await archiver.pause()
-    await scene.hold(3, short_s=1)
+    await trial.hold(3, short_s=1)
     await nats.stop()
     await nats.discard()
     await archiver.resume()
-    await scene.hold(10, short_s=2)
+    await trial.hold(10, short_s=2)
     await nats.begin()
-    scene.over()
+    trial.fault_ends()
     await nats.becomes_healthy()
 
 
-async def _redis_wiped(scene: Scene) -> None:
-    (redis,) = scene.containers[REDIS]
-    scene.strike()
+async def _redis_wiped(trial: Trial) -> None:
+    (redis,) = trial.containers[REDIS]
+    trial.fault_begins()
     await redis.kill()
     await redis.discard()
     await redis.begin()
-    scene.over()
+    trial.fault_ends()
     await redis.becomes_healthy()
-    await scene.hold(3, short_s=1)
-    code, said, complained = await scene.services.command(
-        "restore", "--yes", environment=scene.environment, within_s=RESTORE_WITHIN_S
+    await trial.hold(3, short_s=1)
+    code, stdout, stderr = await trial.services.command(
+        "restore", "--yes", environment=trial.environment, within_s=RESTORE_WITHIN_S
     )
-    scene.require(
-        code == 0, f"restore ended with {code}: {said[-300:].strip()} {complained[-300:].strip()}"
+    trial.require(
+        code == 0, f"restore ended with {code}: {stdout[-300:].strip()} {stderr[-300:].strip()}"
     )
 
 
@@ -142,8 +142,8 @@ _EXPECTED = {
 }
 
 
-def _hit(name: str) -> tuple[Row, ...]:
-    when_killed, when_paused, when_cut_off, costs = _EXPECTED[name]
+def _rows_of(name: str) -> tuple[Row, ...]:
+    when_killed, when_paused, when_disconnected, costs = _EXPECTED[name]
     return (
         Row(
             name=f"{name}-container-killed",
@@ -161,7 +161,7 @@ def _hit(name: str) -> tuple[Row, ...]:
         ),
         Row(
             name=f"{name}-container-disconnected",
-            expects=when_cut_off,
+            expects=when_disconnected,
             fault=_disconnected(name),
             may_fail=costs | ({"redis_unavailable"} if name == API else set()),
         ),
@@ -169,16 +169,16 @@ def _hit(name: str) -> tuple[Row, ...]:
 
 
 ROWS: tuple[Row, ...] = (
-    *_hit(REDIS),
-    *_hit(NATS),
-    *_hit(POSTGRES),
-    *_hit(API),
-    *_hit(BROADCAST),
-    *_hit(ARCHIVAL),
+    *_rows_of(REDIS),
+    *_rows_of(NATS),
+    *_rows_of(POSTGRES),
+    *_rows_of(API),
+    *_rows_of(BROADCAST),
+    *_rows_of(ARCHIVAL),
     Row(
         name="nats-container-away-long",
         expects="Bids go on for 150 s: events wait in the outbox.",
-        fault=_nats_away,
+        fault=_nats_stopped_long,
     ),
     Row(
         name="nats-volume-wiped",

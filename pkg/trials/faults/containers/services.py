@@ -1,4 +1,4 @@
-"""The stack's services, reached through the edge and one by one through the engine."""
+"""The stack's services: clients use the edge, faults the Docker engine."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import ARCHIVAL, MODULES
-from pkg.trials.faults import findings, pages
+from pkg.trials.faults import findings, metrics_text
 from pkg.trials.faults.containers.container import Container, ask, each
 from pkg.trials.waiting import NotInTimeError, until
 
@@ -30,7 +30,7 @@ class ContainerServices:
 
     @property
     def dead(self) -> list[str]:
-        """Services that crashed since they were started by hand, restarted by Docker or not."""
+        """Services that crashed since the bench started them, also if Docker restarted them."""
         return [one.name for one in self.all if not one.alive or one.crashes]
 
     @property
@@ -47,23 +47,23 @@ class ContainerServices:
         await asyncio.gather(*(one.start() for one in self.all))
 
     async def kill(self) -> None:
-        """Stops all that run, paused ones too."""
+        """Kills all that run or are paused."""
         alive = [one for one in self.all if await one.running()]
         if alive:
             await each(alive, "kill")
 
-    async def relaying(self) -> Container:
+    async def relaying_gateway(self) -> Container:
         found: list[Container] = []
 
-        async def somebody() -> bool:
-            found[:] = [one for one in self.api if pages.relays(await one.metrics())]
+        async def one_relays() -> bool:
+            found[:] = [one for one in self.api if metrics_text.is_relaying(await one.metrics())]
             return bool(found)
 
-        await until(somebody, within_s=20.0, what="a gateway relays")
+        await until(one_relays, within_s=20.0, what="a gateway relays")
         return found[0]
 
-    async def counted(self, name: str) -> float:
-        return pages.total(await asyncio.gather(*(one.metrics() for one in self.all)), name)
+    async def metric_total(self, name: str) -> float:
+        return metrics_text.total(await asyncio.gather(*(one.metrics() for one in self.all)), name)
 
     async def command(
         self,
@@ -71,7 +71,7 @@ class ContainerServices:
         environment: Mapping[str, str],  # noqa: ARG002 - compose.yaml says where the stores are
         within_s: float,
     ) -> tuple[int, str, str]:
-        """Runs in its own container, which is removed afterwards, successful or not."""
+        """Runs the command in a container that is removed afterwards in any case."""
         name = f"{self.project.name}-command-{secrets.token_hex(4)}"
         process = await asyncio.create_subprocess_exec(
             *self.project.command(
@@ -83,22 +83,22 @@ class ContainerServices:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # so that docker and its plugin can be ended together
+            start_new_session=True,  # so that docker and its compose plugin can be killed together
         )
         try:
-            said, complained = await asyncio.wait_for(process.communicate(), timeout=within_s)
+            stdout, stderr = await asyncio.wait_for(process.communicate(), timeout=within_s)
         except (
             BaseException
         ) as error:  # also when the row is interrupted: the next row uses this stack
             ending = asyncio.ensure_future(_end(process, name))
             while not ending.done():
-                with contextlib.suppress(asyncio.CancelledError):  # one more; raised below
+                with contextlib.suppress(asyncio.CancelledError):  # the first one is raised below
                     await asyncio.shield(ending)
             if isinstance(error, TimeoutError):
-                late = f"{' '.join(arguments)}: not within {within_s:g} s"
-                raise NotInTimeError(late) from None
+                message = f"{' '.join(arguments)}: not within {within_s:g} s"
+                raise NotInTimeError(message) from None
             raise
-        return process.returncode or 0, said.decode(), complained.decode()
+        return process.returncode or 0, stdout.decode(), stderr.decode()
 
     async def audit(
         self, *, environment: Mapping[str, str], wait_s: float

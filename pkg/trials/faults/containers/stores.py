@@ -1,4 +1,4 @@
-"""The stack's stores, reached over ports that only the bench's compose override publishes."""
+"""The stack's stores. The bench's compose override publishes their ports."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,8 +17,8 @@ _USER = "bidding"  # also PostgreSQL's database; as in compose.yaml
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Where the stores' ports are published, and their passwords."""
+class Address:
+    """A store's published port and password."""
 
     port: int
     password: str
@@ -29,7 +29,7 @@ class ContainerStores:
     redis: Container
     nats: Container
     postgres: Container
-    doors: dict[str, Door]
+    addresses: dict[str, Address]
     """By store name."""
 
     @property
@@ -37,30 +37,30 @@ class ContainerStores:
         return self.redis, self.nats, self.postgres
 
     async def renew(self) -> None:
-        """Makes them run, reachable and empty. Nobody may be using them."""
+        """Starts, connects and empties them. No service may be using them."""
         await asyncio.gather(*(store.start() for store in self.all))
-        async with self.asking_redis() as redis:
+        async with self.redis_client() as redis:
             await redis.flushall()
-        async with self.asking_nats() as client:
+        async with self.nats_client() as client:
             jetstream = client.jetstream()
             for stream in await jetstream.streams_info():
                 await jetstream.delete_stream(stream.config.name or STREAM)
-        async with self.asking_postgres() as postgres:
+        async with self.postgres_connection() as postgres:
             await postgres.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
 
     @asynccontextmanager
-    async def asking_redis(self) -> AsyncIterator[Redis]:
-        door = self.doors["redis"]
+    async def redis_client(self) -> AsyncIterator[Redis]:
+        address = self.addresses["redis"]
         async with Redis(
-            host="127.0.0.1", port=door.port, password=door.password, decode_responses=True
+            host="127.0.0.1", port=address.port, password=address.password, decode_responses=True
         ) as redis:
             yield redis
 
     @asynccontextmanager
-    async def asking_nats(self) -> AsyncIterator[NatsClient]:
-        door = self.doors["nats"]
+    async def nats_client(self) -> AsyncIterator[NatsClient]:
+        address = self.addresses["nats"]
         client = await nats.connect(
-            f"nats://127.0.0.1:{door.port}", user=_USER, password=door.password
+            f"nats://127.0.0.1:{address.port}", user=_USER, password=address.password
         )
         try:
             yield client
@@ -68,13 +68,13 @@ class ContainerStores:
             await client.close()
 
     @asynccontextmanager
-    async def asking_postgres(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        door = self.doors["postgres"]
+    async def postgres_connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        address = self.addresses["postgres"]
         connection = await asyncpg.connect(
             host="127.0.0.1",
-            port=door.port,
+            port=address.port,
             user=_USER,
-            password=door.password,
+            password=address.password,
             database=_USER,
         )
         try:

@@ -4,7 +4,7 @@ from functools import partial
 
 from pkg.devkit.names import NATS, POSTGRES, REDIS, STORES
 from pkg.trials.faults.row import REDIS_AWAY, Row
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 
 _DELAY_S = {REDIS: 0.1, NATS: 0.2, POSTGRES: 0.2}
 """Each way."""
@@ -22,24 +22,24 @@ _EXPECTS = {
 }
 
 
-async def _slow(store: str, scene: Scene) -> None:
-    scene.proxies[store].slow(delay_s=_DELAY_S[store])
-    await scene.hold(15, short_s=4)
-    scene.proxies[store].fair()
+async def _slow(store: str, trial: Trial) -> None:
+    trial.proxies[store].slow(delay_s=_DELAY_S[store])
+    await trial.hold(15, short_s=4)
+    trial.proxies[store].restore()
 
 
-async def _half_open(store: str, scene: Scene) -> None:
-    scene.proxies[store].half_open()
-    await scene.hold(15, short_s=4)
-    scene.proxies[store].fair()
+async def _half_open(store: str, trial: Trial) -> None:
+    trial.proxies[store].half_open()
+    await trial.hold(15, short_s=4)
+    trial.proxies[store].restore()
 
 
-async def _resetting(store: str, scene: Scene) -> None:
-    before = scene.proxies[store].accepted
-    scene.proxies[store].resetting(after_s=0.5)
-    await scene.hold(15, short_s=4)
-    scene.proxies[store].fair()
-    scene.note(f"{scene.proxies[store].accepted - before} connections were made meanwhile.")
+async def _resetting(store: str, trial: Trial) -> None:
+    before = trial.proxies[store].accepted
+    trial.proxies[store].resetting(after_s=0.5)
+    await trial.hold(15, short_s=4)
+    trial.proxies[store].restore()
+    trial.note(f"{trial.proxies[store].accepted - before} connections were made meanwhile.")
 
 
 _FAULTS = {"slow": _slow, "half-open": _half_open, "resetting": _resetting}

@@ -1,16 +1,16 @@
-"""Promises broken by hand. A bench that passes one of these proves nothing."""
+"""Promises broken on purpose: if one of these rows passes, the bench notices nothing."""
 
 from redis.asyncio import Redis
 
 from pkg.trials.faults.row import Row
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 from pkg.trials.waiting import until
 
 
-async def entry_removed(scene: Scene) -> None:
-    """Does what a relay that trims too early would do: no store has the event any more."""
-    await scene.stores.nats.stop()
-    async with scene.stores.asking_redis() as redis:
+async def entry_removed(trial: Trial) -> None:
+    """Removes an outbox entry that was not relayed, as a relay that trims too early would."""
+    await trial.stores.nats.stop()
+    async with trial.stores.redis_client() as redis:
         before = await _last_entries(redis)
         since: list[tuple[str, str]] = []
 
@@ -22,8 +22,8 @@ async def entry_removed(scene: Scene) -> None:
         await until(waits, within_s=10, what="an event waits in an outbox")
         key, entry = since[0]
         await redis.xdel(key, entry)
-    scene.note(f"Entry {entry} was taken out.")
-    await scene.stores.nats.start()
+    trial.note(f"Entry {entry} was taken out.")
+    await trial.stores.nats.start()
 
 
 async def _last_entries(redis: Redis) -> dict[str, str]:

@@ -1,57 +1,57 @@
-"""Faults of NATS. Bids never notice: the outbox keeps what cannot be published."""
+"""Faults of NATS. Bids go on: the outbox keeps what cannot be published."""
 
 from pathlib import Path
 
 from pkg.auction.subjects import STREAM
-from pkg.trials.faults.parts import Store, data_of
+from pkg.trials.faults.protocols import Store, data_folder
 from pkg.trials.faults.row import Row
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 
 
-async def _stopped(scene: Scene) -> None:
-    await scene.stores.nats.stop()
-    await scene.hold(10, short_s=3)
-    await scene.stores.nats.start()
+async def _stopped(trial: Trial) -> None:
+    await trial.stores.nats.stop()
+    await trial.hold(10, short_s=3)
+    await trial.stores.nats.start()
 
 
-async def _stopped_long(scene: Scene) -> None:
-    await scene.stores.nats.stop()
-    await scene.hold(150, short_s=10)
-    scene.note(f"{await scene.outbox_entries()} events waited in the outboxes.")
-    await scene.stores.nats.start()
+async def _stopped_long(trial: Trial) -> None:
+    await trial.stores.nats.stop()
+    await trial.hold(150, short_s=10)
+    trial.note(f"{await trial.outbox_entries()} events waited in the outboxes.")
+    await trial.stores.nats.start()
 
 
-async def _store_deleted(scene: Scene) -> None:
-    """The archivers sleep first, so that the stream holds bids that the archive lacks."""
-    nats = scene.stores.nats
-    for archiver in scene.services.archival:
+async def _store_deleted(trial: Trial) -> None:
+    """The archivers are paused first, so that the stream holds bids that the archive lacks."""
+    nats = trial.stores.nats
+    for archiver in trial.services.archival:
         await archiver.process.pause()
-    await scene.hold(3, short_s=1)
+    await trial.hold(3, short_s=1)
     await nats.stop()
     await nats.discard()
-    for archiver in scene.services.archival:
+    for archiver in trial.services.archival:
         await archiver.process.resume()
-    await scene.hold(10, short_s=2)
+    await trial.hold(10, short_s=2)
     await nats.start()
 
 
-async def _archived_tail_cut(scene: Scene) -> None:
+async def _archived_tail_cut(trial: Trial) -> None:
     """Afterwards the consumer has acknowledged more than the stream holds."""
-    await _cut_tail(scene)
+    await _cut_tail(trial)
 
 
-async def _unarchived_tail_cut(scene: Scene) -> None:
-    for archiver in scene.services.archival:
+async def _unarchived_tail_cut(trial: Trial) -> None:
+    for archiver in trial.services.archival:
         await archiver.process.pause()
-    await _cut_tail(scene)
-    for archiver in scene.services.archival:
+    await _cut_tail(trial)
+    for archiver in trial.services.archival:
         await archiver.process.resume()
 
 
-async def _cut_tail(scene: Scene) -> None:
-    nats = scene.stores.nats
+async def _cut_tail(trial: Trial) -> None:
+    nats = trial.stores.nats
     noted = {block: block.stat().st_size for block in _blocks(nats)}
-    await scene.hold(5, short_s=2)
+    await trial.hold(5, short_s=2)
     await nats.kill()
     cut = 0
     for block in _blocks(nats):
@@ -61,13 +61,13 @@ async def _cut_tail(scene: Scene) -> None:
             file.truncate(noted.get(block, 0))
     for index in _messages(nats).glob("index.db"):
         index.unlink()
-    scene.note(f"{cut} bytes were cut from the end of the stream's store.")
-    scene.require(cut > 0, "the stream had no tail to cut")
+    trial.note(f"{cut} bytes were cut from the end of the stream's store.")
+    trial.require(cut > 0, "the stream had no tail to cut")
     await nats.start()
 
 
 def _messages(nats: Store) -> Path:
-    return data_of(nats) / "jetstream" / "$G" / "streams" / STREAM / "msgs"
+    return data_folder(nats) / "jetstream" / "$G" / "streams" / STREAM / "msgs"
 
 
 def _blocks(nats: Store) -> list[Path]:

@@ -1,7 +1,7 @@
-"""Faults of PostgreSQL. Neither bids nor viewers notice: the stream keeps unarchived events."""
+"""Faults of PostgreSQL. Bids and viewers go on: the stream keeps unarchived events."""
 
 from pkg.trials.faults.row import Row
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 from pkg.trials.waiting import until
 
 _SLOW_COMMIT = """
@@ -32,23 +32,23 @@ END $$;
 CREATE TRIGGER faults_disk_full BEFORE INSERT ON bids
     FOR EACH ROW EXECUTE FUNCTION faults_disk_full();
 """
-_ROOM_AGAIN = """
+_NOT_FULL = """
 DROP TRIGGER faults_disk_full ON bids;
 DROP FUNCTION faults_disk_full;
 """
 
 
-async def _stopped(scene: Scene) -> None:
-    await scene.stores.postgres.stop()
-    await scene.hold(30, short_s=4)
-    await scene.stores.postgres.start()
+async def _stopped(trial: Trial) -> None:
+    await trial.stores.postgres.stop()
+    await trial.hold(30, short_s=4)
+    await trial.stores.postgres.start()
 
 
-async def _restarted_mid_commit(scene: Scene) -> None:
+async def _restarted_mid_commit(trial: Trial) -> None:
     """A deferred trigger holds the commit open, so the worker cannot know whether it happened."""
-    stores = scene.stores
+    stores = trial.stores
     for kill in (True, False, True):
-        async with stores.asking_postgres() as postgres:
+        async with stores.postgres_connection() as postgres:
             await postgres.execute(_SLOW_COMMIT)
 
             async def committing() -> bool:
@@ -57,16 +57,16 @@ async def _restarted_mid_commit(scene: Scene) -> None:
             await until(committing, within_s=15, what="a commit is in flight")
         await (stores.postgres.kill() if kill else stores.postgres.stop())
         await stores.postgres.start()
-        async with stores.asking_postgres() as postgres:
+        async with stores.postgres_connection() as postgres:
             await postgres.execute(_FAST_COMMIT)
-        await scene.hold(3, short_s=0.5)
+        await trial.hold(3, short_s=0.5)
 
 
-async def _disk_full(scene: Scene) -> None:
-    async with scene.stores.asking_postgres() as postgres:
+async def _disk_full(trial: Trial) -> None:
+    async with trial.stores.postgres_connection() as postgres:
         await postgres.execute(_FULL)
-        await scene.hold(15, short_s=3)
-        await postgres.execute(_ROOM_AGAIN)
+        await trial.hold(15, short_s=3)
+        await postgres.execute(_NOT_FULL)
 
 
 ROWS = (

@@ -1,18 +1,18 @@
-"""Faults of Redis. Bids get 503 while it is down; what it forgot is put back before it opens."""
+"""Faults of Redis. Bids get 503 while it is down; lost bids are put back before it opens."""
 
 from pathlib import Path
 
-from pkg.trials.faults.parts import Store, data_of
+from pkg.trials.faults.protocols import Store, data_folder
 from pkg.trials.faults.row import REDIS_AWAY, Row
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 from pkg.trials.waiting import until
 
 RESTORE_WITHIN_S = 60.0
 EVERYSEC_S = 2.0
 """Redis writes its log before it replies, unless the disk is still busy with the last fsync: then
-it goes on without, for up to two seconds (``flushAppendOnlyFile`` in its aof.c)."""
+it may reply first, for up to two seconds (``flushAppendOnlyFile`` in its aof.c)."""
 RELAYED_WITHIN_S = 2.0
-"""While NATS is up, an entry that waits longer in an outbox is late; tenths are usual."""
+"""Longest time that an entry waits in an outbox while NATS is up; tenths are usual."""
 KILLED = (
     "Nothing accepted is lost, for Redis writes its log before it replies, and what is written "
     "outlives the process; but while the disk is busy it postpones that for up to 2 s, and of "
@@ -20,73 +20,73 @@ KILLED = (
 )
 
 
-async def _stopped(scene: Scene) -> None:
-    await scene.stores.redis.stop()
-    await scene.hold(10, short_s=3)
-    await scene.stores.redis.start()
+async def _stopped(trial: Trial) -> None:
+    await trial.stores.redis.stop()
+    await trial.hold(10, short_s=3)
+    await trial.stores.redis.start()
 
 
-async def _killed(scene: Scene) -> None:
-    scene.strike()
-    await scene.stores.redis.kill()
-    await scene.hold(2, short_s=1)
-    await scene.stores.redis.start()
+async def _killed(trial: Trial) -> None:
+    trial.fault_begins()
+    await trial.stores.redis.kill()
+    await trial.hold(2, short_s=1)
+    await trial.stores.redis.start()
 
 
-async def _tail_cut(scene: Scene) -> None:
-    redis = scene.stores.redis
+async def _tail_cut(trial: Trial) -> None:
+    redis = trial.stores.redis
     log, size = _log(redis)
-    await scene.hold(5, short_s=3)
-    scene.strike()
+    await trial.hold(5, short_s=3)
+    trial.fault_begins()
     await redis.kill()
-    _cut(scene, log, size)
+    _cut(trial, log, size)
     await redis.start()
-    scene.over()
+    trial.fault_ends()
     await until(
-        lambda: scene.ledger.first_accepted_after(scene.ended_at or 0.0),
+        lambda: trial.ledger.first_accepted_after(trial.ended_at or 0.0),
         within_s=40,
         what="Redis opens",
     )
-    put_back = await scene.services.counted("bid_recovered_bids_total")
-    scene.note(f"{put_back:g} bids that Redis had forgotten were put back from the stream.")
-    scene.require(put_back, "nothing was put back")
+    put_back = await trial.services.metric_total("bid_recovered_bids_total")
+    trial.note(f"{put_back:g} bids that Redis had forgotten were put back from the stream.")
+    trial.require(put_back, "nothing was put back")
 
 
-async def _tail_cut_without_nats(scene: Scene) -> None:
-    redis = scene.stores.redis
+async def _tail_cut_without_nats(trial: Trial) -> None:
+    redis = trial.stores.redis
     log, size = _log(redis)
-    await scene.hold(5, short_s=3)
-    scene.strike()
-    await scene.stores.nats.stop()
+    await trial.hold(5, short_s=3)
+    trial.fault_begins()
+    await trial.stores.nats.stop()
     await redis.kill()
-    _cut(scene, log, size)
+    _cut(trial, log, size)
     await redis.start()
-    scene.over()
+    trial.fault_ends()
     await until(
-        lambda: scene.ledger.first_accepted_after(scene.ended_at or 0.0),
+        lambda: trial.ledger.first_accepted_after(trial.ended_at or 0.0),
         within_s=40,
         what="Redis opens without NATS",
     )
-    alarm = await scene.services.counted("bid_recoveries_without_stream_total")
-    scene.note(f"The alarm bid_recoveries_without_stream_total stood at {alarm:g}.")
-    scene.require(alarm, "Redis opened without the stream, and no alarm was raised")
-    await scene.hold(5, short_s=2)
-    await scene.stores.nats.start()
+    alarm = await trial.services.metric_total("bid_recoveries_without_stream_total")
+    trial.note(f"The alarm bid_recoveries_without_stream_total stood at {alarm:g}.")
+    trial.require(alarm, "Redis opened without the stream, and no alarm was raised")
+    await trial.hold(5, short_s=2)
+    await trial.stores.nats.start()
 
 
-async def _unrelayed_tail_cut(scene: Scene) -> None:
-    """Redis forgets bids that were nowhere else, so each run loses some: this tests the alarm."""
-    redis = scene.stores.redis
-    await scene.stores.nats.stop()
-    scene.strike()
+async def _unrelayed_tail_cut(trial: Trial) -> None:
+    """Redis loses bids that no other store has: this tests the alarm."""
+    redis = trial.stores.redis
+    await trial.stores.nats.stop()
+    trial.fault_begins()
     log, size = _log(redis)
-    await scene.hold(5, short_s=3)
+    await trial.hold(5, short_s=3)
     await redis.kill()
-    _cut(scene, log, size)
+    _cut(trial, log, size)
     await redis.start()
-    scene.over()
+    trial.fault_ends()
     await until(
-        lambda: scene.ledger.first_accepted_after(scene.ended_at or 0.0),
+        lambda: trial.ledger.first_accepted_after(trial.ended_at or 0.0),
         within_s=40,
         what="Redis opens without NATS",
     )
@@ -94,49 +94,49 @@ async def _unrelayed_tail_cut(scene: Scene) -> None:
 
     async def alarmed() -> bool:
         nonlocal forgotten
-        forgotten = await scene.services.counted("bid_forgotten_bids_total")
+        forgotten = await trial.services.metric_total("bid_forgotten_bids_total")
         return forgotten > 0
 
     await until(alarmed, within_s=10, what="the alarm bid_forgotten_bids_total is raised")
-    scene.note(f"The alarm bid_forgotten_bids_total stood at {forgotten:g}.")
-    await scene.stores.nats.start()
+    trial.note(f"The alarm bid_forgotten_bids_total stood at {forgotten:g}.")
+    await trial.stores.nats.start()
 
 
-async def _flushed(scene: Scene) -> None:
-    async with scene.stores.asking_redis() as redis:
-        scene.strike()
+async def _flushed(trial: Trial) -> None:
+    async with trial.stores.redis_client() as redis:
+        trial.fault_begins()
         await redis.flushall()
-    scene.over()
-    await scene.hold(3, short_s=1)
-    code, said, complained = await scene.services.command(
-        "restore", "--yes", environment=scene.environment, within_s=RESTORE_WITHIN_S
+    trial.fault_ends()
+    await trial.hold(3, short_s=1)
+    code, stdout, stderr = await trial.services.command(
+        "restore", "--yes", environment=trial.environment, within_s=RESTORE_WITHIN_S
     )
-    scene.require(
-        code == 0, f"restore ended with {code}: {said[-300:].strip()} {complained[-300:].strip()}"
+    trial.require(
+        code == 0, f"restore ended with {code}: {stdout[-300:].strip()} {stderr[-300:].strip()}"
     )
 
 
-async def _at_maxmemory(scene: Scene) -> None:
-    async with scene.stores.asking_redis() as redis:
+async def _at_maxmemory(trial: Trial) -> None:
+    async with trial.stores.redis_client() as redis:
         before = (await redis.config_get("maxmemory"))["maxmemory"] or 0
         await redis.config_set("maxmemory", 1)  # otherwise trimming makes room for new bids
-        await scene.hold(10, short_s=3)
-        left = await scene.outbox_entries()
+        await trial.hold(10, short_s=3)
+        left = await trial.outbox_entries()
         await redis.config_set("maxmemory", before)
-    scene.require(scene.ledger.failed, "there was room all the time")
-    scene.require(not left, f"{left} entries were left in the outboxes while memory was full")
+    trial.require(trial.ledger.failed, "there was room all the time")
+    trial.require(not left, f"{left} entries were left in the outboxes while memory was full")
 
 
 def _log(redis: Store) -> tuple[Path, int]:
     """The append-only file being written; since Redis 7 it is one of several in a folder."""
-    log = max(data_of(redis).rglob("*.aof"), key=lambda path: path.stat().st_mtime_ns)
+    log = max(data_folder(redis).rglob("*.aof"), key=lambda path: path.stat().st_mtime_ns)
     return log, log.stat().st_size
 
 
-def _cut(scene: Scene, log: Path, size: int) -> None:
+def _cut(trial: Trial, log: Path, size: int) -> None:
     cut = log.stat().st_size - size
-    scene.note(f"{cut} bytes were cut from the end of Redis' log.")
-    scene.require(cut > 0, "the log had no tail to cut")
+    trial.note(f"{cut} bytes were cut from the end of Redis' log.")
+    trial.require(cut > 0, "the log had no tail to cut")
     with log.open("r+b") as file:
         file.truncate(size)
 

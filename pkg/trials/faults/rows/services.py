@@ -1,88 +1,88 @@
-"""Faults of our own processes: killed, paused, or two where one should be."""
+"""Faults of our services: killed, paused, or two at work where one should be."""
 
 import asyncio
 
 from pkg.auction.keys import RELAY_LEASE
 from pkg.trials.faults.row import UNKNOWN, Row
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 
-REDELIVERED_WITHIN_S = 1.5  # so that sleeping with messages in hand need not take a minute
-MEETINGS = 5  # attempts to make them meet
+REDELIVERED_WITHIN_S = 1.5  # otherwise a minute
+ATTEMPTS = 5  # to make both relays publish at once
 OUT_OF_STEP_S = 0.5  # half the interval between two requests for the lease
 
 
-async def _api_killed(scene: Scene) -> None:
-    for replica in scene.services.api:
-        await scene.kill_and_restart(replica)
+async def _api_killed(trial: Trial) -> None:
+    for replica in trial.services.api:
+        await trial.kill_and_restart(replica)
 
 
-async def _broadcast_killed(scene: Scene) -> None:
-    for replica in scene.services.broadcast:
-        await scene.kill_and_restart(replica)
+async def _broadcast_killed(trial: Trial) -> None:
+    for replica in trial.services.broadcast:
+        await trial.kill_and_restart(replica)
 
 
-async def _archival_killed(scene: Scene) -> None:
-    for replica in scene.services.archival:
-        await scene.kill_and_restart(replica)
+async def _archival_killed(trial: Trial) -> None:
+    for replica in trial.services.archival:
+        await trial.kill_and_restart(replica)
 
 
-async def _relay_killed_before_trim(scene: Scene) -> None:
-    """While the archivers sleep, no watermark is announced, so nothing published is trimmed."""
-    for archiver in scene.services.archival:
+async def _relay_killed_before_trim(trial: Trial) -> None:
+    """While the archivers are paused, no watermark is announced and nothing is trimmed."""
+    for archiver in trial.services.archival:
         await archiver.process.pause()
-    relay = await scene.services.relaying()
-    await scene.hold(2, short_s=1)
-    entries = await scene.outbox_entries()
-    scene.note(f"{entries} entries were published and not trimmed.")
-    scene.require(entries, "every entry was trimmed before the relay was killed")
+    relay = await trial.services.relaying_gateway()
+    await trial.hold(2, short_s=1)
+    entries = await trial.outbox_entries()
+    trial.note(f"{entries} entries were published and not trimmed.")
+    trial.require(entries, "every entry was trimmed before the relay was killed")
     await relay.process.kill()
-    for archiver in scene.services.archival:
+    for archiver in trial.services.archival:
         await archiver.process.resume()
     await relay.restart()
 
 
-async def _relay_paused(scene: Scene) -> None:
-    relay = await scene.services.relaying()
+async def _relay_paused(trial: Trial) -> None:
+    relay = await trial.services.relaying_gateway()
     await relay.process.pause()
-    await scene.hold(13, short_s=5)  # the lease ends after 3
-    other = await scene.services.relaying()
+    await trial.hold(13, short_s=5)  # the lease expires after 3 s
+    other = await trial.services.relaying_gateway()
     await relay.process.resume()
-    scene.require(other is not relay, "no other gateway relayed meanwhile")
+    trial.require(other is not relay, "no other gateway relayed meanwhile")
 
 
-async def _two_relays(scene: Scene) -> None:
-    """A relay that has lost the lease believes for up to a second that it still holds it."""
+async def _two_relays(trial: Trial) -> None:
+    """A relay that lost the lease goes on for up to a second."""
     loop = asyncio.get_running_loop()
-    before = await scene.services.counted("bid_relay_fenced_total")
+    before = await trial.services.metric_total("bid_relay_fenced_total")
     refused = 0.0
-    for _ in range(MEETINGS):
-        # Two that ask for the lease together notice at once who has it, and never meet.
-        await scene.services.api[0].process.pause()
+    for _ in range(ATTEMPTS):
+        # Out of step: if both ask for the lease at the same time, only one ever relays.
+        await trial.services.api[0].process.pause()
         await asyncio.sleep(OUT_OF_STEP_S)
-        await scene.services.api[0].process.resume()
-        until = loop.time() + (5 if scene.short else 20)
-        async with scene.stores.asking_redis() as redis:
+        await trial.services.api[0].process.resume()
+        until = loop.time() + (5 if trial.short else 20)
+        async with trial.stores.redis_client() as redis:
             while loop.time() < until:
                 await redis.delete(RELAY_LEASE)
                 await asyncio.sleep(0.02)
-        refused = await scene.services.counted("bid_relay_fenced_total") - before
+        refused = await trial.services.metric_total("bid_relay_fenced_total") - before
         if refused:
             break
-    scene.note(f"{refused:g} publishes were refused at the fence.")
-    scene.require(refused, "the two relays never met")
+    trial.note(f"{refused:g} publishes were refused at the fence.")
+    trial.require(refused, "the two relays never met")
 
 
-async def _two_archivers(scene: Scene) -> None:
-    """In turn, each sleeps with messages in hand until the other has been given them too."""
-    await scene.redeliver_within(REDELIVERED_WITHIN_S)
-    for archiver in list(scene.services.archival) * (1 if scene.short else 3):
+async def _two_archivers(trial: Trial) -> None:
+    """Each in turn is paused with unacknowledged messages until the other gets them too."""
+    await trial.shorten_ack_wait(REDELIVERED_WITHIN_S)
+    for archiver in list(trial.services.archival) * (1 if trial.short else 3):
         await archiver.process.pause()
         await asyncio.sleep(2 * REDELIVERED_WITHIN_S)
         await archiver.process.resume()
         await asyncio.sleep(0.5)
-    duplicates = await scene.services.counted("bid_archive_duplicates_total")
-    scene.note(f"{duplicates:g} events were delivered again.")
-    scene.require(duplicates, "nothing was delivered twice")
+    duplicates = await trial.services.metric_total("bid_archive_duplicates_total")
+    trial.note(f"{duplicates:g} events were delivered again.")
+    trial.require(duplicates, "nothing was delivered twice")
 
 
 ROWS = (

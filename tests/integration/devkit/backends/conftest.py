@@ -2,5 +2,5 @@
 
 from tests.integration.devkit.conftest import BACKENDS
 
-# Not collected rather than skipped: a skip counts as a missing requirement.
+# Not skipped: a skip would count as a missing requirement.
 collect_ignore = [] if "compose" in BACKENDS else ["test_containers.py"]

@@ -19,28 +19,28 @@ from tests.integration.devkit.conftest import Bidkit, alive
 pytestmark = pytest.mark.timeout(200)
 
 
-async def test_a_closed_terminal_stops_everything_in_order(bidkit: Bidkit) -> None:
+async def test_closed_terminal_stops_the_system_gracefully(bidkit: Bidkit) -> None:
     with in_a_terminal(bidkit, controlling=True) as (foreground, terminal, shown):
-        # Later than `get` shows it; closing the terminal earlier would interrupt the start.
+        # Before this line, closing the terminal would interrupt the start.
         await until(lambda: b"Ctrl-C stops it." in shown, within_s=100)
         processes = bidkit.processes()
 
-        hang_up(terminal)
+        close_terminal(terminal)
 
         await until(lambda: foreground.poll() is not None, within_s=30)
     assert foreground.returncode == 0
     assert alive(processes) == []
     if bidkit.backend == "process":
-        said = (bidkit.home / "logs" / "supervisor.log").read_text()
-        assert "stopping everything, in order" in said
-        assert "hurrying" not in said
+        log = (bidkit.home / "logs" / "supervisor.log").read_text()
+        assert "stopping everything, in order" in log
+        assert "hurrying" not in log
 
 
-async def test_down_stops_a_system_whose_terminal_is_gone(bidkit: Bidkit) -> None:
+async def test_down_stops_a_system_whose_terminal_was_closed(bidkit: Bidkit) -> None:
     with in_a_terminal(bidkit, controlling=False) as (foreground, terminal, _):
         await until(lambda: all_ready(bidkit), within_s=100)
         processes = bidkit.processes()
-        hang_up(terminal)
+        close_terminal(terminal)
 
         ran = bidkit("down")
 
@@ -50,7 +50,7 @@ async def test_down_stops_a_system_whose_terminal_is_gone(bidkit: Bidkit) -> Non
     assert alive(processes) == []
 
 
-async def test_with_nohup_everything_outlives_the_terminal(bidkit: Bidkit) -> None:
+async def test_with_nohup_the_system_outlives_the_terminal(bidkit: Bidkit) -> None:
     foreground = await asyncio.create_subprocess_exec(
         *("nohup", *bidkit.command("up", *bidkit.ports)),
         env=bidkit.environment,
@@ -68,7 +68,7 @@ async def test_with_nohup_everything_outlives_the_terminal(bidkit: Bidkit) -> No
     assert await asyncio.wait_for(foreground.wait(), 60) == 0
 
 
-def test_a_closed_pipe_stops_everything_in_order(bidkit: Bidkit) -> None:
+def test_closed_pipe_stops_the_system_gracefully(bidkit: Bidkit) -> None:
     with subprocess.Popen(
         bidkit.command("up", *bidkit.ports),
         env=bidkit.environment,
@@ -89,19 +89,19 @@ def test_a_closed_pipe_stops_everything_in_order(bidkit: Bidkit) -> None:
     assert bidkit("get").code == 3
 
 
-def test_down_and_a_detached_up_do_their_work_although_nobody_reads(bidkit: Bidkit) -> None:
-    assert unread(bidkit, "up", "-d", *bidkit.ports) == (0, b"")
+def test_down_and_detached_up_work_with_a_closed_stdout(bidkit: Bidkit) -> None:
+    assert run_without_reader(bidkit, "up", "-d", *bidkit.ports) == (0, b"")
     assert all_ready(bidkit)
     processes = bidkit.processes()
 
-    assert unread(bidkit, "down") == (0, b"")
+    assert run_without_reader(bidkit, "down") == (0, b"")
 
     assert alive(processes) == []
     assert bidkit("get").code == 3
 
 
-def unread(bidkit: Bidkit, *arguments: str) -> tuple[int, bytes]:
-    """The exit code and stderr of a verb whose stdout is closed from the start."""
+def run_without_reader(bidkit: Bidkit, *arguments: str) -> tuple[int, bytes]:
+    """The exit code and stderr of a verb whose stdout is closed at once."""
     with subprocess.Popen(
         bidkit.command(*arguments),
         env=bidkit.environment,
@@ -118,9 +118,9 @@ def unread(bidkit: Bidkit, *arguments: str) -> tuple[int, bytes]:
 def in_a_terminal(
     bidkit: Bidkit, *, controlling: bool
 ) -> Iterator[tuple["subprocess.Popen[bytes]", int, bytearray]]:
-    """The foreground, its terminal, and what that has shown.
+    """Runs `up` in a terminal. Yields the process, the terminal and its output.
 
-    Closing a controlling terminal sends SIGHUP; closing another only makes writes fail.
+    Closing a controlling terminal sends SIGHUP; with another one only writes fail.
     """
     master, slave = pty.openpty()
     shown = bytearray()
@@ -148,7 +148,7 @@ def in_a_terminal(
         foreground.wait()
 
 
-def hang_up(terminal: int) -> None:
+def close_terminal(terminal: int) -> None:
     asyncio.get_running_loop().remove_reader(terminal)
     os.close(terminal)
 

@@ -1,4 +1,4 @@
-"""What bidkit shows and changes while the system runs."""
+"""Verbs on a running system."""
 
 import asyncio
 import json
@@ -11,20 +11,20 @@ import aiohttp
 import pytest
 
 from pkg.trials.waiting import until
-from tests.integration.devkit.conftest import Bidkit, Ran
+from tests.integration.devkit.conftest import Bidkit, Result
 
 pytestmark = pytest.mark.timeout(180)
 
 SERVICES = ["api-gateway", "broadcast-service", "archival-worker", "redis", "nats", "postgres"]
-PARTS = {"process": SERVICES, "compose": [*SERVICES, "edge"]}
+EXPECTED_SERVICES = {"process": SERVICES, "compose": [*SERVICES, "edge"]}
 LOGS = {"process": "api-gateway-1.log", "compose": "-api-gateway-1"}
 
 
-def test_get_shows_everything_for_programs(running: Bidkit) -> None:
+def test_get_as_json_shows_every_service(running: Bidkit) -> None:
     ran = running("get", "-o", "json")
 
     status = json.loads(ran.out)
-    assert [one["service"] for one in status["services"]] == PARTS[running.backend]
+    assert [one["service"] for one in status["services"]] == EXPECTED_SERVICES[running.backend]
     assert all(one["ready"] == one["desired"] >= 1 for one in status["services"])
     (api,) = (one for one in status["services"] if one["service"] == "api-gateway")
     assert api["port"] == running.api_port
@@ -34,15 +34,17 @@ def test_get_shows_everything_for_programs(running: Bidkit) -> None:
     os.kill(replica["pid"], 0)
 
 
-def test_get_shows_everything_for_people(running: Bidkit) -> None:
+def test_get_shows_every_service_in_a_table(running: Bidkit) -> None:
     ran = running("get")
 
     head, *rows = (line.split() for line in ran.out.splitlines())
     assert head == ["SERVICE", "READY", "RESTARTS", "PORT", "PID", "CPU", "MEMORY", "AGE"]
-    assert [row[:2] for row in rows] == [[name, "1/1"] for name in PARTS[running.backend]]
+    assert [row[:2] for row in rows] == [
+        [name, "1/1"] for name in EXPECTED_SERVICES[running.backend]
+    ]
 
 
-def test_describe_says_where_to_look(running: Bidkit) -> None:
+def test_describe_shows_port_settings_and_log(running: Bidkit) -> None:
     ran = running("describe", "api")
 
     assert f"port      {running.api_port}" in ran.out
@@ -51,7 +53,7 @@ def test_describe_says_where_to_look(running: Bidkit) -> None:
     assert LOGS[running.backend] in ran.out
 
 
-def test_a_bid_is_accepted_seen_and_archived(running: Bidkit) -> None:
+def test_bids_are_accepted_refused_and_archived(running: Bidkit) -> None:
     accepted = running("bid", "lamp", "125.50", "--user", "alice", "-o", "json")
     refused = running("bid", "lamp", "125.50", "--user", "bob")
     second = running("bid", "lamp", "1130", "--user", "bob")
@@ -78,7 +80,7 @@ def test_a_bid_is_accepted_seen_and_archived(running: Bidkit) -> None:
     json.loads(audited.out)
 
 
-async def test_watch_shows_bids_as_they_come_until_it_is_interrupted(running: Bidkit) -> None:
+async def test_watch_shows_new_bids_until_it_is_interrupted(running: Bidkit) -> None:
     watching = await asyncio.create_subprocess_exec(
         *running.command("watch", "vase"),
         env=running.environment,
@@ -91,11 +93,11 @@ async def test_watch_shows_bids_as_they_come_until_it_is_interrupted(running: Bi
     await asyncio.to_thread(running, "bid", "vase", "12.30", "--user", "ann")
     bid = await watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
-    _, complaints = await watching.communicate()
+    _, stderr = await watching.communicate()
 
     assert greeting.split()[-1] == b"(connected)"
     assert bid.split() == [b"#1", b"12.30", b"ann", b"(before:", b"0.00)"]
-    assert (watching.returncode, complaints) == (130, b"")
+    assert (watching.returncode, stderr) == (130, b"")
 
 
 def test_logs_name_the_replica(running: Bidkit) -> None:
@@ -119,20 +121,20 @@ async def test_followed_logs_include_a_new_replica(running: Bidkit) -> None:
     await asyncio.to_thread(running, "scale", "api=2")
     new = {replica["name"] for replica in running.get("api-gateway")["replicas"]} - old
 
-    async def speaker() -> str:
+    async def replica_of_next_line() -> str:
         assert following.stdout is not None
         return (await following.stdout.readline()).decode().partition(" | ")[0]
 
-    await until(lambda: _is_among(speaker(), new), within_s=20)
+    await until(lambda: _is_among(replica_of_next_line(), new), within_s=20)
     following.send_signal(signal.SIGINT)
-    _, complaints = await following.communicate()
+    _, stderr = await following.communicate()
     assert first.decode().partition(" | ")[0] in old
-    assert (following.returncode, complaints) == (130, b"")
+    assert (following.returncode, stderr) == (130, b"")
     running("scale", "api=1")
 
 
-async def _is_among(speaker: Awaitable[str], names: set[str]) -> bool:
-    return await speaker in names
+async def _is_among(replica_of_next_line: Awaitable[str], names: set[str]) -> bool:
+    return await replica_of_next_line in names
 
 
 def test_services_scale_up_and_down(running: Bidkit) -> None:
@@ -145,7 +147,7 @@ def test_services_scale_up_and_down(running: Bidkit) -> None:
     assert (grown["ready"], grown["desired"], shrunk["ready"], shrunk["desired"]) == (3, 3, 1, 1)
 
 
-async def test_a_crashed_replica_is_restarted_and_counted(running: Bidkit) -> None:
+async def test_crashed_replica_is_restarted_and_counted(running: Bidkit) -> None:
     before = running.get("archival-worker")
     os.kill(before["replicas"][0]["pid"], signal.SIGKILL)
 
@@ -163,7 +165,7 @@ async def test_a_rolling_restart_fails_no_request(running: Bidkit, replicas: int
     answered, failures, done = 0, list[str](), asyncio.Event()
 
     async def client(user: str) -> None:
-        # Bids, because the client library retries idempotent requests by itself.
+        # Bids, because aiohttp retries idempotent requests by itself.
         nonlocal answered
         url = f"{running.api_url}/api/v1/items/{user}-{replicas}/bid"
         async with aiohttp.ClientSession() as session:
@@ -193,7 +195,7 @@ async def test_a_rolling_restart_fails_no_request(running: Bidkit, replicas: int
     running("scale", "api=1")
 
 
-async def test_a_store_restarts_with_its_data(running: Bidkit) -> None:
+async def test_restarted_store_keeps_its_data(running: Bidkit) -> None:
     running("bid", "chair", "10", "--user", "ann")
     before = running.pids("redis")
 
@@ -204,35 +206,35 @@ async def test_a_store_restarts_with_its_data(running: Bidkit) -> None:
     )
 
     assert (ran.code, before & running.pids("redis")) == (0, set())
-    assert bid == Ran(4, "", "bidkit: Bid too low. Current highest bid is $10.00\n")
+    assert bid == Result(4, "", "bidkit: Bid too low. Current highest bid is $10.00\n")
     assert running("audit").code == 0
 
 
-def equal_bid(running: Bidkit) -> Ran:
+def equal_bid(running: Bidkit) -> Result:
     return running("bid", "chair", "10", "--user", "bob")
 
 
-def test_a_second_up_says_that_it_runs(running: Bidkit) -> None:
+def test_second_up_says_already_running(running: Bidkit) -> None:
     again = running.up()
 
     assert (again.code, "already running" in again.out) == (0, True)
     assert running.api_url in again.out
 
 
-def test_a_second_up_with_other_options_changes_nothing(running: Bidkit) -> None:
+def test_second_up_with_other_options_is_refused(running: Bidkit) -> None:
     again = running.up("--bid-strategy", "optimistic")
 
     assert again.code == 2
     assert "with other options: --bid-strategy is lua, not optimistic. " in again.err
 
 
-def test_a_second_up_with_the_same_options_succeeds(running: Bidkit) -> None:
+def test_second_up_with_the_same_options_succeeds(running: Bidkit) -> None:
     again = running.up("--bid-strategy", "lua", "--set", "LOG_FORMAT=text")
 
     assert (again.code, again.err) == (0, "")
 
 
-def test_a_store_has_no_settings_and_a_service_its_own(running: Bidkit) -> None:
+def test_describe_shows_the_settings_of_a_service_and_none_of_a_store(running: Bidkit) -> None:
     redis, broadcast = running("describe", "redis").out, running("describe", "broadcast").out
 
     assert "setting" not in redis
@@ -240,7 +242,7 @@ def test_a_store_has_no_settings_and_a_service_its_own(running: Bidkit) -> None:
     assert "POSTGRES_URL" not in broadcast
 
 
-def test_without_replicas_a_bid_and_a_restart_say_so(running: Bidkit) -> None:
+def test_bid_and_restart_say_if_there_are_no_replicas(running: Bidkit) -> None:
     running("scale", "api=0")
 
     bid, restart = running("bid", "lamp", "1", "--user", "ann"), running("restart", "api")
@@ -252,14 +254,16 @@ def test_without_replicas_a_bid_and_a_restart_say_so(running: Bidkit) -> None:
     assert (restart.code, "there is nothing to restart" in restart.out) == (0, True)
 
 
-def test_a_negative_amount_is_refused_by_the_api(running: Bidkit) -> None:
+def test_negative_amount_reaches_the_api_and_is_refused(running: Bidkit) -> None:
     ran = running("bid", "lamp", "-5", "--user", "ann")
 
     assert (ran.code, "(400, " in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize("verb", ["audit", "restore"])
-def test_an_unknown_option_is_answered_with_our_own_usage(running: Bidkit, verb: str) -> None:
+def test_unknown_option_of_audit_or_restore_shows_bidkit_s_usage(
+    running: Bidkit, verb: str
+) -> None:
     ran = running(verb, "--nosuch")
 
     assert (ran.code, f"Usage: bidkit {verb} [OPTIONS]" in ran.err) == (2, True)
@@ -270,12 +274,12 @@ def test_restore_finds_nothing_to_do(running: Bidkit) -> None:
 
     ran = running("restore", "--dry-run", "--json")
 
-    said = json.loads(ran.out)
-    assert (ran.code, said["restored"], said["put_back"]) == (0, False, 0)
-    assert said["why_not"] == "Redis is open and lacks nothing that the other stores have."
-    assert said["plan"]["open"]
-    assert said["plan"]["items"] >= 1
-    assert (said["plan"]["items_to_put_back"], said["plan"]["refused"]) == (0, 0)
+    report = json.loads(ran.out)
+    assert (ran.code, report["restored"], report["put_back"]) == (0, False, 0)
+    assert report["why_not"] == "Redis is open and lacks nothing that the other stores have."
+    assert report["plan"]["open"]
+    assert report["plan"]["items"] >= 1
+    assert (report["plan"]["items_to_put_back"], report["plan"]["refused"]) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +295,7 @@ def test_restore_finds_nothing_to_do(running: Bidkit) -> None:
         (("watch", "my vase"), "'my vase' is not an item id; one has 1 to 128 of A-Z a-z 0-9"),
     ],
 )
-def test_a_usage_error_is_one_sentence(
+def test_usage_error_is_one_sentence(
     running: Bidkit, arguments: tuple[str, ...], sentence: str
 ) -> None:
     ran = running(*arguments)
@@ -301,7 +305,7 @@ def test_a_usage_error_is_one_sentence(
     assert len(ran.err.splitlines()) == 1
 
 
-def test_the_other_backend_is_refused_while_this_one_runs(running: Bidkit) -> None:
+def test_up_on_the_other_backend_is_refused(running: Bidkit) -> None:
     (other,) = {"process", "compose"} - {running.backend}
 
     ran = running("up", "-d", f"--on={other}")

@@ -1,4 +1,4 @@
-"""Starting and stopping, and interrupts in between."""
+"""`up` and `down`, also interrupted."""
 
 import asyncio
 import signal
@@ -12,75 +12,75 @@ import psutil
 import pytest
 
 from pkg.trials.waiting import until
-from tests.integration.devkit.conftest import Bidkit, Ran, alive, taken_down
+from tests.integration.devkit.conftest import Bidkit, Result, alive, removed_afterwards
 
 pytestmark = pytest.mark.timeout(180)
 
 
 @dataclass(frozen=True, slots=True)
-class SecondLife:
+class RestartedSystem:
     """A system that was used, stopped, and started again."""
 
     bidkit: Bidkit
     first_processes: list[psutil.Process]
-    down: Ran
+    down: Result
 
 
 @pytest.fixture(scope="module")
-def second_life(
+def restarted(
     no_leftovers: None, backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SecondLife]:
+) -> Iterator[RestartedSystem]:
     home = tmp_path_factory.mktemp("second-life") / "home"
-    with taken_down(Bidkit(home, backend=backend)) as kit:
+    with removed_afterwards(Bidkit(home, backend=backend)) as kit:
         options = "--bid-strategy", "optimistic", "--set", "LOG_LEVEL=debug", "--set=CONFLATE_MS=50"
-        kit.started(*options)
+        kit.start(*options)
         kit("scale", "broadcast=2")
         kit("bid", "lamp", "99.99", "--user", "ann")
         processes = kit.processes()
         down = kit("down")
-        kit.started()
-        yield SecondLife(kit, processes, down)
+        kit.start()
+        yield RestartedSystem(kit, processes, down)
 
 
-def test_down_leaves_no_process(second_life: SecondLife) -> None:
-    assert (second_life.down.code, second_life.down.err) == (0, "")
-    assert second_life.down.out.splitlines()[-1] == "Everything is stopped."
-    assert len(second_life.first_processes) > 8
-    assert alive(second_life.first_processes) == []
+def test_down_leaves_no_process(restarted: RestartedSystem) -> None:
+    assert (restarted.down.code, restarted.down.err) == (0, "")
+    assert restarted.down.out.splitlines()[-1] == "Everything is stopped."
+    assert len(restarted.first_processes) > 8
+    assert alive(restarted.first_processes) == []
 
 
-def test_bids_outlive_down_and_up(second_life: SecondLife) -> None:
+def test_bids_outlive_down_and_up(restarted: RestartedSystem) -> None:
     with urllib.request.urlopen(  # noqa: S310 - our own address
-        f"{second_life.bidkit.api_url}/api/v1/items/lamp"
+        f"{restarted.bidkit.api_url}/api/v1/items/lamp"
     ) as answer:
         assert b'"current_bid":99.99' in answer.read()
-    assert second_life.bidkit("audit").code == 0
+    assert restarted.bidkit("audit").code == 0
 
 
-def test_replicas_and_options_are_remembered(second_life: SecondLife) -> None:
-    about = second_life.bidkit("describe", "broadcast").out
+def test_replicas_and_options_are_kept_after_down(restarted: RestartedSystem) -> None:
+    description = restarted.bidkit("describe", "broadcast").out
 
-    assert second_life.bidkit.get("broadcast-service")["ready"] == 2
-    assert "LOG_LEVEL=debug" in about
-    assert "CONFLATE_MS=50" in about
-    assert "BID_STRATEGY=optimistic" in second_life.bidkit("describe", "api").out
+    assert restarted.bidkit.get("broadcast-service")["ready"] == 2
+    assert "LOG_LEVEL=debug" in description
+    assert "CONFLATE_MS=50" in description
+    assert "BID_STRATEGY=optimistic" in restarted.bidkit("describe", "api").out
 
 
 def test_down_with_volumes_deletes_bids_and_options_and_frees_the_ports(bidkit: Bidkit) -> None:
-    bidkit.started("--bid-strategy", "optimistic")
+    bidkit.start("--bid-strategy", "optimistic")
     bidkit("bid", "lamp", "99.99", "--user", "ann")
-    said = bidkit("down", "--volumes").out.splitlines()
-    assert said[-1] == f"All data on {bidkit.backend} is deleted."
+    lines = bidkit("down", "--volumes").out.splitlines()
+    assert lines[-1] == f"All data on {bidkit.backend} is deleted."
     with socket.create_server(("127.0.0.1", bidkit.api_port)):
         pass
 
-    bidkit.started()
+    bidkit.start()
 
     assert bidkit("bid", "lamp", "1", "--user", "ann").code == 0
     assert "BID_STRATEGY=lua" in bidkit("describe", "api").out
 
 
-def test_a_port_in_use_is_reported_before_anything_starts(bidkit: Bidkit) -> None:
+def test_port_in_use_is_reported_before_anything_starts(bidkit: Bidkit) -> None:
     with socket.create_server(("127.0.0.1", bidkit.api_port)):
         ran = bidkit.up()
 
@@ -89,7 +89,7 @@ def test_a_port_in_use_is_reported_before_anything_starts(bidkit: Bidkit) -> Non
     assert bidkit("get").code == 3
 
 
-def test_a_service_that_never_gets_ready_is_named_and_the_rest_keeps_running(
+def test_service_that_never_gets_ready_is_named_and_the_rest_keeps_running(
     bidkit: Bidkit,
 ) -> None:
     # Nothing listens on port 1. Gateways wait ten seconds for the archive, hence 25 here.
@@ -115,7 +115,7 @@ def test_a_service_that_never_gets_ready_is_named_and_the_rest_keeps_running(
     assert bidkit.get("api-gateway")["ready"] == 1
 
 
-def test_an_invalid_setting_is_refused_and_not_remembered(bidkit: Bidkit) -> None:
+def test_invalid_setting_is_refused_and_not_kept(bidkit: Bidkit) -> None:
     bad = bidkit.up("--set", "CONFLATE_MS=abc")
     nothing_runs = bidkit("get")
     good = bidkit.up()
@@ -124,15 +124,15 @@ def test_an_invalid_setting_is_refused_and_not_remembered(bidkit: Bidkit) -> Non
     assert "CONFLATE_MS: 'abc' is no whole number from 1 to 60000." in bad.err
 
 
-def test_settings_that_do_not_go_together_are_refused_and_not_remembered(bidkit: Bidkit) -> None:
+def test_conflicting_settings_are_refused_and_not_kept(bidkit: Bidkit) -> None:
     # REDIS_URL and REDIS_ADDR exclude each other; the backend sets one of them.
     second = {"process": "REDIS_ADDR=redis:6379", "compose": "REDIS_URL=redis://redis:6379"}
     bad = bidkit.up("--set", second[bidkit.backend])
 
     assert bad.code == 2
     assert "api-gateway would not start: set either REDIS_URL or REDIS_ADDR" in bad.err
-    said = bidkit("down", "--volumes").out.splitlines()
-    assert said[-1] == f"There was no data on {bidkit.backend} to delete."
+    lines = bidkit("down", "--volumes").out.splitlines()
+    assert lines[-1] == f"There was no data on {bidkit.backend} to delete."
 
 
 def test_two_services_on_one_port_are_refused(bidkit: Bidkit) -> None:
@@ -142,14 +142,14 @@ def test_two_services_on_one_port_are_refused(bidkit: Bidkit) -> None:
     assert f"cannot both serve on port {bidkit.broadcast_port}" in ran.err
 
 
-def test_without_a_system_verbs_say_so_and_down_succeeds(bidkit: Bidkit) -> None:
-    asked = [bidkit("get"), bidkit("scale", "api=2"), bidkit("bid", "a", "1", "-u", "u")]
+def test_without_a_system_verbs_fail_and_down_succeeds(bidkit: Bidkit) -> None:
+    results = [bidkit("get"), bidkit("scale", "api=2"), bidkit("bid", "a", "1", "-u", "u")]
     down = bidkit("down")
 
     sentence = "bidkit: nothing is running; `bidkit up` starts the system.\n"
-    assert asked == [Ran(3, "", sentence)] * 3
-    assert down == Ran(0, "Nothing was running.\n", "")
-    # Without --on an empty home counts as one of processes.
+    assert results == [Result(3, "", sentence)] * 3
+    assert down == Result(0, "Nothing was running.\n", "")
+    # Without --on, an empty home counts as one of the process backend.
     deleted = bidkit("down", "--volumes", "--on", bidkit.backend)
     assert deleted.out.splitlines() == [
         "Nothing was running.",
@@ -157,7 +157,7 @@ def test_without_a_system_verbs_say_so_and_down_succeeds(bidkit: Bidkit) -> None
     ]
 
 
-async def test_in_the_foreground_an_interrupt_stops_everything_in_order(bidkit: Bidkit) -> None:
+async def test_interrupt_in_the_foreground_stops_the_system_gracefully(bidkit: Bidkit) -> None:
     process = await asyncio.create_subprocess_exec(
         *bidkit.command("up", *bidkit.ports),
         env=bidkit.environment,
@@ -177,7 +177,7 @@ async def test_in_the_foreground_an_interrupt_stops_everything_in_order(bidkit: 
     assert alive(processes) == []
 
 
-async def test_an_interrupt_before_all_is_ready_stops_what_was_started_and_says_so(
+async def test_interrupt_during_the_start_stops_what_was_started(
     bidkit: Bidkit,
 ) -> None:
     process = await asyncio.create_subprocess_exec(
@@ -193,14 +193,14 @@ async def test_an_interrupt_before_all_is_ready_stops_what_was_started_and_says_
     process.send_signal(signal.SIGINT)
     out, err = await process.communicate()
 
-    said = (first + out).splitlines()
-    assert b"Ctrl-C stops it." not in said
-    assert (process.returncode, err, said[-1]) == (130, b"", b"Everything is stopped.")
+    lines = (first + out).splitlines()
+    assert b"Ctrl-C stops it." not in lines
+    assert (process.returncode, err, lines[-1]) == (130, b"", b"Everything is stopped.")
     assert alive(processes) == []
     assert bidkit("get").code == 3
 
 
-async def test_a_down_elsewhere_before_all_is_ready_fails_the_start(bidkit: Bidkit) -> None:
+async def test_down_during_the_start_makes_up_fail(bidkit: Bidkit) -> None:
     never_ready = "--set=POSTGRES_URL=postgresql://nobody@127.0.0.1:1/nothing"
     process = await asyncio.create_subprocess_exec(
         *bidkit.command("up", never_ready, *bidkit.ports),
@@ -217,7 +217,7 @@ async def test_a_down_elsewhere_before_all_is_ready_fails_the_start(bidkit: Bidk
     assert err == b"bidkit: the system was stopped meanwhile.\n"
 
 
-def test_two_starts_at_once_make_one_system(bidkit: Bidkit) -> None:
+def test_two_ups_at_once_start_one_system(bidkit: Bidkit) -> None:
     both = [
         subprocess.Popen(
             bidkit.command("up", "-d", *bidkit.ports),
@@ -228,16 +228,16 @@ def test_two_starts_at_once_make_one_system(bidkit: Bidkit) -> None:
         for _ in range(2)
     ]
 
-    said = [process.communicate(timeout=60)[1] for process in both]
+    stderr = [process.communicate(timeout=60)[1] for process in both]
 
-    assert ([process.returncode for process in both], said) == ([0, 0], [b"", b""])
+    assert ([process.returncode for process in both], stderr) == ([0, 0], [b"", b""])
     assert bidkit.get("api-gateway")["ready"] == 1
 
 
-async def test_down_in_the_middle_of_a_rolling_restart_stops_everything_in_order(
+async def test_down_during_a_rolling_restart_stops_everything(
     bidkit: Bidkit,
 ) -> None:
-    bidkit.started()
+    bidkit.start()
     bidkit("scale", "api=2")
     processes = bidkit.processes()
     old = bidkit.pids("api-gateway")

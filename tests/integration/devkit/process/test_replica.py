@@ -1,4 +1,4 @@
-"""One supervised process, and a fleet of them, on a stand-in that breaks the contract on demand."""
+"""Replica and Fleet, with a fake service that fails on demand."""
 
 import asyncio
 import os
@@ -28,11 +28,11 @@ from pkg.devkit.process.supervisor import Supervisor
 from pkg.devkit.process.workloads import ServiceWorkload, Workload
 from pkg.trials.waiting import until
 
-STANDIN = Path(__file__).with_name("standin.py")
+FAKE_SERVICE = Path(__file__).with_name("fake_service.py")
 
 
-class Standins:
-    """A stand-in in the place of a service's program; everything else as in earnest."""
+class Harness:
+    """Real replicas and fleets of the fake service."""
 
     def __init__(self, home: Home, tasks: asyncio.TaskGroup) -> None:
         home.logs.mkdir(parents=True)
@@ -41,14 +41,14 @@ class Standins:
         self.mode = "serve"
         self.hurry = Hurry(asyncio.Event())
         self.patience = Patience(start_limit_s=10.0)
-        self.begun: list[Replica] = []
+        self.replicas: list[Replica] = []
         self.fleets: list[Fleet] = []
         self._tasks = tasks
 
     def begin(self, name: str, workload: ServiceWorkload) -> Replica:
         replica = Replica(
             name,
-            Disguised(workload, mode=lambda: self.mode),
+            FakeWorkload(workload, mode=lambda: self.mode),
             log=self.home.log(name),
             records=Records(self.home.processes),
             hurry=self.hurry,
@@ -56,10 +56,10 @@ class Standins:
             patience=self.patience,
         )
         self._tasks.create_task(replica.run())
-        self.begun.append(replica)
+        self.replicas.append(replica)
         return replica
 
-    def one(self) -> Replica:
+    def replica(self) -> Replica:
         return self.begin("api-gateway-1", workload())
 
     def fleet(self, port: int, *, desired: int) -> Fleet:
@@ -69,8 +69,8 @@ class Standins:
         return fleet
 
 
-class Disguised:
-    """A service's workload with the stand-in's command."""
+class FakeWorkload:
+    """A service's workload that runs the fake service."""
 
     def __init__(self, workload: ServiceWorkload, *, mode: Callable[[], str]) -> None:
         self._workload: Workload = workload
@@ -82,7 +82,7 @@ class Disguised:
 
     def launch(self) -> Launch:
         launch = self._workload.launch()
-        command = (sys.executable, str(STANDIN))
+        command = (sys.executable, str(FAKE_SERVICE))
         return replace(launch, argv=command, env={**launch.env, "MODE": self._mode()})
 
     async def unready(self) -> str | None:
@@ -100,23 +100,23 @@ def workload() -> ServiceWorkload:
 
 
 @asynccontextmanager
-async def supervised(home: Path) -> AsyncIterator[Standins]:
+async def supervised(home: Path) -> AsyncIterator[Harness]:
     async with asyncio.TaskGroup() as tasks:
-        standins = Standins(Home(home), tasks)
-        yield standins
-        await asyncio.gather(*(replica.stop() for replica in standins.begun))
-        for fleet in standins.fleets:
+        harness = Harness(Home(home), tasks)
+        yield harness
+        await asyncio.gather(*(replica.stop() for replica in harness.replicas))
+        for fleet in harness.fleets:
             fleet.close()
 
 
 @pytest.fixture
-async def standins(tmp_path: Path) -> AsyncIterator[Standins]:
+async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
     async with supervised(tmp_path) as running:
         yield running
 
 
-async def test_a_process_that_crashes_is_started_again_and_counted(standins: Standins) -> None:
-    replica = standins.one()
+async def test_crashed_process_is_restarted_and_counted(harness: Harness) -> None:
+    replica = harness.replica()
     await replica.becomes_ready()
     first = replica.status()
     os.kill(pid_of(replica), signal.SIGKILL)
@@ -124,20 +124,20 @@ async def test_a_process_that_crashes_is_started_again_and_counted(standins: Sta
     await until(lambda: replica.ready and replica.status().pid != first.pid, within_s=10)
 
     assert (first.restarts, replica.status().restarts) == (0, 1)
-    assert "api-gateway-1 ended by itself with signal 9; starts again in 0.5 s" in standins.events
+    assert "api-gateway-1 ended by itself with signal 9; starts again in 0.5 s" in harness.events
 
 
-async def test_a_crash_is_seen_at_once_and_not_at_the_next_probe(standins: Standins) -> None:
-    replica = standins.one()
+async def test_crash_is_noticed_before_the_next_probe(harness: Harness) -> None:
+    replica = harness.replica()
     await replica.becomes_ready()
     os.kill(pid_of(replica), signal.SIGKILL)
 
-    await until(lambda: any("ended by itself" in each for each in standins.events), within_s=0.4)
+    await until(lambda: any("ended by itself" in each for each in harness.events), within_s=0.4)
 
 
-async def test_a_process_that_cannot_start_is_tried_ever_more_rarely(standins: Standins) -> None:
-    standins.mode = "exit"
-    replica = standins.one()
+async def test_process_that_cannot_start_is_retried_with_backoff(harness: Harness) -> None:
+    harness.mode = "exit"
+    replica = harness.replica()
 
     await until(lambda: replica.status().restarts >= 2, within_s=10)
 
@@ -145,22 +145,22 @@ async def test_a_process_that_cannot_start_is_tried_ever_more_rarely(standins: S
     assert replica.status().why == "ended by itself with code 2; starts again in 1 s"
 
 
-async def test_a_process_that_hangs_is_replaced(standins: Standins) -> None:
-    standins.patience = Patience(unresponsive_after=1, unresponsive_stop_s=0.1)
-    replica = standins.one()
+async def test_hung_process_is_replaced(harness: Harness) -> None:
+    harness.patience = Patience(unresponsive_after=1, unresponsive_stop_s=0.1)
+    replica = harness.replica()
     await replica.becomes_ready()
     os.kill(pid_of(replica), signal.SIGSTOP)
 
     await until(lambda: replica.status().restarts == 1, within_s=15)
 
-    assert "did not answer" in standins.events[-1]
+    assert "did not answer" in harness.events[-1]
     await replica.becomes_ready()
 
 
-async def test_a_process_that_is_not_ready_is_left_to_get_ready(standins: Standins) -> None:
-    standins.mode = "unready"
-    standins.patience = Patience(start_limit_s=1.0)
-    replica = standins.one()
+async def test_unready_process_is_not_restarted(harness: Harness) -> None:
+    harness.mode = "unready"
+    harness.patience = Patience(start_limit_s=1.0)
+    replica = harness.replica()
 
     with pytest.raises(NotReady, match="/ready says 503"):
         await replica.becomes_ready()
@@ -169,21 +169,21 @@ async def test_a_process_that_is_not_ready_is_left_to_get_ready(standins: Standi
     assert psutil.pid_exists(pid_of(replica))
 
 
-async def test_stopping_kills_what_does_not_listen_when_asked_to_hurry(standins: Standins) -> None:
-    standins.mode = "deaf"
-    replica = standins.one()
-    log = standins.home.log("api-gateway-1")
+async def test_hurried_stop_kills_a_process_that_ignores_sigterm(harness: Harness) -> None:
+    harness.mode = "deaf"
+    replica = harness.replica()
+    log = harness.home.log("api-gateway-1")
     await until(lambda: "deaf" in log.read_text(), within_s=5, forgiving=(FileNotFoundError,))
     pid = pid_of(replica)
-    standins.hurry.asked.set()
+    harness.hurry.asked.set()
 
     await asyncio.wait_for(replica.stop(), timeout=15)
 
     assert not psutil.pid_exists(pid)
 
 
-async def test_a_fleet_grows_and_shrinks_to_the_number_asked_for(standins: Standins) -> None:
-    fleet = standins.fleet(*free_ports(1), desired=1)
+async def test_fleet_scales_up_and_down(harness: Harness) -> None:
+    fleet = harness.fleet(*free_ports(1), desired=1)
 
     await fleet.scale(3, say=lambda _: None)
     grown = names(fleet)
@@ -196,11 +196,11 @@ async def test_a_fleet_grows_and_shrinks_to_the_number_asked_for(standins: Stand
     assert fleet.status().ready == 1
 
 
-async def test_a_rolling_restart_replaces_every_process_and_fails_no_request(
-    standins: Standins,
+async def test_rolling_restart_replaces_every_process_and_fails_no_request(
+    harness: Harness,
 ) -> None:
     (port,) = free_ports(1)
-    fleet = standins.fleet(port, desired=1)
+    fleet = harness.fleet(port, desired=1)
     await fleet.scale(2, say=lambda _: None)
     before = pids(fleet)
     async with Load(f"http://127.0.0.1:{port}/", clients=8) as load:
@@ -215,15 +215,15 @@ async def test_a_rolling_restart_replaces_every_process_and_fails_no_request(
     assert not before & pids(fleet)
 
 
-async def test_a_restart_that_does_not_get_ready_leaves_the_old_process_serving(
-    standins: Standins,
+async def test_restart_whose_new_process_is_unready_leaves_the_old_one_serving(
+    harness: Harness,
 ) -> None:
     (port,) = free_ports(1)
-    fleet = standins.fleet(port, desired=1)
+    fleet = harness.fleet(port, desired=1)
     await fleet.scale(1, say=lambda _: None)
     before = pids(fleet)
-    standins.mode = "unready"
-    standins.patience = Patience(start_limit_s=1.0)
+    harness.mode = "unready"
+    harness.patience = Patience(start_limit_s=1.0)
 
     with pytest.raises(NotReady):
         await fleet.restart(say=lambda _: None)
@@ -231,11 +231,11 @@ async def test_a_restart_that_does_not_get_ready_leaves_the_old_process_serving(
     assert (pids(fleet), fleet.status().ready) == (before, 1)
 
 
-async def test_without_replicas_callers_are_refused_and_come_back_with_them(
-    standins: Standins,
+async def test_connections_are_refused_without_replicas_and_accepted_after_scaling_up(
+    harness: Harness,
 ) -> None:
     (port,) = free_ports(1)
-    fleet = standins.fleet(port, desired=1)
+    fleet = harness.fleet(port, desired=1)
     await fleet.scale(0, say=lambda _: None)
 
     with pytest.raises(ConnectionRefusedError):
@@ -247,8 +247,8 @@ async def test_without_replicas_callers_are_refused_and_come_back_with_them(
     assert fleet.status().ready == 1
 
 
-async def test_two_operations_on_a_service_do_not_mix(standins: Standins) -> None:
-    fleet = standins.fleet(*free_ports(1), desired=1)
+async def test_only_one_operation_at_a_time_on_a_service(harness: Harness) -> None:
+    fleet = harness.fleet(*free_ports(1), desired=1)
     growing = asyncio.create_task(fleet.scale(2, say=lambda _: None))
     await asyncio.sleep(0)
 
@@ -258,9 +258,9 @@ async def test_two_operations_on_a_service_do_not_mix(standins: Standins) -> Non
     await growing
 
 
-async def test_a_scaling_that_is_refused_is_not_desired_either(standins: Standins) -> None:
-    fleet = standins.fleet(*free_ports(1), desired=1)
-    supervisor = Supervisor(standins.home, Options(), event=standins.events.append)
+async def test_refused_scale_does_not_change_the_desired_number(harness: Harness) -> None:
+    fleet = harness.fleet(*free_ports(1), desired=1)
+    supervisor = Supervisor(harness.home, Options(), event=harness.events.append)
     supervisor._fleets = {"api-gateway": fleet}
     growing = asyncio.create_task(fleet.scale(2, say=lambda _: None))
     await asyncio.sleep(0)
@@ -269,11 +269,11 @@ async def test_a_scaling_that_is_refused_is_not_desired_either(standins: Standin
         await supervisor.scale({"api-gateway": 5}, say=lambda _: None)
 
     assert supervisor.desired.replicas.get("api-gateway") != 5
-    assert not standins.home.desired.exists()
+    assert not harness.home.desired.exists()
     await growing
 
 
-def test_a_port_in_use_is_said_with_the_option_that_helps() -> None:
+def test_error_for_a_port_in_use_names_the_option() -> None:
     with listen("api-gateway", 0) as taken:
         port = taken.getsockname()[1]
 
@@ -282,7 +282,7 @@ def test_a_port_in_use_is_said_with_the_option_that_helps() -> None:
 
 
 class Load:
-    """Clients that keep their connections, and send the next request when one is answered."""
+    """Clients on persistent connections that send one request after another."""
 
     def __init__(self, url: str, *, clients: int) -> None:
         self._url = url
@@ -300,7 +300,7 @@ class Load:
         await asyncio.gather(*self._tasks)
 
     async def _client(self) -> None:
-        # POST, for the client library repeats by itself what is idempotent.
+        # POST, because aiohttp retries idempotent requests by itself.
         async with aiohttp.ClientSession() as session:
             while self._running:
                 try:

@@ -1,4 +1,4 @@
-"""The real servers, from preparation to the end."""
+"""The real servers: preparation, start, data and stop."""
 
 import asyncio
 import os
@@ -26,10 +26,10 @@ from tests.integration.providers import Servers, Stores
 
 ROOT = Path(__file__).resolve().parents[4]
 
-only_as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to switch user")
+only_as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root switches user")
 
 
-async def test_a_test_starts_on_stores_that_hold_nothing(stores: Stores) -> None:
+async def test_stores_are_empty_at_the_start_of_a_test(stores: Stores) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         keys = await redis.dbsize()
     connection = await nats.connect(stores.nats_url)
@@ -42,7 +42,7 @@ async def test_a_test_starts_on_stores_that_hold_nothing(stores: Stores) -> None
     assert (keys, streams, tables) == (0, [], 0)
 
 
-async def test_redis_keeps_every_write_and_refuses_rather_than_forgets(stores: Stores) -> None:
+async def test_redis_logs_writes_and_does_not_evict(stores: Stores) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
         settings = await redis.config_get("*")
 
@@ -53,7 +53,7 @@ async def test_redis_keeps_every_write_and_refuses_rather_than_forgets(stores: S
     assert settings["save"] == ""
 
 
-async def test_a_killed_store_comes_back_at_its_address(servers: Servers, stores: Stores) -> None:
+async def test_killed_store_restarts_at_its_address(servers: Servers, stores: Stores) -> None:
     servers.kill("postgres")
 
     servers.start("postgres")
@@ -63,7 +63,7 @@ async def test_a_killed_store_comes_back_at_its_address(servers: Servers, stores
     await database.close()
 
 
-def test_a_missing_program_is_named_with_what_to_install(tmp_path: Path) -> None:
+def test_error_for_a_missing_program_says_what_to_install(tmp_path: Path) -> None:
     nowhere = Programs(search_path=str(tmp_path))
 
     for server in (
@@ -75,17 +75,17 @@ def test_a_missing_program_is_named_with_what_to_install(tmp_path: Path) -> None
             server.prepare()
 
 
-def test_programs_on_the_path_serve_where_a_wheel_is_missing(tmp_path: Path) -> None:
+def test_programs_on_path_are_used_if_a_wheel_is_missing(tmp_path: Path) -> None:
     program = tmp_path / "redis-server"
     program.touch(mode=0o755)
 
     assert Programs(search_path=str(tmp_path)).redis_server() == program
 
 
-def test_a_directory_that_postgres_did_not_finish_is_made_again(short: Path) -> None:
-    server = postgres(short)
+def test_unfinished_initdb_is_repeated(folder: Path) -> None:
+    server = postgres(folder)
     server.prepare()
-    cluster = server.launch().cwd  # elsewhere, where the programs' user cannot enter the project
+    cluster = server.launch().cwd  # outside the folder if its user cannot enter that
     shutil.rmtree(cluster)
     abandoned = cluster.parent / ".postgres-half-made-x"
     abandoned.mkdir()
@@ -97,8 +97,8 @@ def test_a_directory_that_postgres_did_not_finish_is_made_again(short: Path) -> 
     assert not abandoned.exists()
 
 
-def test_half_a_cluster_is_left_alone(short: Path) -> None:
-    server = postgres(short)
+def test_incomplete_cluster_is_left_alone(folder: Path) -> None:
+    server = postgres(folder)
     server.data.mkdir()
     (server.data / "PG_VERSION").write_text("18\n")
 
@@ -108,8 +108,8 @@ def test_half_a_cluster_is_left_alone(short: Path) -> None:
     assert [path.name for path in server.data.iterdir()] == ["PG_VERSION"]
 
 
-def test_data_of_another_version_is_left_alone(short: Path) -> None:
-    server = postgres(short)
+def test_data_of_another_version_is_left_alone(folder: Path) -> None:
+    server = postgres(folder)
     server.prepare()
     (server.launch().cwd / "PG_VERSION").write_text("9.6\n")
 
@@ -118,53 +118,55 @@ def test_data_of_another_version_is_left_alone(short: Path) -> None:
 
 
 @only_as_root
-def test_as_root_postgres_runs_where_its_user_cannot_enter(short: Path) -> None:
-    short.chmod(0o700)
-    server = postgres(short)
+def test_as_root_postgres_keeps_data_elsewhere_if_its_user_cannot_enter_the_folder(
+    folder: Path,
+) -> None:
+    folder.chmod(0o700)
+    server = postgres(folder)
     server.prepare()
 
     with running(server) as process:
         users = {process.username()}
 
-    again = postgres(short)
+    again = postgres(folder)
     again.prepare()
-    elsewhere = Path((short / "postgres.elsewhere").read_text().strip())
+    elsewhere = Path((folder / "postgres.elsewhere").read_text().strip())
     assert users == {"nobody"}
     assert again.launch().cwd == server.launch().cwd == elsewhere / "cluster"
     assert (elsewhere / "cluster").stat().st_mode & 0o777 == 0o700
     again.discard()
     assert not elsewhere.exists()
-    assert not (short / "postgres.elsewhere").exists()
+    assert not (folder / "postgres.elsewhere").exists()
 
 
 @only_as_root
-def test_data_that_went_missing_elsewhere_is_not_started_afresh_in_silence(short: Path) -> None:
-    short.chmod(0o700)
-    (short / "postgres.elsewhere").write_text(str(short / "gone"))
+def test_missing_data_elsewhere_is_an_error_and_no_new_cluster(folder: Path) -> None:
+    folder.chmod(0o700)
+    (folder / "postgres.elsewhere").write_text(str(folder / "gone"))
 
     with pytest.raises(UnusableData, match="which is gone"):
-        postgres(short).prepare()
+        postgres(folder).prepare()
 
 
 @only_as_root
-def test_data_that_became_unreachable_is_not_started_afresh_in_silence(short: Path) -> None:
-    server = postgres(short)
+def test_unreachable_data_is_an_error_and_no_new_cluster(folder: Path) -> None:
+    server = postgres(folder)
     server.prepare()
     if server.launch().cwd != server.data:
-        pytest.skip("the programs themselves lie where their user cannot enter")
-    short.chmod(0o700)
+        pytest.skip("the user cannot enter the folder of the programs either")
+    folder.chmod(0o700)
 
     with pytest.raises(UnusableData, match="holds data"):
         server.prepare()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of that")
-async def test_a_server_does_not_outlive_the_process_that_started_it(short: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals children of a dead parent")
+async def test_server_ends_with_the_process_that_started_it(folder: Path) -> None:
     (port,) = free_ports(1)
     program = (
         "import subprocess, time, pathlib\n"
         "from pkg.devkit.process.servers import RedisServer\n"
-        f"server = RedisServer(data=pathlib.Path({str(short)!r}), port={port})\n"
+        f"server = RedisServer(data=pathlib.Path({str(folder)!r}), port={port})\n"
         "server.prepare()\n"
         "launch = server.launch()\n"
         "print(subprocess.Popen(launch.argv, **launch.options(), stdout=-3).pid, flush=True)\n"
@@ -186,8 +188,8 @@ async def test_a_server_does_not_outlive_the_process_that_started_it(short: Path
 
 
 @pytest.fixture
-def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder that every user can enter; pytest's own are private."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that every user can enter; those of pytest are private."""
     folder = Path(tempfile.mkdtemp(prefix="bidkit-test-"))
     folder.chmod(0o755)
     yield folder

@@ -1,4 +1,4 @@
-"""What only the process backend can meet: no server, half a data directory, a killed supervisor."""
+"""Errors that only the process backend has, such as a missing server or a killed supervisor."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.integration.devkit.conftest import Bidkit, Ran, alive
+from tests.integration.devkit.conftest import Bidkit, Result, alive
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -16,7 +16,7 @@ def backend() -> str:
     return "process"
 
 
-def test_a_half_written_data_directory_is_left_alone_and_said(bidkit: Bidkit) -> None:
+def test_incomplete_data_directory_is_reported_and_left_alone(bidkit: Bidkit) -> None:
     cluster = bidkit.home / "data" / "postgres"
     cluster.mkdir(parents=True)
     (cluster / "PG_VERSION").write_text("18\n")
@@ -29,8 +29,8 @@ def test_a_half_written_data_directory_is_left_alone_and_said(bidkit: Bidkit) ->
     assert bidkit("get").code == 3
 
 
-def test_a_missing_server_is_said_with_what_to_install(bidkit: Bidkit) -> None:
-    # Nothing short of taking the wheels away would do from outside: look elsewhere for them.
+def test_error_for_a_missing_server_says_what_to_install(bidkit: Bidkit) -> None:
+    # Makes bidkit look for wheels where there are none.
     without_wheels = (
         "import sys\n"
         "from pkg.devkit.process.wheels import Programs\n"
@@ -66,7 +66,7 @@ def test_a_missing_server_is_said_with_what_to_install(bidkit: Bidkit) -> None:
         ("restart", "edge"),
     ],
 )
-def test_every_verb_says_alike_that_there_is_no_edge(
+def test_every_verb_gives_the_same_error_for_the_edge(
     running: Bidkit, verb: tuple[str, ...]
 ) -> None:
     ran = running(*verb)
@@ -75,17 +75,17 @@ def test_every_verb_says_alike_that_there_is_no_edge(
         "bidkit: the edge, a load balancer, exists only on compose; "
         "on process api-gateway and broadcast-service answer on their own ports.\n"
     )
-    assert ran == Ran(2, "", sentence)
+    assert ran == Result(2, "", sentence)
     assert running.get("api-gateway")["desired"] == 1
 
 
-def test_a_port_for_the_edge_is_refused(bidkit: Bidkit) -> None:
+def test_port_for_the_edge_is_refused(bidkit: Bidkit) -> None:
     ran = bidkit.up("--edge-port=8000")
 
     assert (ran.code, "the edge, a load balancer, exists only on compose" in ran.err) == (2, True)
 
 
-def test_a_port_that_another_run_of_bidkit_has_is_said_to_be_its(
+def test_error_for_a_port_of_another_bidkit_names_its_process(
     running: Bidkit, bidkit: Bidkit
 ) -> None:
     ran = bidkit.up(f"--api-port={running.api_port}")
@@ -96,12 +96,12 @@ def test_a_port_that_another_run_of_bidkit_has_is_said_to_be_its(
 
 
 def test_after_a_killed_supervisor_up_ends_what_is_left_and_goes_on(bidkit: Bidkit) -> None:
-    bidkit.started()
+    bidkit.start()
     bidkit("bid", "lamp", "50", "--user", "ann")
     orphans = bidkit.processes()
     os.kill(bidkit.supervisor, signal.SIGKILL)
 
-    bidkit.started()
+    bidkit.start()
 
     assert alive(orphans) == []
     assert bidkit.get("api-gateway")["ready"] == 1
@@ -109,7 +109,7 @@ def test_after_a_killed_supervisor_up_ends_what_is_left_and_goes_on(bidkit: Bidk
 
 
 def test_after_a_killed_supervisor_down_ends_what_is_left(bidkit: Bidkit) -> None:
-    bidkit.started()
+    bidkit.start()
     orphans = bidkit.processes()
     os.kill(bidkit.supervisor, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""What the bench's clients enter in their ledger, by what they are answered."""
+"""What the bench's clients record for each kind of response."""
 
 import asyncio
 from contextlib import suppress
@@ -12,7 +12,7 @@ from tests.tcp import listening
 
 
 async def _ledger_of(status: str, body: bytes) -> Ledger:
-    """Of bidders who get this answer to everything, until some have."""
+    """The ledger of bidders that got this response to every bid."""
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -31,7 +31,7 @@ async def _ledger_of(status: str, body: bytes) -> Ledger:
 
 
 @pytest.mark.parametrize("status", ["502 Bad Gateway", "504 Gateway Timeout"])
-async def test_what_a_load_balancer_says_of_a_lost_gateway_leaves_the_outcome_unknown(
+async def test_502_and_504_leave_the_outcome_unknown(
     status: str,
 ) -> None:
     ledger = await _ledger_of(status, b'{"error":"?","code":"outcome_unknown"}')
@@ -41,7 +41,7 @@ async def test_what_a_load_balancer_says_of_a_lost_gateway_leaves_the_outcome_un
     assert not ledger.defects
 
 
-async def test_a_documented_refusal_to_serve_is_a_failure() -> None:
+async def test_a_documented_503_is_a_failure() -> None:
     ledger = await _ledger_of("503 No", b'{"error":"No gateway is ready","code":"no_gateway"}')
 
     assert ledger.failed == {"no_gateway": ledger.requests}

@@ -1,4 +1,4 @@
-"""`bidkit fault` as a person runs it."""
+"""`bidkit fault` as users run it."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[4]
 BIDKIT = (sys.executable, "-m", "pkg.devkit", "fault")
 
 
-def test_a_report_that_cannot_be_written_is_refused_before_any_row_runs(tmp_path: Path) -> None:
+def test_report_that_cannot_be_written_is_refused_before_any_row_runs(tmp_path: Path) -> None:
     ran = subprocess.run(
         [*BIDKIT, "run", "nats-stopped", "--report", str(tmp_path / "nowhere" / "report.md")],
         cwd=ROOT,
@@ -36,7 +36,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_any_row_runs(tmp_path
 
 
 @pytest.mark.timeout(180)
-def test_a_promise_broken_by_hand_is_found_and_named_and_ends_with_1(tmp_path: Path) -> None:
+def test_broken_promise_is_reported_with_exit_code_1(tmp_path: Path) -> None:
     report = tmp_path / "report.md"
 
     ran = subprocess.run(
@@ -56,7 +56,7 @@ def test_a_promise_broken_by_hand_is_found_and_named_and_ends_with_1(tmp_path: P
 
 
 @pytest.mark.timeout(120)
-async def test_a_run_that_is_told_to_stop_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+async def test_sigterm_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
     bench = await asyncio.create_subprocess_exec(
         *(*BIDKIT, "run", "nats-stopped", "--short"),
         cwd=ROOT,
@@ -64,28 +64,28 @@ async def test_a_run_that_is_told_to_stop_leaves_no_process_and_no_folder(tmp_pa
         stderr=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
     )
-    family: list[psutil.Process] = []
+    children: list[psutil.Process] = []
 
     def everything_runs() -> bool:
-        family[:] = psutil.Process(bench.pid).children(recursive=True)
-        return sum("pkg." in " ".join(one.cmdline()) for one in family if one.is_running()) >= 5
+        children[:] = psutil.Process(bench.pid).children(recursive=True)
+        return sum("pkg." in " ".join(one.cmdline()) for one in children if one.is_running()) >= 5
 
     await until(everything_runs, within_s=60, forgiving=(psutil.Error,))
 
     bench.send_signal(signal.SIGTERM)
 
     assert await asyncio.wait_for(bench.wait(), timeout=40) == 128 + signal.SIGTERM
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
     assert _inside(tmp_path) == []
 
 
 def _inside(folder: Path) -> list[Path]:
-    """Less the file of claimed ports, of which each user has one for good."""
+    """The folder's entries, without the user's file of claimed ports, which stays."""
     return [path for path in folder.iterdir() if path.name != CLAIMS.name]
 
 
-def test_a_row_that_there_is_not_is_named_and_ends_with_2() -> None:
+def test_unknown_row_is_named_with_exit_code_2() -> None:
     ran = subprocess.run(
         [*BIDKIT, "run", "no-such-row"],
         cwd=ROOT,
@@ -99,23 +99,23 @@ def test_a_row_that_there_is_not_is_named_and_ends_with_2() -> None:
     assert "there is no row 'no-such-row'" in ran.stderr
 
 
-def test_every_row_has_a_name_of_its_own() -> None:
+def test_names_of_rows_are_unique() -> None:
     names = [row.name for row in (*ROWS, *CONTROLS)]
 
     assert len(set(names)) == len(names)
 
 
-def test_the_document_has_every_row_in_order() -> None:
+def test_document_has_every_row_in_order() -> None:
     text = section((ROOT / "docs" / "faults.md").read_text(encoding="utf-8"), "process")
 
     listed = re.findall(r"^\| ([a-z-]+) \| \d", text, re.MULTILINE)
 
     assert listed == [row.name for row in ROWS]
-    told = text.splitlines()
-    assert [row.name for row in ROWS if f"- **{row.name}**: {row.expects}" not in told] == []
+    lines = text.splitlines()
+    assert [row.name for row in ROWS if f"- **{row.name}**: {row.expects}" not in lines] == []
 
 
-def test_the_document_was_made_by_a_run_in_full_that_holds() -> None:
+def test_document_is_from_a_full_run_that_passed() -> None:
     text = section((ROOT / "docs" / "faults.md").read_text(encoding="utf-8"), "process")
 
     assert re.search(r"`\./bidkit fault run --all (-j \d )?--report docs/faults.md`", text)

@@ -1,4 +1,4 @@
-"""Clients whose connection was lost between two uses, or at the very moment of one."""
+"""Clients whose connection is lost between two uses or during one."""
 
 import asyncio
 
@@ -14,12 +14,12 @@ from pkg.trials.waiting import until
 from tests.integration.providers import Servers, Stores
 
 
-def test_a_connection_to_redis_that_was_reset_is_an_error_of_redis_under_uvloop(
+def test_reset_connection_raises_a_redis_error_under_uvloop(
     servers: Servers,
 ) -> None:
     port = int(servers.redis_url.rpartition(":")[2].partition("/")[0])
 
-    async def lose_it_and_ask() -> None:
+    async def lose_connection_and_ping() -> None:
         async with (
             Proxy(port) as proxy,
             redis_client(f"redis://127.0.0.1:{proxy.port}/0", timeout_s=2, name="test") as client,
@@ -37,10 +37,10 @@ def test_a_connection_to_redis_that_was_reset_is_an_error_of_redis_under_uvloop(
             assert await client.ping()
 
     servers.start("redis")
-    uvloop.run(lose_it_and_ask())
+    uvloop.run(lose_connection_and_ping())
 
 
-async def test_a_statement_that_meets_the_end_of_its_session_is_repeated_on_a_new_one(
+async def test_statement_is_repeated_on_a_new_session_if_its_session_ends(
     stores: Stores,
 ) -> None:
     async def nothing_to_prepare(_: Connection) -> None:
@@ -50,7 +50,7 @@ async def test_a_statement_that_meets_the_end_of_its_session_is_repeated_on_a_ne
 
     async def work(connection: Connection) -> str:
         sessions.add(connection)
-        if len(sessions) == 1:  # what asyncpg says then depends on a race that no test can win
+        if len(sessions) == 1:  # which error asyncpg raises depends on a race
             raise asyncpg.InternalClientError("cannot switch to state 15")
         return "done"
 

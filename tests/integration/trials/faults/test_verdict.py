@@ -1,4 +1,4 @@
-"""What fails a row that may lose bids, and what a fault may cost: on made-up findings."""
+"""What fails a row that may lose bids, on made-up findings."""
 
 from dataclasses import replace
 
@@ -6,19 +6,19 @@ import pytest
 
 from pkg.trials.faults.archive import Comparison
 from pkg.trials.faults.findings import FailingItem, Findings, LostBid
-from pkg.trials.faults.ledger import Kept, Ledger
+from pkg.trials.faults.ledger import AcceptedBid, Ledger
 from pkg.trials.faults.row import Row
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 from pkg.trials.faults.verdict import allowed_loss, costs
 
 
-async def _nothing(_scene: Scene) -> None: ...
+async def _nothing(_trial: Trial) -> None: ...
 
 
 ROW = Row(name="row", expects="", fault=_nothing, may_lose=True, forgets_s=2.0)
-CONTENT = Findings([], [], [], 0, [])
+CLEAN = Findings([], [], [], 0, [])
 LOST = LostBid(item_id="vase", event_id="e0", amount="1.00")
-NAMED = Findings([], [], [], 0, [LOST])
+NAMES_LOST_BID = Findings([], [], [], 0, [LOST])
 
 
 def _comparison(*, lost: list[str] | None = None, conflicts: list[str] | None = None) -> Comparison:
@@ -27,7 +27,7 @@ def _comparison(*, lost: list[str] | None = None, conflicts: list[str] | None = 
         lost=lost or [],
         conflicts=conflicts or [],
         reasons={"seq_conflict"},
-        came_true=0,
+        unknown_archived=0,
         problems=[],
         losses=[],
     )
@@ -36,80 +36,84 @@ def _comparison(*, lost: list[str] | None = None, conflicts: list[str] | None = 
 @pytest.fixture
 def ledger() -> Ledger:
     ledger = Ledger()
-    ledger.accept("e0", Kept("vase", 1, 100), sent_at=0.0)
+    ledger.accept("e0", AcceptedBid("vase", 1, 100), sent_at=0.0)
     return ledger
 
 
-def test_a_lost_bid_that_the_audit_names_is_counted_and_allowed(ledger: Ledger) -> None:
-    problems, notes = allowed_loss(ROW, ledger, 1, _comparison(lost=["e0"]), NAMED, struck_at=0.0)
+def test_lost_bid_that_the_audit_names_is_counted_and_allowed(ledger: Ledger) -> None:
+    problems, notes = allowed_loss(
+        ROW, ledger, 1, _comparison(lost=["e0"]), NAMES_LOST_BID, fault_at=0.0
+    )
 
     assert problems == []
     assert notes[0].startswith("1 accepted bids were lost")
 
 
-def test_an_audit_that_is_content_with_a_lost_bid_fails_the_row(ledger: Ledger) -> None:
-    problems, _ = allowed_loss(ROW, ledger, 0, _comparison(lost=["e0"]), NAMED, struck_at=0.0)
+def test_audit_that_passes_despite_a_lost_bid_fails_the_row(ledger: Ledger) -> None:
+    problems, _ = allowed_loss(
+        ROW, ledger, 0, _comparison(lost=["e0"]), NAMES_LOST_BID, fault_at=0.0
+    )
 
-    assert problems == ["the audit is content although accepted bids are lost"]
+    assert problems == ["the audit passes although accepted bids are lost"]
 
 
-def test_a_lost_bid_that_the_audit_does_not_name_fails_the_row(ledger: Ledger) -> None:
-    problems, _ = allowed_loss(ROW, ledger, 1, _comparison(lost=["e0"]), CONTENT, struck_at=0.0)
+def test_lost_bid_that_the_audit_does_not_name_fails_the_row(ledger: Ledger) -> None:
+    problems, _ = allowed_loss(ROW, ledger, 1, _comparison(lost=["e0"]), CLEAN, fault_at=0.0)
 
     assert problems == ["the audit does not name 1 lost bids: e0"]
 
 
-def test_a_kept_bid_that_the_audit_calls_lost_fails_the_row(ledger: Ledger) -> None:
-    problems, _ = allowed_loss(ROW, ledger, 1, _comparison(), NAMED, struck_at=0.0)
+def test_archived_bid_that_the_audit_calls_lost_fails_the_row(ledger: Ledger) -> None:
+    problems, _ = allowed_loss(ROW, ledger, 1, _comparison(), NAMES_LOST_BID, fault_at=0.0)
 
     assert problems == ["the audit names 1 bids that are not lost: e0"]
 
 
-def test_a_201_that_its_bidder_never_got_may_be_named_as_lost() -> None:
+def test_audit_may_name_a_lost_bid_of_unknown_outcome() -> None:
     ledger = Ledger(unknown={("vase", 100)})
 
-    assert allowed_loss(ROW, ledger, 1, _comparison(), NAMED, struck_at=0.0)[0] == []
+    assert allowed_loss(ROW, ledger, 1, _comparison(), NAMES_LOST_BID, fault_at=0.0)[0] == []
 
 
-def test_a_row_that_is_there_to_lose_and_loses_nothing_fails(ledger: Ledger) -> None:
+def test_row_that_must_lose_and_loses_nothing_fails(ledger: Ledger) -> None:
     row = replace(ROW, must_lose=True)
 
-    problems, _ = allowed_loss(row, ledger, 0, _comparison(), CONTENT, struck_at=0.0)
+    problems, _ = allowed_loss(row, ledger, 0, _comparison(), CLEAN, fault_at=0.0)
 
     assert problems == ["nothing was lost, so the row proves nothing"]
 
 
-def test_what_redis_may_forget_is_bounded_by_when_it_was_killed(ledger: Ledger) -> None:
-    lost, told_at = _comparison(lost=["e0"]), ledger.told_at["e0"]
+def test_bid_accepted_long_before_the_fault_may_not_be_lost(ledger: Ledger) -> None:
+    lost, accepted_at = _comparison(lost=["e0"]), ledger.accepted_at["e0"]
 
-    within, _ = allowed_loss(ROW, ledger, 1, lost, NAMED, struck_at=told_at + 1.9)
-    too_old, _ = allowed_loss(ROW, ledger, 1, lost, NAMED, struck_at=told_at + 2.1)
+    within, _ = allowed_loss(ROW, ledger, 1, lost, NAMES_LOST_BID, fault_at=accepted_at + 1.9)
+    too_old, _ = allowed_loss(ROW, ledger, 1, lost, NAMES_LOST_BID, fault_at=accepted_at + 2.1)
 
     assert within == []
     assert too_old == ["1 lost bids were accepted over 2 s before the fault"]
 
 
-def test_a_bound_without_a_moment_to_count_from_fails_the_row(ledger: Ledger) -> None:
-    problems, _ = allowed_loss(ROW, ledger, 1, _comparison(lost=["e0"]), NAMED)
+def test_fault_without_a_begin_fails_the_row(ledger: Ledger) -> None:
+    problems, _ = allowed_loss(ROW, ledger, 1, _comparison(lost=["e0"]), NAMES_LOST_BID)
 
-    assert problems == ["the fault does not say when it struck"]
+    assert problems == ["the fault does not mark its beginning"]
 
 
-def test_a_row_that_loses_without_a_bound_fails(ledger: Ledger) -> None:
+def test_row_that_loses_without_forgets_s_fails(ledger: Ledger) -> None:
     row = replace(ROW, forgets_s=None)
 
-    problems, _ = allowed_loss(row, ledger, 1, _comparison(lost=["e0"]), NAMED, struck_at=0.0)
+    problems, _ = allowed_loss(
+        row, ledger, 1, _comparison(lost=["e0"]), NAMES_LOST_BID, fault_at=0.0
+    )
 
     assert problems == ["the row does not say how far back it may lose"]
 
 
-def test_an_audit_that_is_content_with_a_conflict_fails_the_row(ledger: Ledger) -> None:
-    problems, _ = allowed_loss(
-        ROW, ledger, 0, _comparison(conflicts=["e0"]), CONTENT, struck_at=0.0
-    )
+def test_audit_that_passes_despite_a_conflict_fails_the_row(ledger: Ledger) -> None:
+    problems, _ = allowed_loss(ROW, ledger, 0, _comparison(conflicts=["e0"]), CLEAN, fault_at=0.0)
 
     assert problems == [
-        "the audit is content although accepted bids conflict",
+        "the audit passes although accepted bids conflict",
         "the audit does not name vase",
     ]
 
@@ -118,12 +122,11 @@ def test_a_conflict_on_an_item_that_the_audit_names_is_allowed(ledger: Ledger) -
     findings = Findings([FailingItem("vase", ["…"])], [], [], 1, [])
 
     assert (
-        allowed_loss(ROW, ledger, 1, _comparison(conflicts=["e0"]), findings, struck_at=0.0)[0]
-        == []
+        allowed_loss(ROW, ledger, 1, _comparison(conflicts=["e0"]), findings, fault_at=0.0)[0] == []
     )
 
 
-def test_a_code_that_the_fault_must_not_cost_fails_the_row() -> None:
+def test_failures_that_the_row_does_not_allow_fail_it() -> None:
     ledger = Ledger(unknown={("vase", 100)})
     ledger.failed["busy"] = 2
     row = replace(ROW, may_fail=frozenset({"busy"}))

@@ -1,4 +1,4 @@
-"""A bench that was killed leaves its stack; the next one takes it away."""
+"""A killed bench leaves its stack behind; the next one removes it."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ from pkg.devkit.compose.engine import Engine
 from pkg.devkit.compose.images import needed
 from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.home import Home
-from pkg.trials.faults.containers.stage import end_leftovers
+from pkg.trials.faults.containers.backend import end_leftovers
 from tests.integration.devkit.conftest import docker
 
 pytestmark = pytest.mark.timeout(120)
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a bench makes first: its folder, whose owner nobody is, and a container."""
+    """The folder of a killed bench, which nobody locks, and a container."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     home = tmp_path / "bidkit-faults-compose-left"
     (home / "owner").mkdir(parents=True)
@@ -34,16 +34,14 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def test_the_stack_of_a_killed_bench_is_taken_away(left: Path) -> None:
+def test_stack_of_a_killed_bench_is_removed(left: Path) -> None:
     end_leftovers()
 
     assert Engine().containers(StateDir(left).project) == []
     assert not left.exists()
 
 
-def test_the_folder_of_another_user_is_left_alone(
-    left: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_of_another_user_is_left_alone(left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as another:
         another.setattr(os, "getuid", lambda: 4711)
         end_leftovers()
@@ -52,7 +50,7 @@ def test_the_folder_of_another_user_is_left_alone(
     end_leftovers()
 
 
-def test_the_stack_of_a_bench_that_lives_is_left_alone(left: Path) -> None:
+def test_stack_of_a_running_bench_is_left_alone(left: Path) -> None:
     with Home(left / "owner").lock():
         end_leftovers()
 

@@ -1,4 +1,4 @@
-"""Which rows there are, what the document shows of them, and what a run leaves behind."""
+"""The set of rows, their document, and what an interrupted run leaves behind."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[4]
 BIDKIT = (sys.executable, "-m", "pkg.devkit", "fault")
 
 
-def test_every_part_is_killed_and_paused_and_disconnected() -> None:
+def test_every_store_and_service_is_killed_paused_and_disconnected() -> None:
     names = {row.name for row in ROWS}
 
     wanted = itertools.product((*STORES, *SERVICES), ("killed", "paused", "disconnected"))
@@ -29,33 +29,33 @@ def test_every_part_is_killed_and_paused_and_disconnected() -> None:
     assert {f"{part}-container-{fault}" for part, fault in wanted} <= names
 
 
-def test_every_row_has_a_name_of_its_own() -> None:
+def test_names_of_rows_are_unique() -> None:
     names = [row.name for row in (*ROWS, *CONTROLS)]
 
     assert len(set(names)) == len(names)
 
 
-def test_only_redis_may_lose_killed_within_its_bound_or_with_its_volume() -> None:
+def test_only_a_killed_or_wiped_redis_may_lose_bids() -> None:
     may_lose = {row.name: row.forgets_s for row in ROWS if row.may_lose}
 
     assert may_lose == {"redis-container-killed": 2.0, "redis-volume-wiped-and-restored": 2.0}
 
 
-def test_the_document_has_every_row_in_order_by_a_run_in_full_that_holds() -> None:
+def test_document_has_every_row_in_order_and_is_from_a_full_run_that_passed() -> None:
     text = section((ROOT / "docs" / "faults.md").read_text(encoding="utf-8"), "compose")
 
     listed = re.findall(r"^\| ([a-z-]+) \| \d", text, re.MULTILINE)
 
     assert listed == [row.name for row in ROWS]
-    told = text.splitlines()
-    assert [row.name for row in ROWS if f"- **{row.name}**: {row.expects}" not in told] == []
+    lines = text.splitlines()
+    assert [row.name for row in ROWS if f"- **{row.name}**: {row.expects}" not in lines] == []
     assert "`./bidkit fault run --all --on compose --report docs/faults.md`" in text
     assert "**fails**" not in text
     assert tempfile.gettempdir() not in text
 
 
 @pytest.mark.timeout(300)
-async def test_a_run_that_is_told_to_stop_leaves_no_container_volume_network_or_folder(
+async def test_sigterm_leaves_no_container_volume_network_or_folder(
     tmp_path: Path,
 ) -> None:
     bench = await asyncio.create_subprocess_exec(
@@ -76,8 +76,8 @@ async def test_a_run_that_is_told_to_stop_leaves_no_container_volume_network_or_
     bench.send_signal(signal.SIGTERM)
 
     assert await asyncio.wait_for(bench.wait(), timeout=120) == 128 + signal.SIGTERM
-    asked = Engine().containers(project), Engine().volumes(project), Engine().networks(project)
-    assert asked == ([], [], [])
+    left = Engine().containers(project), Engine().volumes(project), Engine().networks(project)
+    assert left == ([], [], [])
     assert _homes(tmp_path) == []
 
 

@@ -1,7 +1,7 @@
-"""A `docker` command of a test's own, for what happens to real processes.
+"""A fake `docker` command, for tests with real processes and signals.
 
-As a program, `docker_command.py FOLDER ARGUMENTS`, it answers what bidkit asks and appends a line a
-call to FOLDER/calls. A container is a file in FOLDER/containers: its id, with the service inside.
+Run as `docker_command.py FOLDER ARGUMENTS`. It appends each call to FOLDER/calls. A container is a
+file in FOLDER/containers: its name is the id, its content the service.
 """
 
 import json
@@ -24,21 +24,21 @@ class DockerCommand:
         self._program = f'{sys.executable} -SE {Path(__file__)} {folder} "$@"'
         self._write(f"exec {self._program}")
 
-    def runs(self, *services: str) -> None:
+    def add_containers(self, *services: str) -> None:
         for number, service in enumerate(services, 1):
             (self._containers / f"id{number}").write_text(service)
 
-    def lingers(self, command: str, seconds: float) -> None:
-        """It takes that long, and notes when it begins and how it ends."""
-        (self.folder / "lingers").write_text(f"{seconds} {command}")
+    def delay(self, command: str, seconds: float) -> None:
+        """Makes the command take that long; its begin and end are recorded in `calls`."""
+        (self.folder / "delay").write_text(f"{seconds} {command}")
 
-    def fails(self, message: str) -> None:
+    def fail_with(self, message: str) -> None:
         self._write(f"echo '{message}' >&2; exit 1")
 
-    def keeps_signals_to_itself(self, verb: str) -> Path:
-        """`docker compose VERB` does as docker does: it does not pass signals on to its plugin.
+    def withhold_signals(self, verb: str) -> Path:
+        """Makes `docker compose VERB` keep signals from its plugin, as docker does.
 
-        The plugin says a line. Both pids are in the file returned; see `are_gone`.
+        The plugin prints one line. The returned file lists both pids; see `are_gone`.
         """
         pids = self.folder / "pids"
         self._write(
@@ -62,7 +62,7 @@ class DockerCommand:
         return file.read_text().splitlines() if file.exists() else []
 
     def await_call(self, text: str) -> None:
-        from tests.unit.devkit.compose.doubles import await_fact  # the program does without
+        from tests.unit.devkit.compose.doubles import await_fact  # not needed by the program
 
         await_fact(lambda: any(text in line for line in self.calls), seen=lambda: self.calls[-5:])
 
@@ -88,7 +88,7 @@ def inspected(file: Path) -> dict[str, Any]:
 
 
 def up(containers: Path, options: list[str]) -> None:
-    """With --scale=SERVICE=NUMBER, or one of each part."""
+    """Adds containers as --scale=SERVICE=NUMBER says, or one of each of PARTS."""
     scales = [text.split("=")[1:] for text in options if text.startswith("--scale=")]
     for service, number in scales or [[part, "1"] for part in PARTS]:
         here = [one.name for one in containers.iterdir() if one.read_text() == service]
@@ -109,8 +109,8 @@ def answer(words: list[str], options: list[str], containers: Path) -> str:
                 (containers / one).unlink()
         case ["compose", "config"]:
             services = ("api-gateway", "broadcast-service", "archival-worker")
-            its = {"environment": ENVIRONMENT}
-            return json.dumps({"services": dict.fromkeys(services, its)})
+            service = {"environment": ENVIRONMENT}
+            return json.dumps({"services": dict.fromkeys(services, service)})
         case ["compose", "up", *_]:
             up(containers, options)
         case ["compose", "down"]:
@@ -129,20 +129,20 @@ def main() -> None:
         if before not in with_value and not text.startswith("-")
     ]
 
-    def note(line: str) -> None:
+    def record(line: str) -> None:
         with (folder / "calls").open("a") as calls:
             calls.write(f"{line}\n")
 
     def ended(*_: object) -> None:
-        note(f"{command} was ended")
+        record(f"{command} was ended")
         os._exit(143)
 
-    note(" ".join(arguments))
-    lingers = folder / "lingers"
-    seconds, _, command = lingers.read_text().partition(" ") if lingers.exists() else ("0", "", "-")
+    record(" ".join(arguments))
+    delay = folder / "delay"
+    seconds, _, command = delay.read_text().partition(" ") if delay.exists() else ("0", "", "-")
     if " ".join(words).startswith(command):
         signal.signal(signal.SIGTERM, ended)
-        note(f"{command} lingers")
+        record(f"{command} is delayed")
         time.sleep(float(seconds))
     sys.stdout.write(f"{answer(words, options, folder / 'containers')}\n")
 

@@ -1,4 +1,4 @@
-"""What tests of compose share: a watcher, a clock, and a second user at work meanwhile."""
+"""Test doubles and helpers for compose: a watcher, a clock, threads and signals."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ _EVERY_S = 0.02
 
 
 def await_fact(fact: Callable[[], bool], *, seen: Callable[[], object]) -> None:
-    """As tests.waiting does it, for a thread beside the one under test."""
+    """Like `pkg.trials.waiting.until`, but for threads."""
     deadline = time.monotonic() + _WITHIN_S
     while not fact():
         assert time.monotonic() < deadline, f"not within {_WITHIN_S:g} s; last seen: {seen()}"
@@ -26,19 +26,22 @@ def await_fact(fact: Callable[[], bool], *, seen: Callable[[], object]) -> None:
 
 
 class RecordingWatcher:
-    """Keeps what it is shown, and reacts to it."""
+    """Records the lines it gets, and can run an action at one of them."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self._reactions: list[tuple[int, str, Callable[[], object]]] = []
-        self._shown = 0
+        self._statuses = 0
 
-    def when(self, text: str, does: Callable[[], object], *, shown: int = 0) -> None:
-        """Once, at the first line with this text, or as the status is shown for the nth time."""
-        self._reactions.append((shown, text, does))
+    def on_line(self, text: str, action: Callable[[], object], *, after_statuses: int = 0) -> None:
+        """Runs the action once, at the first line with this text after that many statuses.
+
+        A status itself counts as the line `status`.
+        """
+        self._reactions.append((after_statuses, text, action))
 
     def status(self, now: SystemStatus) -> None:  # noqa: ARG002
-        self._shown += 1
+        self._statuses += 1
         self._react("status")
 
     def event(self, line: str) -> None:
@@ -56,14 +59,14 @@ class RecordingWatcher:
 
     def _react(self, line: str) -> None:
         for reaction in list(self._reactions):
-            shown, text, does = reaction
-            if text in line and self._shown >= shown:
+            after_statuses, text, action = reaction
+            if text in line and self._statuses >= after_statuses:
                 self._reactions.remove(reaction)
-                does()
+                action()
 
 
 class Clock:
-    """Stands in for the module `time`, so that a long wait takes no time."""
+    """Replaces the module `time`: `sleep` returns at once and moves the clock."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -75,20 +78,20 @@ class Clock:
         self.now += seconds
 
 
-def was_started(state_dir: StateDir) -> None:
-    """Leaves in a home what `up` does."""
+def mark_started(state_dir: StateDir) -> None:
+    """Marks the system of this home as started, as `up` does."""
     state_dir.folder.mkdir(parents=True, exist_ok=True)
     state_dir.running.touch()
 
 
 @contextmanager
-def meanwhile(does: Callable[[], None]) -> Iterator[None]:
-    """Runs it in a thread, since the main one has to receive the signals."""
+def concurrently(action: Callable[[], None]) -> Iterator[None]:
+    """Runs the action in a thread: the main thread has to receive signals."""
     failures: list[Exception] = []
 
     def run() -> None:
         try:
-            does()
+            action()
         except Exception as error:  # noqa: BLE001 - raised below
             failures.append(error)
             interrupt()
@@ -104,7 +107,7 @@ def meanwhile(does: Callable[[], None]) -> Iterator[None]:
 
 
 def interrupt(number: int = signal.SIGINT) -> None:
-    """Only where the signal is handled; otherwise it would end the test run."""
+    """Signals our own process, if it handles the signal; otherwise the test run would end."""
     if is_handled(number):
         os.kill(os.getpid(), number)
 
@@ -114,11 +117,12 @@ def is_handled(number: int) -> bool:
 
 
 def are_gone(pids: Path) -> bool:
+    """Whether every process listed in the file has ended."""
     return all(_is_gone(int(text)) for text in pids.read_text().split())
 
 
 def _is_gone(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # its new parent may be slow
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # not reaped yet
     except psutil.NoSuchProcess:
         return True

@@ -1,4 +1,4 @@
-"""A Docker engine in memory: containers come and go, and it fails as a test tells it to."""
+"""An in-memory Docker engine that fails or waits as a test says."""
 
 import json
 import time
@@ -24,22 +24,22 @@ ENVIRONMENTS = {
     BROADCAST: STORE_ADDRESSES | {"DEREGISTER_S": "2"},
     ARCHIVAL: STORE_ADDRESSES | {"POSTGRES_URL": "postgresql://bidding@postgres/bidding"},
 }
-"""What compose.yaml gives each service by name; it wins over `shared_environment`."""
+"""The services' environments in compose.yaml; they win over `shared_environment`."""
 OWN_IMAGES = tuple(f"own/{name}:tag" for name in ("nats", *SERVICES))
-ENDING = {"compose stop", "compose down"}
+STOP_COMMANDS = {"compose stop", "compose down"}
 
 
 @dataclass
-class Order:
-    """How a command goes from now on."""
+class Behaviour:
+    """How a command behaves."""
 
-    says: str = ""
-    """If set, it fails with this message, having done `half` its work or nothing."""
+    error: str = ""
+    """If set, it fails with this message. With `half` it does part of its work first."""
     half: bool = False
     does_nothing: bool = False
-    lingers_s: float = 0
-    does: Callable[[], object] = field(default=lambda: None)
-    """Runs meanwhile."""
+    delay_s: float = 0
+    during: Callable[[], object] = field(default=lambda: None)
+    """Called while the command runs."""
     times: int = 1 << 30
 
 
@@ -47,32 +47,32 @@ class FakeEngine(Engine):
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.unready: set[str] = set()
-        """Services or container ids, also of containers to come: `id1`, `id2` and so on."""
-        self.unseen: set[str] = set()
+        """Services or container ids (`id1`, `id2`, …), also of future containers."""
+        self.unseen_by_edge: set[str] = set()
         """Ids of containers that the edge does not find."""
         self.images: dict[str, str] = {}
         self.shared_environment: dict[str, str] = {}
         self.existing_volumes: list[str] = []
         self._existing: list[Container] = []
-        self._orders: dict[str, Order] = {}
+        self._behaviours: dict[str, Behaviour] = {}
         self._made = self._builds = self._kills = 0
 
-    def will(self, command: str, **order: Any) -> None:  # noqa: ANN401 - the fields of Order
-        self._orders[command] = Order(**order)
+    def set_behaviour(self, command: str, **behaviour: Any) -> None:  # noqa: ANN401 - the fields of Behaviour
+        self._behaviours[command] = Behaviour(**behaviour)
 
-    def is_well(self) -> None:
-        self._orders.clear()
+    def clear_behaviours(self) -> None:
+        self._behaviours.clear()
 
-    def runs(self, **replicas: int) -> None:
-        """Adds so many ready containers of each service."""
+    def add_running(self, **replicas: int) -> None:
+        """Adds that many ready containers of each service."""
         for name, number in replicas.items():
             for _ in range(number):
                 self._add(name.replace("_", "-"))
 
-    def has_stopped(self, container: str) -> None:
+    def mark_stopped(self, container: str) -> None:
         self._stop(lambda one: one.id == container)
 
-    def holds(self, *images: str) -> None:
+    def add_images(self, *images: str) -> None:
         self.images |= {name: f"sha256:{name}" for name in images}
 
     def ids(self, service: str | None = None) -> list[str]:
@@ -83,12 +83,12 @@ class FakeEngine(Engine):
             lambda: any(line.startswith(call) for line in self.calls), seen=lambda: self.calls[-5:]
         )
 
-    # What the backend asks of it.
+    # Engine's methods
 
     def check_versions(self) -> None:
         self._do("version")
 
-    def containers(self, project: str) -> list[Container]:  # noqa: ARG002 - has but one
+    def containers(self, project: str) -> list[Container]:  # noqa: ARG002 - there is only one
         self._do("ps")
         return sorted(map(self._seen, self._existing), key=lambda one: (one.service, one.number))
 
@@ -104,10 +104,10 @@ class FakeEngine(Engine):
         last = [f"the last words of {container}"] if stopped else []
         return [f"what {container} had to say", *last]
 
-    def execute(self, container: str, *command: str) -> str:  # noqa: ARG002 - only the edge is asked
+    def execute(self, container: str, *command: str) -> str:  # noqa: ARG002 - called only for the edge
         rows = ["# pxname,svname,status,addr,"] + [
             f"{one.service.partition('-')[0]},replica-{one.number},"
-            f"{'DOWN' if one.id in self.unseen else 'UP'},{one.address}:8080,"
+            f"{'DOWN' if one.id in self.unseen_by_edge else 'UP'},{one.address}:8080,"
             for one in self._existing
         ]
         return "\n".join(rows) if self._do(f"exec {container}") else ""
@@ -167,52 +167,52 @@ class FakeEngine(Engine):
         check: Check = no_check,
         fails_with: Callable[[str], BidkitError] = failure,
     ) -> bool:
-        """Returns whether the work was done."""
+        """Does the work as the command's behaviour says. Returns whether it was done."""
         words = call.split()
         key = " ".join(words[: 2 if words[0] in {"compose", "container"} else 1])
         self.calls.append(call)
-        order = self._orders.get(key, Order())
-        if order.times <= 0:
-            order = Order()
-        order.times -= 1
-        works = order.half or not (order.says or order.does_nothing)
-        if works and key not in ENDING:
+        behaviour = self._behaviours.get(key, Behaviour())
+        if behaviour.times <= 0:
+            behaviour = Behaviour()
+        behaviour.times -= 1
+        works = behaviour.half or not (behaviour.error or behaviour.does_nothing)
+        if works and key not in STOP_COMMANDS:
             work()
-        order.does()
+        behaviour.during()
         try:
-            self._linger(key, order.lingers_s, check)
+            self._wait(key, behaviour.delay_s, check)
         except BaseException:
             self.calls.append(f"{key} was ended")
             raise
-        if works and key in ENDING:
+        if works and key in STOP_COMMANDS:
             work()
-        if order.says:
-            raise fails_with(order.says)
+        if behaviour.error:
+            raise fails_with(behaviour.error)
         return works
 
-    def _linger(self, key: str, seconds: float, check: Check) -> None:
+    def _wait(self, key: str, seconds: float, check: Check) -> None:
         kills, deadline = self._kills, time.monotonic() + seconds
         check()
         while time.monotonic() < deadline:
-            if key in ENDING and self._kills > kills:
+            if key in STOP_COMMANDS and self._kills > kills:
                 self.calls.append(f"{key} was hurried")
                 return
             time.sleep(0.01)
             check()
 
     def _up(self, project: Project, options: list[str]) -> None:
-        over = _override(project)
-        asked = dict(text[len("--scale=") :].split("=") for text in options if "--scale=" in text)
+        override = _override(project)
+        scales = dict(text[len("--scale=") :].split("=") for text in options if "--scale=" in text)
         self.existing_volumes = ["redis-data"]
-        for service in asked or (*STORES, *SERVICES, EDGE):
-            wanted = int(asked.get(service, over.get(service, {}).get("scale", 1)))
+        for service in scales or (*STORES, *SERVICES, EDGE):
+            wanted = int(scales.get(service, override.get(service, {}).get("scale", 1)))
             here = self.ids(service)
             self._existing = [
                 replace(one, status="running") if one.id in here[:wanted] else one
                 for one in self._existing
                 if one.id not in here[wanted:]
             ]
-            self.runs(**{service: wanted - len(here)})
+            self.add_running(**{service: wanted - len(here)})
 
     def _add(self, service: str) -> None:
         self._made += 1
@@ -231,16 +231,16 @@ class FakeEngine(Engine):
         return replace(one, health="unhealthy", last_check="no answer") if unready else one
 
     def _build(self) -> None:
-        """Makes new images each time; only one when it is broken off half-way."""
+        """Makes new images; only one with `half`."""
         self._builds += 1
-        order = self._orders.get("compose build")
-        half = order is not None and order.half and order.times >= 0
+        behaviour = self._behaviours.get("compose build")
+        half = behaviour is not None and behaviour.half and behaviour.times >= 0
         for name in OWN_IMAGES[: 1 if half else None]:
             self.images[name] = f"sha256:{self._builds}"
 
 
 def _override(project: Project, file: Path | None = None) -> dict[str, Any]:
-    """The services in bidkit's own compose file."""
+    """The services in bidkit's override file."""
     own = project.files(file)[1:]
     services: dict[str, Any] = json.loads(own[0].read_text())["services"] if own else {}
     return services

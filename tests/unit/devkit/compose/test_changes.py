@@ -7,11 +7,11 @@ from tests.unit.devkit.compose.test_container import HEALTHY, inspected
 API = replace(container_of(inspected(Health=HEALTHY)), restarts=0)
 
 
-def test_an_unchanged_container_is_not_reported() -> None:
+def test_unchanged_container_is_not_reported() -> None:
     assert list(changes_between([API], [API])) == []
 
 
-def test_a_restart_a_failing_check_and_a_recovery_are_reported() -> None:
+def test_restart_failing_check_and_recovery_are_reported() -> None:
     failing = replace(API, health="unhealthy", last_check="503: no redis")
 
     assert list(changes_between([API], [replace(API, restarts=1)])) == [

@@ -59,7 +59,7 @@ def inspected(service: str = API, number: int = 1, **state: object) -> dict[str,
         ({"Status": "removing"}, "stopping", "ended with code 0"),
     ],
 )
-def test_a_containers_state_is_shown_as_phase_and_reason(
+def test_container_state_is_shown_as_phase_and_reason(
     state: dict[str, Any], phase: str, why: str | None
 ) -> None:
     container = container_of(inspected(**state))
@@ -68,7 +68,7 @@ def test_a_containers_state_is_shown_as_phase_and_reason(
     assert container.ready == (phase == "ready")
 
 
-def test_only_services_have_numbers_and_ports_for_their_health() -> None:
+def test_only_services_have_a_number_and_a_health_port() -> None:
     api, redis = container_of(inspected(API, 3)), container_of(inspected(REDIS))
 
     assert (api.replica, api.as_replica({}).host, api.as_replica({}).port) == (
@@ -79,7 +79,7 @@ def test_only_services_have_numbers_and_ports_for_their_health() -> None:
     assert (redis.replica, redis.as_replica({}).port) == ("redis", None)
 
 
-def test_a_container_that_never_started_has_no_age() -> None:
+def test_container_that_never_started_has_no_age() -> None:
     never = inspected(Status="created", StartedAt="0001-01-01T00:00:00Z", Pid=0)
 
     replica = container_of(never).as_replica({})
@@ -87,7 +87,7 @@ def test_a_container_that_never_started_has_no_age() -> None:
     assert (replica.age_s, replica.pid) == (None, None)
 
 
-def test_a_system_has_all_its_parts_also_those_without_a_container() -> None:
+def test_system_lists_services_without_containers_too() -> None:
     containers: list[Container] = [container_of(inspected(API, number)) for number in (1, 2)]
     desired = Desired(api_port=18080, edge_port=18000, replicas={API: 3})
 

@@ -18,12 +18,12 @@ from pkg.devkit.system import Desired
 
 
 @contextmanager
-def answering(left: list[int]) -> Iterator[int]:
-    """The port of a server that gives these answers in turn, then the last one for ever."""
+def answering(statuses: list[int]) -> Iterator[int]:
+    """The port of a server that gives these statuses in turn and repeats the last one."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(left.pop(0) if len(left) > 1 else left[0])
+            self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
             self.end_headers()
 
         def log_message(self, *_: object) -> None: ...
@@ -42,7 +42,7 @@ def desired(port: int, **replicas: int) -> Desired:
 
 
 def test_up_waits_until_the_edge_has_found_every_service() -> None:
-    # Each of the four ways to a service is asked until it answers 200.
+    # Four routes lead to services; each is asked until it answers 200.
     answers = [503, 503, 200, 503, 200, 503, 200, 503, 200, 404]
     with answering(answers) as port:
         await_passing(desired(port), check=no_check)
@@ -50,7 +50,7 @@ def test_up_waits_until_the_edge_has_found_every_service() -> None:
     assert answers == [404]
 
 
-def test_an_edge_that_finds_no_replica_is_reported_with_its_answer(
+def test_error_for_an_edge_without_replicas_shows_its_status(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(edge, "FINDS_WITHIN_S", 0.2)
@@ -61,7 +61,7 @@ def test_an_edge_that_finds_no_replica_is_reported_with_its_answer(
         await_passing(desired(port), check=no_check)
 
 
-def test_the_wait_ends_when_the_system_is_stopped() -> None:
+def test_wait_ends_when_the_system_is_stopped() -> None:
     def stopped() -> None:
         raise BidkitError("the system was stopped meanwhile.")
 
@@ -69,7 +69,7 @@ def test_the_wait_ends_when_the_system_is_stopped() -> None:
         await_passing(desired(port), check=stopped)
 
 
-def test_a_service_scaled_to_zero_is_not_waited_for() -> None:
+def test_service_without_replicas_is_not_waited_for() -> None:
     ways = entrances(desired(1, api_gateway=0, broadcast_service=2, archival_worker=1), SERVICES)
 
     assert {service for service, _, _ in ways} == {"broadcast-service"}
@@ -88,22 +88,22 @@ BY_HTTP = "HTTP/1.1 200 OK\ntransfer-encoding: chunked\n\n"
 
 
 @pytest.mark.parametrize(
-    "said",
+    "output",
     [
         TABLE,
         f"{BY_HTTP}B4\n{TABLE}\n0\n\n",
         f"{BY_HTTP}4f\n{TABLE[:79]}\nAB\n{TABLE[79:]}\n0\n\n",
     ],
 )
-def test_replicas_up_in_the_statistics_count_as_found(said: str) -> None:
-    assert up_in(said, "api") == {"10.0.0.4", "10.0.0.5"}
+def test_replicas_shown_as_up_in_the_statistics_are_found(output: str) -> None:
+    assert up_in(output, "api") == {"10.0.0.4", "10.0.0.5"}
 
 
-def test_an_answer_that_is_no_table_has_no_replica_up() -> None:
+def test_no_replica_is_found_in_other_output() -> None:
     assert up_in("HTTP/1.1 503 Service Unavailable\n\nno", "api") == set()
 
 
-def test_the_edge_has_room_for_one_more_than_a_service_can_be_scaled_to() -> None:
+def test_edge_has_a_slot_more_than_a_service_can_have_replicas() -> None:
     """A rolling restart adds the replacement before it removes the old replica."""
     configuration = (PROJECT / "compose" / "haproxy.cfg").read_text()
 

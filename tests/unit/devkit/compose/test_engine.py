@@ -29,7 +29,7 @@ def failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return failures
 
 
-def test_a_container_removed_before_it_is_inspected_does_not_hide_the_others(
+def test_listing_is_retried_if_a_container_is_removed_meanwhile(
     failures: Path,
 ) -> None:
     failures.write_text("\n" * 2)
@@ -37,7 +37,7 @@ def test_a_container_removed_before_it_is_inspected_does_not_hide_the_others(
     assert [one.service for one in Engine().containers("any")] == [REDIS]
 
 
-def test_containers_removed_again_and_again_before_they_are_inspected_are_an_error(
+def test_listing_fails_if_containers_keep_being_removed(
     failures: Path,
 ) -> None:
     failures.write_text("\n" * 9)

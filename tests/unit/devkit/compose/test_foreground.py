@@ -1,4 +1,4 @@
-"""`up` in the foreground, and what ends it."""
+"""`up` in the foreground."""
 
 import signal
 
@@ -16,9 +16,9 @@ from pkg.devkit.system import Desired
 from tests.unit.devkit.compose.doubles import (
     RecordingWatcher,
     await_fact,
+    concurrently,
     interrupt,
     is_handled,
-    meanwhile,
 )
 from tests.unit.devkit.compose.fake_engine import FakeEngine
 
@@ -27,7 +27,7 @@ from tests.unit.devkit.compose.fake_engine import FakeEngine
 def backend(
     state_dir: StateDir, compose: ComposeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> ComposeBackend:
-    """Without replicas behind the edge, as nothing answers on its ports here."""
+    """No replicas behind the edge, because nothing answers on its ports here."""
     edge, api, broadcast = free_ports(3)
     desired = Desired(
         edge_port=edge,
@@ -43,17 +43,17 @@ def backend(
 
 @pytest.fixture
 def another(state_dir: StateDir, engine: FakeEngine) -> ComposeBackend:
-    """That of another terminal, for the same home."""
+    """Another terminal's backend for the same home."""
     return ComposeBackend(Home(state_dir.home), engine)
 
 
-def test_a_foreground_outlives_an_engine_that_does_not_answer_for_a_while(
+def test_foreground_survives_an_engine_that_is_down_for_a_while(
     backend: ComposeBackend, engine: FakeEngine
 ) -> None:
     watcher = RecordingWatcher()
-    fails = {"says": "error during connect: EOF", "times": 3}
-    watcher.when("compose is ready", lambda: engine.will("ps", **fails))
-    watcher.when("the engine answers again", interrupt)
+    fails = {"error": "error during connect: EOF", "times": 3}
+    watcher.on_line("compose is ready", lambda: engine.set_behaviour("ps", **fails))
+    watcher.on_line("the engine answers again", interrupt)
 
     backend.up(Options(), detach=False, watcher=watcher)
 
@@ -64,16 +64,16 @@ def test_a_foreground_outlives_an_engine_that_does_not_answer_for_a_while(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupt_ends_the_wait_for_another_up(
+def test_interrupt_ends_the_wait_for_another_up(
     backend: ComposeBackend, engine: FakeEngine, state_dir: StateDir, number: int
 ) -> None:
-    def loses_patience() -> None:
+    def press_ctrl_c() -> None:
         await_fact(lambda: is_handled(number), seen=lambda: str(engine.calls))
         interrupt(number)
 
     with (
         state_dir.lock(within_s=0, busy="busy"),
-        meanwhile(loses_patience),
+        concurrently(press_ctrl_c),
         pytest.raises(KeyboardInterrupt),
     ):
         backend.up(Options(), detach=False, watcher=RecordingWatcher())
@@ -83,10 +83,10 @@ def test_an_interrupt_ends_the_wait_for_another_up(
 
 @pytest.mark.parametrize("detach", [False, True])
 @pytest.mark.parametrize("phase", ["compose build", "compose up"])
-def test_an_interrupt_ends_the_compose_command_and_a_foreground_leaves_nothing(
+def test_interrupt_ends_the_compose_command_and_stops_a_foreground_system(
     backend: ComposeBackend, engine: FakeEngine, state_dir: StateDir, phase: str, *, detach: bool
 ) -> None:
-    engine.will(phase, does=interrupt)
+    engine.set_behaviour(phase, during=interrupt)
 
     with pytest.raises(KeyboardInterrupt):
         backend.up(Options(), detach=detach, watcher=RecordingWatcher())
@@ -97,12 +97,12 @@ def test_an_interrupt_ends_the_compose_command_and_a_foreground_leaves_nothing(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupt_before_all_is_ready_stops_everything_and_is_raised(
+def test_interrupt_before_all_is_ready_stops_everything_and_is_raised(
     backend: ComposeBackend, engine: FakeEngine, state_dir: StateDir, number: int
 ) -> None:
     engine.unready = {ARCHIVAL}
     watcher = RecordingWatcher()
-    watcher.when("status", lambda: interrupt(number), shown=3)
+    watcher.on_line("status", lambda: interrupt(number), after_statuses=3)
 
     with pytest.raises(KeyboardInterrupt):
         backend.up(Options(), detach=False, watcher=watcher)
@@ -112,35 +112,35 @@ def test_an_interrupt_before_all_is_ready_stops_everything_and_is_raised(
 
 
 @pytest.mark.parametrize("phase", ["compose build", "compose up"])
-def test_a_down_ends_an_up_that_is_still_at_it(
+def test_down_ends_an_up_in_progress(
     backend: ComposeBackend,
     another: ComposeBackend,
     engine: FakeEngine,
     state_dir: StateDir,
     phase: str,
 ) -> None:
-    engine.will(phase, lingers_s=60)
+    engine.set_behaviour(phase, delay_s=60)
 
     def stop() -> None:
         engine.await_call(phase)
         another.down(volumes=False, say=lambda _: None)
 
-    with meanwhile(stop), pytest.raises(BidkitError, match="the system was stopped meanwhile"):
+    with concurrently(stop), pytest.raises(BidkitError, match="the system was stopped meanwhile"):
         backend.up(Options(), detach=True, watcher=RecordingWatcher())
 
     assert (engine.ids(), state_dir.running.exists()) == ([], False)
 
 
-def test_a_foreground_leaves_a_system_alone_that_another_up_has_started_since(
+def test_foreground_leaves_alone_a_system_that_a_later_up_started(
     backend: ComposeBackend, another: ComposeBackend, engine: FakeEngine, state_dir: StateDir
 ) -> None:
     watcher, others = RecordingWatcher(), RecordingWatcher()
 
-    def replaced() -> None:
+    def replace_system() -> None:
         another.down(volumes=False, say=lambda _: None)
         another.up(Options(), detach=True, watcher=others)
 
-    watcher.when("compose is ready", replaced)
+    watcher.on_line("compose is ready", replace_system)
 
     backend.up(Options(), detach=False, watcher=watcher)
 
@@ -150,17 +150,17 @@ def test_a_foreground_leaves_a_system_alone_that_another_up_has_started_since(
     assert state_dir.is_wanted
 
 
-def test_a_foreground_whose_system_is_being_stopped_elsewhere_ends_with_it(
+def test_foreground_ends_when_another_down_stops_its_system(
     backend: ComposeBackend, another: ComposeBackend, engine: FakeEngine
 ) -> None:
     watcher = RecordingWatcher()
 
     def stop() -> None:
         watcher.await_line("compose is ready")
-        engine.will("compose stop", lingers_s=1)
+        engine.set_behaviour("compose stop", delay_s=1)
         another.down(volumes=False, say=lambda _: None)
 
-    with meanwhile(stop):
+    with concurrently(stop):
         backend.up(Options(), detach=False, watcher=watcher)
         left = engine.ids()
 
@@ -169,11 +169,11 @@ def test_a_foreground_whose_system_is_being_stopped_elsewhere_ends_with_it(
     assert engine.calls.count("compose stop") == 1
 
 
-def test_a_foreground_whose_port_is_taken_does_not_blame_another_bidkit(
+def test_foreground_whose_port_is_taken_does_not_blame_another_bidkit(
     backend: ComposeBackend, engine: FakeEngine
 ) -> None:
     watcher = RecordingWatcher()
-    engine.will("compose up", half=True, says="bind: address already in use")
+    engine.set_behaviour("compose up", half=True, error="bind: address already in use")
 
     with pytest.raises(PortTaken):
         backend.up(Options(), detach=False, watcher=watcher)
@@ -183,11 +183,11 @@ def test_a_foreground_whose_port_is_taken_does_not_blame_another_bidkit(
 
 
 @pytest.mark.parametrize("phase", ["compose stop", "compose down"])
-def test_an_interrupt_ends_the_removal_of_leftovers(
+def test_interrupt_ends_the_removal_of_leftovers(
     backend: ComposeBackend, engine: FakeEngine, phase: str
 ) -> None:
-    engine.runs(redis=1)
-    engine.will(phase, does=interrupt)
+    engine.add_running(redis=1)
+    engine.set_behaviour(phase, during=interrupt)
 
     with pytest.raises(KeyboardInterrupt):
         backend.up(Options(), detach=False, watcher=RecordingWatcher())
@@ -195,12 +195,12 @@ def test_an_interrupt_ends_the_removal_of_leftovers(
     assert engine.calls[-1] == f"{phase} was ended"
 
 
-def test_a_failed_query_while_compose_is_busy_does_not_end_a_start(
+def test_failed_query_while_compose_runs_does_not_fail_the_start(
     backend: ComposeBackend, engine: FakeEngine
 ) -> None:
     watcher = RecordingWatcher()
-    fails = {"says": "Error response from daemon: not now", "times": 1}
-    engine.will("compose up", does=lambda: engine.will("ps", **fails))
+    fails = {"error": "Error response from daemon: not now", "times": 1}
+    engine.set_behaviour("compose up", during=lambda: engine.set_behaviour("ps", **fails))
 
     backend.up(Options(), detach=True, watcher=watcher)
 
@@ -208,26 +208,30 @@ def test_a_failed_query_while_compose_is_busy_does_not_end_a_start(
 
 
 @pytest.mark.parametrize("complaint", ["error during connect: EOF", "Error: not now"])
-def test_a_failed_query_before_all_is_ready_does_not_end_a_start(
+def test_failed_query_before_all_is_ready_does_not_fail_the_start(
     backend: ComposeBackend, engine: FakeEngine, complaint: str
 ) -> None:
     watcher = RecordingWatcher()
     engine.unready = {ARCHIVAL}
-    watcher.when("status", lambda: engine.will("ps", says=complaint, times=2), shown=3)
-    watcher.when("status", engine.unready.clear, shown=5)
+    watcher.on_line(
+        "status", lambda: engine.set_behaviour("ps", error=complaint, times=2), after_statuses=3
+    )
+    watcher.on_line("status", engine.unready.clear, after_statuses=5)
 
     backend.up(Options(), detach=True, watcher=watcher)
 
     assert watcher.lines[-1] == "compose is ready"
 
 
-def test_an_engine_that_fails_for_good_is_reported_at_the_deadline(
+def test_engine_that_keeps_failing_is_reported_at_the_deadline(
     backend: ComposeBackend, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compose_backend, "READY_WITHIN_S", 0.5)
     engine.unready = {ARCHIVAL}
     watcher = RecordingWatcher()
-    watcher.when("status", lambda: engine.will("ps", says="Error: never again"), shown=3)
+    watcher.on_line(
+        "status", lambda: engine.set_behaviour("ps", error="Error: never again"), after_statuses=3
+    )
 
     with pytest.raises(BidkitError, match="never again"):
         backend.up(Options(), detach=True, watcher=watcher)

@@ -16,7 +16,7 @@ from pkg.devkit.home import save
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.signals import Cancellation, Check, no_check
 from pkg.devkit.system import Desired
-from tests.unit.devkit.compose.doubles import was_started
+from tests.unit.devkit.compose.doubles import mark_started
 from tests.unit.devkit.compose.fake_engine import OWN_IMAGES, FakeEngine
 
 
@@ -36,27 +36,27 @@ def test_images_are_built_once(project: Project, engine: FakeEngine) -> None:
     assert builds(engine) == 1
 
 
-def test_images_that_another_bidkit_builds_meanwhile_are_not_built_again(
+def test_images_that_another_bidkit_has_just_built_are_not_rebuilt(
     project: Project, engine: FakeEngine, tmp_path: Path
 ) -> None:
     with ExitStack() as another:
         lock = tmp_path / f"bidkit-{os.getuid()}-images"
         another.enter_context(held(lock, within_s=0, busy="busy"))
 
-        def is_done() -> None:
-            engine.holds(*OWN_IMAGES)
+        def finish_build() -> None:
+            engine.add_images(*OWN_IMAGES)
             built = {name: f"sha256:{name}" for name in OWN_IMAGES}
             save(images.BUILT, images.Built(images.fingerprint(), built, images.needed()))
             another.close()
 
-        images.provide(project, project.configuration(), say=lambda _: None, check=is_done)
+        images.provide(project, project.configuration(), say=lambda _: None, check=finish_build)
 
     assert builds(engine) == 0
 
 
 @pytest.fixture
 def older(project: Project, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """Built, and the code has changed since."""
+    """A project with built images whose code has changed since."""
     images.provide(project, project.configuration(), say=lambda _: None)
     monkeypatch.setattr(images, "fingerprint", lambda: "another")
     return project
@@ -66,17 +66,15 @@ def renew(project: Project, check: Check = no_check) -> None:
     images.renew(project, project.configuration(), say=lambda _: None, check=check)
 
 
-def test_a_restart_rebuilds_images_of_older_code_once(older: Project, engine: FakeEngine) -> None:
+def test_restart_rebuilds_images_of_older_code_once(older: Project, engine: FakeEngine) -> None:
     renew(older)
     renew(older)
 
     assert builds(engine) == 2
 
 
-def test_a_restart_builds_again_after_a_build_that_failed_half_way(
-    older: Project, engine: FakeEngine
-) -> None:
-    engine.will("compose build", half=True, says="no space left on device", times=1)
+def test_restart_builds_again_after_a_failed_build(older: Project, engine: FakeEngine) -> None:
+    engine.set_behaviour("compose build", half=True, error="no space left on device", times=1)
     with pytest.raises(BidkitError, match="the images could not be built"):
         renew(older)
 
@@ -86,14 +84,14 @@ def test_a_restart_builds_again_after_a_build_that_failed_half_way(
     assert builds(engine) == 3
 
 
-def test_a_restart_builds_again_after_a_build_that_was_interrupted(
+def test_restart_builds_again_after_an_interrupted_build(
     older: Project, engine: FakeEngine
 ) -> None:
     token = Cancellation()
-    engine.will("compose build", half=True, does=token.request)
+    engine.set_behaviour("compose build", half=True, during=token.request)
     with pytest.raises(KeyboardInterrupt):
         renew(older, token.check)
-    engine.is_well()
+    engine.clear_behaviours()
 
     renew(older)
     renew(older)
@@ -101,8 +99,8 @@ def test_a_restart_builds_again_after_a_build_that_was_interrupted(
     assert builds(engine) == 3
 
 
-def test_up_builds_again_after_a_build_that_failed(project: Project, engine: FakeEngine) -> None:
-    engine.will("compose build", half=True, says="no space left on device", times=1)
+def test_up_builds_again_after_a_failed_build(project: Project, engine: FakeEngine) -> None:
+    engine.set_behaviour("compose build", half=True, error="no space left on device", times=1)
     with pytest.raises(BidkitError, match="the images could not be built"):
         images.provide(project, project.configuration(), say=lambda _: None)
 
@@ -111,31 +109,31 @@ def test_up_builds_again_after_a_build_that_failed(project: Project, engine: Fak
     assert builds(engine) == 2
 
 
-def test_a_restart_does_not_replace_images_that_somebody_else_tagged(
+def test_restart_does_not_replace_images_that_bidkit_did_not_build(
     older: Project, engine: FakeEngine
 ) -> None:
-    engine.holds(*OWN_IMAGES)
+    engine.add_images(*OWN_IMAGES)
 
     renew(older)
 
     assert builds(engine) == 1
 
 
-def test_a_restart_does_not_rebuild_for_another_base_image_alone(
+def test_only_up_rebuilds_for_another_base_image(
     project: Project, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images.provide(project, project.configuration(), say=lambda _: None)
     monkeypatch.setenv("PYTHON_IMAGE", "another/python")
 
     renew(project)
-    asked_by_restart = builds(engine)
+    after_restart = builds(engine)
     images.provide(project, project.configuration(), say=lambda _: None)
 
-    assert (asked_by_restart, builds(engine)) == (1, 2)
+    assert (after_restart, builds(engine)) == (1, 2)
 
 
 @pytest.mark.parametrize(("service", "built"), [(ARCHIVAL, 2), ("redis", 1)])
-def test_a_restarted_service_runs_the_current_code(
+def test_restarted_service_runs_the_current_code(
     older: Project,
     engine: FakeEngine,
     state_dir: StateDir,
@@ -143,9 +141,9 @@ def test_a_restarted_service_runs_the_current_code(
     service: str,
     built: int,
 ) -> None:
-    was_started(state_dir)
+    mark_started(state_dir)
     Stack(state_dir).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 1}))
-    engine.runs(archival_worker=1, redis=1)
+    engine.add_running(archival_worker=1, redis=1)
     said: list[str] = []
 
     compose.restart(service, say=said.append)
@@ -154,12 +152,12 @@ def test_a_restarted_service_runs_the_current_code(
     assert ("building images, as the code has changed or they are missing" in said) == (built == 2)
 
 
-def test_a_restart_of_a_service_without_replicas_builds_nothing(
+def test_restart_of_a_service_without_replicas_builds_nothing(
     older: Project, engine: FakeEngine, state_dir: StateDir, compose: ComposeBackend
 ) -> None:
-    was_started(state_dir)
+    mark_started(state_dir)
     Stack(state_dir).remember(Desired(replicas={API: 0, BROADCAST: 0, ARCHIVAL: 0}))
-    engine.runs(redis=1)
+    engine.add_running(redis=1)
     said: list[str] = []
 
     compose.restart(ARCHIVAL, say=said.append)

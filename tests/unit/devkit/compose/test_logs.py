@@ -19,7 +19,7 @@ from pkg.devkit.names import API, ARCHIVAL, BROADCAST, REDIS
 from pkg.devkit.ports import free_ports
 from pkg.devkit.system import Desired
 from tests.unit.devkit.compose.docker_command import DockerCommand
-from tests.unit.devkit.compose.doubles import RecordingWatcher, are_gone, was_started
+from tests.unit.devkit.compose.doubles import RecordingWatcher, are_gone, mark_started
 from tests.unit.devkit.compose.fake_engine import FakeEngine
 
 
@@ -43,11 +43,11 @@ def shown(backend: ComposeBackend) -> list[LogLine]:
         ("edge-1  | ", LogLine("edge", "")),
     ],
 )
-def test_a_line_of_compose_gets_the_replicas_name_in_bidkit(line: str, expected: LogLine) -> None:
+def test_lines_of_compose_get_bidkit_s_replica_names(line: str, expected: LogLine) -> None:
     assert parse(line) == expected
 
 
-def test_the_logs_of_a_failed_start_are_kept(
+def test_logs_of_a_failed_start_are_kept(
     backend: ComposeBackend, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_module, "READY_WITHIN_S", 0.2)
@@ -61,14 +61,14 @@ def test_the_logs_of_a_failed_start_are_kept(
     assert (line.replica, line.text.startswith("what id")) == ("archival-worker-1", True)
 
 
-def test_down_keeps_the_logs_and_those_of_the_run_before(
+def test_down_keeps_the_logs_of_this_and_the_previous_run(
     backend: ComposeBackend, state_dir: StateDir, engine: FakeEngine
 ) -> None:
-    was_started(state_dir)
-    engine.runs(archival_worker=1)
+    mark_started(state_dir)
+    engine.add_running(archival_worker=1)
     backend.down(volumes=False, say=lambda _: None)
-    was_started(state_dir)
-    engine.runs(archival_worker=1)
+    mark_started(state_dir)
+    engine.add_running(archival_worker=1)
     backend.down(volumes=False, say=lambda _: None)
 
     previous = Home(state_dir.home).logs / "previous" / "archival-worker-1.log"
@@ -79,12 +79,12 @@ def test_down_keeps_the_logs_and_those_of_the_run_before(
     assert previous.read_text() == "what id1 had to say\nthe last words of id1\n"
 
 
-def test_the_log_of_a_replaced_replica_is_kept_to_its_end(
+def test_log_of_a_replaced_replica_is_kept_in_full(
     backend: ComposeBackend, state_dir: StateDir, engine: FakeEngine
 ) -> None:
-    was_started(state_dir)
+    mark_started(state_dir)
     Stack(state_dir).remember(Stack(state_dir).desired)
-    engine.runs(archival_worker=1)
+    engine.add_running(archival_worker=1)
 
     backend.restart(ARCHIVAL, say=lambda _: None)
 
@@ -93,13 +93,13 @@ def test_the_log_of_a_replaced_replica_is_kept_to_its_end(
     assert said == "what id1 had to say\nthe last words of id1\n"
 
 
-def test_the_log_of_a_replacement_that_was_rolled_back_is_kept(
+def test_log_of_a_rolled_back_replacement_is_kept(
     backend: ComposeBackend, state_dir: StateDir, engine: FakeEngine
 ) -> None:
-    was_started(state_dir)
+    mark_started(state_dir)
     Stack(state_dir).remember(Stack(state_dir).desired)
-    engine.runs(archival_worker=1)
-    engine.will("compose up", half=True, says="it was broken off")
+    engine.add_running(archival_worker=1)
+    engine.set_behaviour("compose up", half=True, error="it was broken off")
     said: list[str] = []
 
     with pytest.raises(ComposeFailed):
@@ -110,12 +110,12 @@ def test_the_log_of_a_replacement_that_was_rolled_back_is_kept(
     assert said == [f"archival-worker-2 is removed again; its log is {file}"]
 
 
-def test_a_system_stops_although_its_logs_cannot_be_kept(
+def test_system_stops_even_if_its_logs_cannot_be_kept(
     backend: ComposeBackend, state_dir: StateDir, engine: FakeEngine
 ) -> None:
-    """A full disk must not keep anybody from deleting the data on it."""
-    was_started(state_dir)
-    engine.runs(archival_worker=1)
+    """Otherwise a full disk would prevent deleting the data on it."""
+    mark_started(state_dir)
+    engine.add_running(archival_worker=1)
     Home(state_dir.home).logs.write_text("no folder")
 
     backend.down(volumes=False, say=lambda _: None)
@@ -123,11 +123,11 @@ def test_a_system_stops_although_its_logs_cannot_be_kept(
     assert engine.ids() == []
 
 
-def test_a_kept_log_is_bounded(
+def test_kept_log_is_limited_in_size(
     engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs, "KEPT_BYTES", 8)
-    engine.runs(redis=1)
+    engine.add_running(redis=1)
 
     logs.keep(engine, engine.containers("any"), Home(tmp_path))
 
@@ -135,10 +135,10 @@ def test_a_kept_log_is_bounded(
     assert any(f"--tail {logs.KEPT_LINES}" in line for line in engine.calls)
 
 
-def test_a_reader_that_leaves_early_does_not_wait_for_a_command_that_ignores_signals(
+def test_closing_followed_logs_does_not_wait_for_a_command_that_ignores_signals(
     state_dir: StateDir, docker_command: DockerCommand
 ) -> None:
-    pids = docker_command.keeps_signals_to_itself("logs")
+    pids = docker_command.withhold_signals("logs")
     lines = logs.read(Project(state_dir, Desired()), (REDIS,), last=1, follow=True)
     assert isinstance(lines, Generator)
     assert next(lines) == LogLine("redis", "hello")
@@ -150,7 +150,7 @@ def test_a_reader_that_leaves_early_does_not_wait_for_a_command_that_ignores_sig
     assert time.monotonic() - began < 8
 
 
-def test_without_a_system_and_without_logs_there_is_nothing_to_show(
+def test_error_without_a_system_and_without_logs(
     backend: ComposeBackend,
 ) -> None:
     with pytest.raises(NotRunning):

@@ -1,4 +1,4 @@
-"""An audit or a restore that is interrupted."""
+"""Interrupting an audit or a restore."""
 
 import re
 import signal
@@ -7,20 +7,20 @@ import pytest
 
 from pkg.devkit.compose.state_dir import StateDir
 from tests.unit.devkit.compose.docker_command import DockerCommand
-from tests.unit.devkit.compose.doubles import are_gone, was_started
-from tests.unit.devkit.compose.test_signals import INTERRUPTED, begin
+from tests.unit.devkit.compose.doubles import are_gone, mark_started
+from tests.unit.devkit.compose.test_signals import INTERRUPTED, start
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("verb", [("audit",), ("restore", "--yes")])
-def test_an_interrupt_ends_the_command_and_removes_its_container(
+def test_interrupt_ends_the_command_and_removes_its_container(
     state_dir: StateDir, docker_command: DockerCommand, verb: tuple[str, ...], number: int
 ) -> None:
-    was_started(state_dir)
-    docker_command.runs("redis")
-    pids = docker_command.keeps_signals_to_itself("run")
+    mark_started(state_dir)
+    docker_command.add_containers("redis")
+    pids = docker_command.withhold_signals("run")
 
-    with begin(state_dir, *verb) as bidkit:
+    with start(state_dir, *verb) as bidkit:
         assert bidkit.stdout is not None
         assert bidkit.stdout.readline() == "redis-1  | hello\n"
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""How a system is stopped, also when its engine fails."""
+"""Stopping a system, also with a failing engine."""
 
 import signal
 
@@ -10,27 +10,27 @@ from pkg.devkit.compose.stack import Stack
 from pkg.devkit.compose.state_dir import STOPPING, StateDir
 from pkg.devkit.errors import BidkitError, MissingServer
 from pkg.devkit.signals import Cancellation
-from tests.unit.devkit.compose.doubles import was_started
+from tests.unit.devkit.compose.doubles import mark_started
 from tests.unit.devkit.compose.fake_engine import FakeEngine
 
 
 @pytest.fixture
 def backend(state_dir: StateDir, engine: FakeEngine, compose: ComposeBackend) -> ComposeBackend:
-    was_started(state_dir)
-    engine.runs(api_gateway=2, redis=1)
+    mark_started(state_dir)
+    engine.add_running(api_gateway=2, redis=1)
     return compose
 
 
 @pytest.mark.parametrize("command", ["ps", "compose stop", "compose down"])
-def test_after_a_down_whose_engine_failed_the_next_one_works(
+def test_down_works_after_one_whose_engine_failed(
     backend: ComposeBackend, state_dir: StateDir, engine: FakeEngine, command: str
 ) -> None:
     said: list[str] = []
-    engine.will(command, says="Cannot connect to the Docker daemon at unix:///x.")
+    engine.set_behaviour(command, error="Cannot connect to the Docker daemon at unix:///x.")
     with pytest.raises(BidkitError, match="no Docker engine answers"):
         backend.down(volumes=False, say=said.append)
 
-    engine.is_well()
+    engine.clear_behaviours()
     still_there = backend.status()
     backend.down(volumes=False, say=said.append)
 
@@ -39,10 +39,10 @@ def test_after_a_down_whose_engine_failed_the_next_one_works(
     assert (engine.ids(), state_dir.running.exists()) == ([], False)
 
 
-def test_a_system_being_stopped_is_not_wanted_but_still_running(
+def test_system_being_stopped_is_running_but_not_wanted(
     state_dir: StateDir,
 ) -> None:
-    was_started(state_dir)
+    mark_started(state_dir)
 
     with state_dir.lock(STOPPING, within_s=0):
         during = (state_dir.is_wanted, state_dir.running.exists())
@@ -51,10 +51,10 @@ def test_a_system_being_stopped_is_not_wanted_but_still_running(
     assert state_dir.is_wanted
 
 
-def test_a_down_that_cannot_remove_a_container_names_it(
+def test_down_names_a_container_that_it_cannot_remove(
     backend: ComposeBackend, state_dir: StateDir, engine: FakeEngine
 ) -> None:
-    engine.will("compose down", does_nothing=True)
+    engine.set_behaviour("compose down", does_nothing=True)
 
     with pytest.raises(BidkitError, match="redis could not be removed; `bidkit down` tries again"):
         backend.down(volumes=False, say=lambda _: None)
@@ -62,22 +62,22 @@ def test_a_down_that_cannot_remove_a_container_names_it(
     assert state_dir.running.exists()
 
 
-def test_down_without_an_engine_says_that_none_answers_even_if_nothing_runs(
+def test_down_fails_without_an_engine_even_if_nothing_runs(
     compose: ComposeBackend, engine: FakeEngine
 ) -> None:
-    engine.will("ps", says="Cannot connect to the Docker daemon at unix:///x.")
+    engine.set_behaviour("ps", error="Cannot connect to the Docker daemon at unix:///x.")
 
     with pytest.raises(MissingServer, match="no Docker engine answers"):
         compose.down(volumes=False, say=lambda _: None)
 
 
-def test_containers_of_a_home_whose_files_are_gone_are_stopped_too(
+def test_containers_of_a_deleted_home_are_stopped_too(
     backend: ComposeBackend, state_dir: StateDir, engine: FakeEngine
 ) -> None:
     for file in state_dir.folder.iterdir():
         file.unlink()
     state_dir.folder.rmdir()
-    engine.runs(redis=1)
+    engine.add_running(redis=1)
 
     backend.down(volumes=False, say=lambda _: None)
 
@@ -86,13 +86,13 @@ def test_containers_of_a_home_whose_files_are_gone_are_stopped_too(
 
 @pytest.fixture
 def said(backend: ComposeBackend) -> list[str]:
-    """What is said while it stops."""
+    """The lines shown while it stops."""
     return []
 
 
 @pytest.mark.parametrize("phase", ["compose stop", "compose down"])
 @pytest.mark.parametrize("failures", [0, 1])
-def test_a_second_interrupt_kills_what_is_still_draining(
+def test_second_interrupt_kills_draining_containers(
     said: list[str],
     state_dir: StateDir,
     stack: Stack,
@@ -100,11 +100,11 @@ def test_a_second_interrupt_kills_what_is_still_draining(
     phase: str,
     failures: int,
 ) -> None:
-    """If the kill fails, it is tried again."""
+    """A failed kill is retried."""
     token = Cancellation()
     token.request()
-    engine.will(phase, does=token.request, lingers_s=60)
-    engine.will("compose kill", says="the engine is busy" * failures, times=failures)
+    engine.set_behaviour(phase, during=token.request, delay_s=60)
+    engine.set_behaviour("compose kill", error="the engine is busy" * failures, times=failures)
 
     Shutdown(state_dir, stack).run_own(state_dir.begin_run(), said.append, token)
 
@@ -114,7 +114,7 @@ def test_a_second_interrupt_kills_what_is_still_draining(
     assert (engine.ids(), state_dir.running.exists()) == ([], False)
 
 
-def test_a_closed_terminal_does_not_hurry_although_it_sends_two_signals(
+def test_closed_terminal_does_not_hurry_even_if_it_sends_two_signals(
     said: list[str], state_dir: StateDir, stack: Stack, engine: FakeEngine
 ) -> None:
     token = Cancellation()

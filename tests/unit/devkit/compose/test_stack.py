@@ -1,4 +1,4 @@
-"""The services' environment, and starts that are refused."""
+"""The services' environment, grace periods, and refused starts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,19 +17,19 @@ from pkg.devkit.names import API, ARCHIVAL, BROADCAST, EDGE
 from pkg.devkit.ports import free_ports
 from pkg.devkit.signals import Cancellation, no_check
 from pkg.devkit.system import Desired
-from tests.unit.devkit.compose.doubles import Clock, RecordingWatcher, was_started
+from tests.unit.devkit.compose.doubles import Clock, RecordingWatcher, mark_started
 from tests.unit.devkit.compose.fake_engine import FakeEngine
 
-ODD = {"NATS_USER": "a$b$$c"}
+DOLLARS = {"NATS_USER": "a$b$$c"}
 
 
 @pytest.fixture
 def backend(state_dir: StateDir, engine: FakeEngine, compose: ComposeBackend) -> ComposeBackend:
-    """Running, with a dollar in a setting."""
-    was_started(state_dir)
-    Stack(state_dir).remember(Desired(settings=ODD))
-    engine.runs(api_gateway=1, broadcast_service=1, archival_worker=1)
-    engine.runs(redis=1, nats=1, postgres=1, edge=1)
+    """A running system with a dollar in a setting."""
+    mark_started(state_dir)
+    Stack(state_dir).remember(Desired(settings=DOLLARS))
+    engine.add_running(api_gateway=1, broadcast_service=1, archival_worker=1)
+    engine.add_running(redis=1, nats=1, postgres=1, edge=1)
     return compose
 
 
@@ -40,8 +40,8 @@ def test_each_service_is_shown_with_its_own_environment(backend: ComposeBackend)
     assert "DEREGISTER_S" not in given[ARCHIVAL]
 
 
-def test_a_dollar_in_a_setting_is_shown_unchanged(backend: ComposeBackend) -> None:
-    assert backend.settings()[API]["NATS_USER"] == ODD["NATS_USER"]
+def test_dollars_in_settings_are_shown_unchanged(backend: ComposeBackend) -> None:
+    assert backend.settings()[API]["NATS_USER"] == DOLLARS["NATS_USER"]
 
 
 def prepared(stack: Stack, settings: Mapping[str, str]) -> Stack:
@@ -68,9 +68,7 @@ def test_grace_periods_follow_from_the_settings(
     assert (graces[API], graces[ARCHIVAL]) == (gateway, worker)
 
 
-def test_grace_periods_take_the_services_env_file_into_account(
-    stack: Stack, engine: FakeEngine
-) -> None:
+def test_grace_periods_follow_from_services_env_too(stack: Stack, engine: FakeEngine) -> None:
     engine.shared_environment = {"SHUTDOWN_TIMEOUT_S": "60", "DEREGISTER_S": "9"}
     prepared(stack, {})
 
@@ -93,7 +91,7 @@ def test_down_waits_for_another_bidkit_as_long_as_stopping_may_take(
 ) -> None:
     clock = Clock()
     prepared(stack, settings)
-    was_started(state_dir)
+    mark_started(state_dir)
     monkeypatch.setattr(state_dir_module, "time", clock)
 
     with (
@@ -105,8 +103,8 @@ def test_down_waits_for_another_bidkit_as_long_as_stopping_may_take(
     assert clock.now == pytest.approx(within_s, abs=1)
 
 
-@pytest.mark.parametrize("same", [ODD, {"BID_STRATEGY": "lua"}, {}])
-def test_a_second_up_with_the_same_settings_succeeds(
+@pytest.mark.parametrize("same", [DOLLARS, {"BID_STRATEGY": "lua"}, {}])
+def test_second_up_with_the_same_settings_succeeds(
     backend: ComposeBackend, same: Mapping[str, str]
 ) -> None:
     watcher = RecordingWatcher()
@@ -117,7 +115,7 @@ def test_a_second_up_with_the_same_settings_succeeds(
 
 
 @pytest.mark.parametrize("other", [{"NATS_USER": "a$b$c"}, {"DEREGISTER_S": "2"}])
-def test_a_second_up_with_other_settings_is_refused(
+def test_second_up_with_other_settings_is_refused(
     backend: ComposeBackend, other: Mapping[str, str]
 ) -> None:
     with pytest.raises(BadArgument, match="differs"):
@@ -132,11 +130,11 @@ def test_a_second_up_with_other_settings_is_refused(
         "Bind for 127.0.0.1:8000 failed: port is already allocated",
     ],
 )
-def test_a_port_taken_after_the_check_is_reported_and_nothing_is_left_running(
+def test_port_taken_after_the_check_is_reported_and_nothing_keeps_running(
     state_dir: StateDir, stack: Stack, engine: FakeEngine, complaint: str
 ) -> None:
-    was_started(state_dir)
-    engine.will("compose up", half=True, says=complaint)
+    mark_started(state_dir)
+    engine.set_behaviour("compose up", half=True, error=complaint)
 
     with pytest.raises(PortTaken, match=r"a port was taken meanwhile: .* 127.0.0.1:8000"):
         stack.start(no_check)
@@ -145,13 +143,15 @@ def test_a_port_taken_after_the_check_is_reported_and_nothing_is_left_running(
 
 
 @pytest.mark.parametrize("detach", [True, False])
-def test_a_running_system_keeps_running_when_one_of_its_ports_is_taken(
+def test_running_system_keeps_running_if_the_edge_s_port_is_taken(
     backend: ComposeBackend, state_dir: StateDir, engine: FakeEngine, *, detach: bool
 ) -> None:
     (edge,) = engine.ids(EDGE)
-    engine.has_stopped(edge)
+    engine.mark_stopped(edge)
     before = engine.ids()
-    engine.will("compose up", says="Bind for 127.0.0.1:8000 failed: port is already allocated")
+    engine.set_behaviour(
+        "compose up", error="Bind for 127.0.0.1:8000 failed: port is already allocated"
+    )
 
     with pytest.raises(NotReady, match=r"127.0.0.1:8000 .* Everything else keeps running"):
         backend.up(Options(), detach=detach, watcher=RecordingWatcher())
@@ -159,7 +159,7 @@ def test_a_running_system_keeps_running_when_one_of_its_ports_is_taken(
     assert (engine.ids(), state_dir.is_wanted) == (before, True)
 
 
-def test_a_failure_to_make_passwords_is_reported(tmp_path: Path) -> None:
+def test_failure_to_make_passwords_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(BidkitError, match=r"the secrets could not be made: .*file"):

@@ -9,15 +9,15 @@ from pkg.devkit.errors import BidkitError
 from pkg.devkit.settings import PROJECT
 
 
-def test_every_home_has_a_project_of_its_own(tmp_path: Path) -> None:
+def test_every_home_has_its_own_project(tmp_path: Path) -> None:
     one, other = StateDir(tmp_path / "one").project, StateDir(tmp_path / "other").project
 
     assert one == StateDir(tmp_path / "one").project != other
     assert re.fullmatch(r"bidding-[0-9a-f]{8}", one)
-    assert StateDir(PROJECT / ".bidkit").project != "bidding-system"  # compose alone
+    assert StateDir(PROJECT / ".bidkit").project != "bidding-system"  # the name without bidkit
 
 
-def test_every_checkout_has_images_of_its_own_whichever_home_runs_them(
+def test_every_checkout_has_its_own_images_for_all_homes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = StateDir(tmp_path / "one").image_tag, StateDir(tmp_path / "other").image_tag

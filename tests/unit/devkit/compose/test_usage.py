@@ -11,6 +11,6 @@ def test_a_line_of_docker_stats_is_read_in_its_units() -> None:
     assert ended is None
 
 
-def test_a_process_that_is_not_the_containers_is_not_measured_for_it() -> None:
-    # Another process has that number here: the engine is elsewhere, and knows no such container.
+def test_process_with_the_container_s_pid_on_another_machine_is_not_measured() -> None:
+    # With a remote engine, the pid belongs to an unrelated local process.
     assert usage({"no-such-container": os.getpid()}) == {}

@@ -1,4 +1,4 @@
-"""How bidkit waits for the end of a system on processes, and how long."""
+"""Stopping a system on processes: how long bidkit waits."""
 
 import select
 import socket
@@ -21,7 +21,7 @@ from tests.unit.devkit.compose.doubles import Clock
 
 
 class EndlessControl:
-    """Of a supervisor that was asked to stop and does not come to an end."""
+    """Controls a supervisor that was asked to stop and never ends."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
@@ -39,7 +39,7 @@ class EndlessControl:
     ("settings", "within_s"),
     [({}, 123), ({"DEREGISTER_S": "120", "SHUTDOWN_TIMEOUT_S": "120"}, 348)],
 )
-def test_a_down_waits_as_long_as_services_and_stores_may_take(
+def test_down_waits_as_long_as_services_and_stores_may_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], within_s: int
 ) -> None:
     home, clock = Home(tmp_path), Clock()
@@ -53,8 +53,8 @@ def test_a_down_waits_as_long_as_services_and_stores_may_take(
     assert clock.now == pytest.approx(within_s, abs=1)
 
 
-def test_whoever_asks_a_supervisor_that_is_just_ending_is_told_so(tmp_path: Path) -> None:
-    """Its socket takes a connection, and is closed before anybody looks at that."""
+def test_asking_a_supervisor_that_is_ending_raises_stopped_meanwhile(tmp_path: Path) -> None:
+    """Its socket gets a connection and is closed before it accepts it."""
     home = Home(tmp_path)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "control"))
@@ -72,8 +72,8 @@ def test_whoever_asks_a_supervisor_that_is_just_ending_is_told_so(tmp_path: Path
         ending.join()
 
 
-def test_the_stores_end_in_the_time_that_is_waited_for_them(tmp_path: Path) -> None:
-    """One after the other, each killed at its own limit."""
+def test_stores_stop_within_the_time_that_bidkit_waits(tmp_path: Path) -> None:
+    """In the worst case they are killed one after the other, each at its own limit."""
     stores: list[Server] = [
         kind(data=tmp_path, port=1) for kind in (RedisServer, NatsServer, PostgresServer)
     ]

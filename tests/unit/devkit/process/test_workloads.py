@@ -4,7 +4,7 @@ from pkg.devkit.names import API
 from pkg.devkit.process.workloads import ServiceWorkload
 
 
-def test_a_replica_that_has_just_ended_still_has_its_port_for_whoever_asks() -> None:
+def test_closed_workload_still_knows_its_port() -> None:
     workload = ServiceWorkload(API, listener=lambda: None, settings={})
     port = workload.port
 
@@ -17,9 +17,7 @@ def test_a_replica_that_has_just_ended_still_has_its_port_for_whoever_asks() -> 
     ("settings", "within_s"),
     [({}, 23), ({"DEREGISTER_S": "40", "SHUTDOWN_TIMEOUT_S": "60"}, 108)],
 )
-def test_a_replica_has_the_time_to_end_that_its_settings_give_it(
-    settings: dict[str, str], within_s: float
-) -> None:
+def test_time_to_stop_follows_from_the_settings(settings: dict[str, str], within_s: float) -> None:
     workload = ServiceWorkload(API, listener=lambda: None, settings=settings)
 
     assert workload.launch().stop_within_s == within_s

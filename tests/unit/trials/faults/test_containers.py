@@ -1,4 +1,4 @@
-"""What the bench asks of an engine that does not do its part, by a docker command of the test's."""
+"""The bench and a Docker engine that fails or hangs, by a fake `docker` command."""
 
 import asyncio
 import tempfile
@@ -12,9 +12,9 @@ from pkg.devkit.compose.project import Project
 from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.system import Desired
+from pkg.trials.faults.containers.backend import end_leftovers
 from pkg.trials.faults.containers.container import Container
 from pkg.trials.faults.containers.services import ContainerServices
-from pkg.trials.faults.containers.stage import end_leftovers
 from pkg.trials.waiting import NotInTimeError, until
 from tests.unit.devkit.compose.docker_command import DockerCommand
 from tests.unit.devkit.compose.doubles import are_gone
@@ -23,7 +23,10 @@ from tests.unit.devkit.compose.test_container import inspected
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Its calls, a line each: it hangs in compose, says nothing of `hangs` and refuses the rest."""
+    """A fake `docker` that hangs in compose and on `hangs`, and fails on all but `rm`.
+
+    Returns the file of its calls, one per line.
+    """
     calls = tmp_path / "calls"
     command = tmp_path / "bin" / "docker"
     command.parent.mkdir()
@@ -41,7 +44,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return calls
 
 
-def test_a_command_that_takes_too_long_leaves_no_container(docker: Path, tmp_path: Path) -> None:
+def test_command_that_times_out_leaves_no_container(docker: Path, tmp_path: Path) -> None:
     project = Project(StateDir(tmp_path / "home"), Desired())
     services = ContainerServices(project, 8000, [], [], [])
 
@@ -54,13 +57,13 @@ def test_a_command_that_takes_too_long_leaves_no_container(docker: Path, tmp_pat
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_command_of_a_row_that_is_broken_off_is_at_its_end_before_the_next(
+def test_cancelled_command_has_ended_before_the_next_row(
     state_dir: StateDir, docker_command: DockerCommand, times: int
 ) -> None:
     services = ContainerServices(Project(state_dir, Desired()), 8000, [], [], [])
-    pids = docker_command.keeps_signals_to_itself("run")
+    pids = docker_command.withhold_signals("run")
 
-    async def break_off() -> None:
+    async def cancel_row() -> None:
         row = asyncio.create_task(services.command("restore", environment={}, within_s=60))
         await until(pids.exists, within_s=10)
         for _ in range(times):
@@ -69,7 +72,7 @@ def test_a_command_of_a_row_that_is_broken_off_is_at_its_end_before_the_next(
         with pytest.raises(asyncio.CancelledError):
             await row
 
-    asyncio.run(break_off())
+    asyncio.run(cancel_row())
 
     name = docker_command.calls[0].partition("--name ")[2].split()[0]
     assert docker_command.calls[1:] == [f"rm --force {name}"]
@@ -77,23 +80,23 @@ def test_a_command_of_a_row_that_is_broken_off_is_at_its_end_before_the_next(
 
 
 @pytest.mark.parametrize("name", ["gone", "hangs"])
-def test_what_the_engine_cannot_tell_is_not_taken_for_silence(
+def test_unreadable_log_is_an_error(
     docker: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(docker_cli, "ANSWER_WITHIN_S", 0.3)
     container = Container(container_of({**inspected(), "Id": name}), network="default")
 
     with pytest.raises(BidkitError, match="did not tell what api-gateway-1 said"):
-        container.has_said("Traceback")
+        container.log_contains("Traceback")
 
     assert docker.exists()
 
 
-def test_a_home_that_its_bench_has_just_removed_is_passed_over(
+def test_leftover_folder_that_vanishes_meanwhile_is_skipped(
     docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    # Found in the list of names, and gone when it is looked at.
+    # Listed, but gone when it is inspected.
     (tmp_path / "bidkit-faults-compose-gone").symlink_to(tmp_path / "nowhere")
 
     end_leftovers()

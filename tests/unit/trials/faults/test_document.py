@@ -1,4 +1,4 @@
-"""The document of faults keeps what other backends' runs found; the table fits the terminal."""
+"""docs/faults.md keeps the sections of other backends; the table fits the terminal."""
 
 import io
 
@@ -10,7 +10,7 @@ from pkg.trials.faults.report import table
 from pkg.trials.faults.row import Result
 
 
-def test_a_section_replaces_only_that_of_its_own_backend() -> None:
+def test_section_replaces_only_its_own_backend_s() -> None:
     both = with_section(with_section("", "process", "old words"), "compose", "of containers")
 
     renewed = with_section(both, "process", "new words")
@@ -20,7 +20,7 @@ def test_a_section_replaces_only_that_of_its_own_backend() -> None:
     assert "old words" not in renewed
 
 
-def test_processes_stand_before_containers_whichever_ran_first() -> None:
+def test_processes_come_before_containers_whichever_ran_first() -> None:
     document = with_section(with_section("", "compose", "of containers"), "process", "words")
 
     assert document.index("## On processes") < document.index("## In containers")

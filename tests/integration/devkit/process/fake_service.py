@@ -1,7 +1,7 @@
-"""A service in miniature that keeps the process contract, and can be told to break it.
+"""A fake service that the supervisor can run.
 
-MODE: `serve`, `unready`, `exit` at once with code 2, `deaf` to SIGTERM and to everybody.
-Its public answer to anything is its own pid.
+MODE: `serve`, `unready`, `exit` (at once, with code 2) or `deaf` (ignores SIGTERM and requests).
+It answers every public request with its pid.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from aiohttp import web
 DRAIN_S = 0.3
 
 
-class Standin:
+class FakeService:
     def __init__(self, mode: str) -> None:
         self._mode = mode
         self._draining = False
@@ -63,4 +63,4 @@ if __name__ == "__main__":
         sys.exit(2)
     if mode == "deaf":
         signal.pause()
-    asyncio.run(Standin(mode).run())
+    asyncio.run(FakeService(mode).run())

@@ -1,4 +1,4 @@
-"""Bidders with a ledger of their answers, and viewers with a record of their frames."""
+"""Bidders that record their responses, and viewers that record their frames."""
 
 import asyncio
 import json
@@ -14,13 +14,13 @@ import asyncpg
 from pkg.trials.waiting import until
 from tests.integration.processes import Service
 
-WORDS = ("busy",)
-"""Codes of refusals that a contended bidder may meet; everything else is a defect."""
+REFUSALS_UNDER_CONTENTION = ("busy",)
+"""Codes of 503s that are allowed under contention; all others are defects."""
 
 
 @dataclass(frozen=True, order=True)
-class Placed:
-    """A bid as whoever tells of it: a 201, a frame, a row."""
+class AcceptedBid:
+    """An accepted bid, from a 201, a frame or a row."""
 
     seq: int
     event_id: str
@@ -29,24 +29,27 @@ class Placed:
 
 @dataclass
 class Ledger:
-    """What the bidders were answered."""
+    """The responses that bidders got."""
 
-    accepted: list[Placed] = field(default_factory=list)
+    accepted: list[AcceptedBid] = field(default_factory=list)
     too_low: int = 0
     busy: int = 0
 
-    def note(self, status: int, body: dict[str, Any]) -> None:
+    def record(self, status: int, body: dict[str, Any]) -> None:
         match status:
             case 201:
                 self.accepted.append(
-                    Placed(body["seq"], body["event_id"], Decimal(body["your_bid"]))
+                    AcceptedBid(body["seq"], body["event_id"], Decimal(body["your_bid"]))
                 )
             case 200:
                 assert body["reason"] == "too_low", body
                 assert body["your_bid"] <= body["current_bid"], body
                 self.too_low += 1
             case _:
-                assert (status, body.get("code") in WORDS) == (503, True), (status, body)
+                assert (status, body.get("code") in REFUSALS_UNDER_CONTENTION) == (503, True), (
+                    status,
+                    body,
+                )
                 self.busy += 1
 
 
@@ -58,12 +61,12 @@ async def place_bids(
     connections: int,
     strategies: Sequence[str],
 ) -> Ledger:
-    """Every connection places its share of the amounts, one after the other.
+    """Each connection places its share of the amounts, in order.
 
-    All place their next one at the same moment: none runs ahead of the others.
+    All connections send their next bid at the same moment.
     """
     ledger = Ledger()
-    together = asyncio.Barrier(connections)
+    barrier = asyncio.Barrier(connections)
 
     async def bidder(number: int) -> None:
         async with aiohttp.ClientSession(
@@ -71,14 +74,14 @@ async def place_bids(
         ) as client:
             for turn, amount in enumerate(amounts[number::connections]):
                 strategy = strategies[(number + turn) % len(strategies)]
-                await together.wait()
+                await barrier.wait()
                 async with client.post(
                     f"/api/v1/items/{item}/bid",
                     data=f'{{"user_id":"bidder-{number}","amount":{amount}}}'.encode(),
                     headers={"X-Bid-Strategy": strategy},
                 ) as answer:
                     body = json.loads(await answer.read(), parse_float=Decimal)
-                    ledger.note(answer.status, body)
+                    ledger.record(answer.status, body)
 
     async with asyncio.TaskGroup() as tasks:
         for number in range(connections):
@@ -88,36 +91,36 @@ async def place_bids(
 
 @dataclass
 class Viewer:
-    """One WebSocket and all it was told."""
+    """One WebSocket, its greeting and the frames after it."""
 
     socket: aiohttp.ClientWebSocketResponse
-    first: dict[str, Any] = field(default_factory=dict)
+    greeting: dict[str, Any] = field(default_factory=dict)
     frames: list[dict[str, Any]] = field(default_factory=list)
 
     async def listen(self) -> None:
         async for message in self.socket:
             frame = json.loads(message.data, parse_float=Decimal)
-            if not self.first:
-                self.first = frame
+            if not self.greeting:
+                self.greeting = frame
             else:
                 self.frames.append(frame)
 
     @property
-    def seen(self) -> list[Placed]:
-        """Fails when anything but bids was told after the first message."""
+    def bids(self) -> list[AcceptedBid]:
+        """The frames as bids. Fails if any is not a bid."""
         return [
-            Placed(frame["seq"], frame["event_id"], Decimal(frame["amount"]))
+            AcceptedBid(frame["seq"], frame["event_id"], Decimal(frame["amount"]))
             for frame in self.frames
         ]
 
     @property
     def seq(self) -> int:
-        return int(self.frames[-1]["seq"] if self.frames else self.first.get("seq", -1))
+        return int(self.frames[-1]["seq"] if self.frames else self.greeting.get("seq", -1))
 
 
 @asynccontextmanager
 async def viewers(broadcast: Service, item: str, count: int) -> AsyncIterator[list[Viewer]]:
-    """All of them greeted when the block begins."""
+    """Connected viewers; the block begins when all have their greeting."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
         made = [
             Viewer(await client.ws_connect(f"{broadcast.websocket_url}/ws/items/{item}"))
@@ -125,7 +128,7 @@ async def viewers(broadcast: Service, item: str, count: int) -> AsyncIterator[li
         ]
         listening = [asyncio.create_task(one.listen()) for one in made]
         try:
-            await until(lambda: all(one.first for one in made), within_s=10)
+            await until(lambda: all(one.greeting for one in made), within_s=10)
             yield made
         finally:
             for task in listening:
@@ -135,8 +138,8 @@ async def viewers(broadcast: Service, item: str, count: int) -> AsyncIterator[li
                 await one.socket.close()
 
 
-async def archived(postgres_url: str, item: str) -> list[Placed]:
-    """The item's rows by seq."""
+async def archived(postgres_url: str, item: str) -> list[AcceptedBid]:
+    """The item's archived bids, by seq."""
     connection = await asyncpg.connect(postgres_url)
     try:
         rows = await connection.fetch(
@@ -144,4 +147,4 @@ async def archived(postgres_url: str, item: str) -> list[Placed]:
         )
     finally:
         await connection.close()
-    return [Placed(row["seq"], str(row["event_id"]), row["amount"]) for row in rows]
+    return [AcceptedBid(row["seq"], str(row["event_id"]), row["amount"]) for row in rows]

@@ -1,7 +1,6 @@
-"""The edge with its real configuration; the name server and the replicas are fakes on loopback.
+"""The edge with its real configuration, but a fake name server and fake replicas on loopback.
 
-Dozens of replicas, a silent name server or a gateway that dies at the right moment are easy to
-have here, and hard in a whole stack.
+This makes dozens of replicas, a silent name server and well-timed crashes easy to test.
 """
 
 import asyncio
@@ -27,12 +26,12 @@ CONFIGURATION = Path(__file__).resolve().parents[3] / "compose" / "haproxy.cfg"
 IMAGE = os.environ.get("HAPROXY_IMAGE", "haproxy:2.6-alpine")
 
 _A, _OPT = 1, 41
-_PLAIN_BYTES = 512  # the longest answer unless the client offers more (RFC 6891)
+_PLAIN_BYTES = 512  # limit for clients without EDNS (RFC 6891)
 
 
 @dataclass
-class Names(asyncio.DatagramProtocol):
-    """A name server like the engine's: answers are uncompressed, and truncated if too long."""
+class FakeNameServer(asyncio.DatagramProtocol):
+    """Answers like Docker's name server: uncompressed, and truncated if too long."""
 
     replicas: dict[str, list[str]]
     silent: bool = False
@@ -75,32 +74,32 @@ def _labels(name: bytes) -> list[str]:
 
 
 @dataclass
-class LoneEdge:
-    every: int
-    api: int
-    broadcast: int
-    """The ports that the real edge publishes as 8000, 8080 and 8081."""
-    own: int
+class StandaloneEdge:
+    main_port: int
+    api_port: int
+    broadcast_port: int
+    """In the stack these are 8000, 8080 and 8081."""
+    stats_port: int
     """The port of its health check and statistics."""
-    names: Names
-    dying: bool = False
-    """Whether gateways die when they receive a bid."""
+    name_server: FakeNameServer
+    gateways_die: bool = False
+    """Whether gateways drop the connection when they receive a bid."""
     bids: list[bytes] = field(default_factory=list)
-    """One entry each time a bid reached a gateway."""
+    """The body of each bid that reached a gateway."""
 
     async def ask(self, port: int, path: str, **headers: str) -> tuple[int, dict[str, str]]:
-        """The status, and as seen by the replica its own address and the request's headers."""
+        """Returns the status, and the replica's address and the headers that it received."""
         async with (
             aiohttp.ClientSession() as client,
             client.get(f"http://127.0.0.1:{port}{path}", headers=headers) as answer,
         ):
-            said: dict[str, str] = await answer.json()
-            return answer.status, said
+            body: dict[str, str] = await answer.json()
+            return answer.status, body
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.method == "POST":
             self.bids.append(await request.read())
-            if self.dying:
+            if self.gateways_die:
                 assert request.transport
                 request.transport.abort()
         if request.path.startswith("/ws"):
@@ -116,22 +115,22 @@ class LoneEdge:
 
 
 @asynccontextmanager
-async def lone_edge(
+async def standalone_edge(
     folder: Path, *, gateways: int = 1, broadcasters: int = 1, most_viewers: int = 7000
-) -> AsyncIterator[LoneEdge]:
-    """Returns once it has found every replica."""
-    every, api, broadcast, own, gateway_port, broadcaster_port = free_ports(6)
+) -> AsyncIterator[StandaloneEdge]:
+    """The block begins when the edge has found every replica."""
+    main, api, broadcast, stats, gateway_port, broadcaster_port = free_ports(6)
     gateway_addresses = [f"127.0.1.{number}" for number in range(1, gateways + 1)]
     broadcaster_addresses = [f"127.0.2.{number}" for number in range(1, broadcasters + 1)]
     async with AsyncExitStack() as opened:
         transport, names = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: Names(
+            lambda: FakeNameServer(
                 {"api-gateway": gateway_addresses, "broadcast-service": broadcaster_addresses}
             ),
             local_addr=("127.0.0.1", 0),
         )
         opened.callback(transport.close)
-        edge = LoneEdge(every, api, broadcast, own, names)
+        edge = StandaloneEdge(main, api, broadcast, stats, names)
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", edge.answer)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -146,15 +145,15 @@ async def lone_edge(
         name_server = transport.get_extra_info("sockname")[1]
         name = f"bidding-edge-{uuid4().hex[:8]}"
         opened.enter_context(owned(name))
-        await started(
+        await start_edge(
             name,
             folder,
             {
                 "127.0.0.11:53": f"127.0.0.1:{name_server}",
-                "bind :8000": f"bind 127.0.0.1:{every}",
+                "bind :8000": f"bind 127.0.0.1:{main}",
                 "bind :8080": f"bind 127.0.0.1:{api}",
                 "bind :8081": f"bind 127.0.0.1:{broadcast}",
-                "127.0.0.1:8404": f"127.0.0.1:{own}",
+                "127.0.0.1:8404": f"127.0.0.1:{stats}",
                 "api-gateway:8080": f"api-gateway:{gateway_port}",
                 "broadcast-service:8081": f"broadcast-service:{broadcaster_port}",
                 "ge 7000 ": f"ge {most_viewers} ",
@@ -162,7 +161,7 @@ async def lone_edge(
         )
         opened.push_async_callback(asyncio.to_thread, docker, "rm", "-f", "-v", name)
         await until(
-            lambda: up(edge, gateways + broadcasters),
+            lambda: has_found(edge, gateways + broadcasters),
             within_s=20,
             forgiving=(aiohttp.ClientError,),
             log=lambda: docker("logs", name),
@@ -170,8 +169,8 @@ async def lone_edge(
         yield edge
 
 
-async def started(name: str, folder: Path, changes: dict[str, str]) -> None:
-    """Starts it in the host's network; `changes` are made to its configuration, each once."""
+async def start_edge(name: str, folder: Path, changes: dict[str, str]) -> None:
+    """Starts the edge on the host's network, with `changes` made to its configuration."""
     text = CONFIGURATION.read_text()
     for before, after in changes.items():
         assert text.count(before) == 1, before
@@ -187,10 +186,10 @@ async def started(name: str, folder: Path, changes: dict[str, str]) -> None:
     )
 
 
-async def up(edge: LoneEdge, number: int) -> bool:
-    """Whether it has found that many replicas."""
+async def has_found(edge: StandaloneEdge, number: int) -> bool:
+    """Whether the edge has found that many replicas."""
     async with (
         aiohttp.ClientSession() as client,
-        client.get(f"http://127.0.0.1:{edge.own}/servers;csv") as answer,
+        client.get(f"http://127.0.0.1:{edge.stats_port}/servers;csv") as answer,
     ):
         return len(re.findall(r"^\w+,replica-.*,UP,", await answer.text(), re.MULTILINE)) == number

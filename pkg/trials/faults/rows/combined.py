@@ -3,22 +3,22 @@
 import asyncio
 
 from pkg.trials.faults.row import REDIS_AWAY, Row
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 
 
-async def _nats_and_postgres(scene: Scene) -> None:
-    nats, postgres = scene.stores.nats, scene.stores.postgres
+async def _nats_and_postgres(trial: Trial) -> None:
+    nats, postgres = trial.stores.nats, trial.stores.postgres
     await asyncio.gather(nats.stop(), postgres.stop())
-    await scene.hold(15, short_s=4)
+    await trial.hold(15, short_s=4)
     await asyncio.gather(nats.start(), postgres.start())
 
 
-async def _redis_and_relay(scene: Scene) -> None:
-    relay = await scene.services.relaying()
-    await asyncio.gather(scene.stores.redis.kill(), relay.process.kill())
-    await scene.hold(5, short_s=1)
-    await scene.stores.redis.start()
-    scene.over()
+async def _redis_and_relay(trial: Trial) -> None:
+    relay = await trial.services.relaying_gateway()
+    await asyncio.gather(trial.stores.redis.kill(), relay.process.kill())
+    await trial.hold(5, short_s=1)
+    await trial.stores.redis.start()
+    trial.fault_ends()
     await relay.restart()
 
 

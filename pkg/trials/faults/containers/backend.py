@@ -1,4 +1,4 @@
-"""A compose stack in its own project for a whole run. Each row gets it with empty stores."""
+"""The bench on containers: one compose stack for the whole run, emptied for each row."""
 
 import asyncio
 import contextlib
@@ -26,26 +26,26 @@ from pkg.devkit.signals import no_check
 from pkg.devkit.system import Desired
 from pkg.trials.faults.containers.container import Container
 from pkg.trials.faults.containers.services import ContainerServices
-from pkg.trials.faults.containers.stores import ContainerStores, Door
+from pkg.trials.faults.containers.stores import Address, ContainerStores
 from pkg.trials.faults.ledger import Ledger
 from pkg.trials.faults.pace import BASE, SHORTENED
 from pkg.trials.faults.row import Row
-from pkg.trials.faults.scene import Scene
+from pkg.trials.faults.trial import Trial
 from pkg.trials.faults.viewers import Viewers
 
 REPLICAS = {API: 2, BROADCAST: 2, ARCHIVAL: 1}
 STORE_PORTS = {REDIS: 6379, NATS: 4222, POSTGRES: 5432}
 HEARTBEAT_S = 4.0
-"""Viewers ping themselves: a service that is cut off closes nothing, and the edge waits for over
+"""Viewers ping because a disconnected service closes no connection, and the edge waits for over
 a minute.
 """
 _HOME_PREFIX = "bidkit-faults-compose-"
 _TRIES = 3
-_SHOWN = 12
+_ID_CHARACTERS = 12
 
 
-class ContainerStage:
-    def __init__(self, project: Project, desired: Desired, place: StateDir) -> None:
+class ContainerBackend:
+    def __init__(self, project: Project, desired: Desired, state_dir: StateDir) -> None:
         (network,) = project.engine.networks(project.name)
         name = docker_cli.ask("network", "inspect", "-f", "{{.Name}}", network).strip()
         self._desired = desired
@@ -57,10 +57,10 @@ class ContainerStage:
             redis=self.containers[REDIS][0],
             nats=self.containers[NATS][0],
             postgres=self.containers[POSTGRES][0],
-            doors={
-                store: Door(
+            addresses={
+                store: Address(
                     desired.store_ports[store],
-                    (place.secrets / f"{store}_password").read_text(encoding="utf-8"),
+                    (state_dir.secrets / f"{store}_password").read_text(encoding="utf-8"),
                 )
                 for store in STORES
             },
@@ -70,17 +70,17 @@ class ContainerStage:
         )
 
     @asynccontextmanager
-    async def scene(self, row: Row, *, short: bool, logs: Path | None) -> AsyncIterator[Scene]:
-        """First repairs what an earlier row left broken."""
+    async def trial(self, row: Row, *, short: bool, logs: Path | None) -> AsyncIterator[Trial]:
+        """Repairs what an earlier row left broken, then runs as `Backend` says."""
         await self.services.kill()
         await self.stores.renew()
         await self.containers["edge"][0].start()
         await self.services.start()
-        # The edge finds healthy gateways a moment later. A bid in between would be refused, and
-        # the row would blame its fault for that.
+        # The edge notices healthy gateways a moment later. Bids refused until then would count as
+        # costs of the fault.
         await asyncio.to_thread(await_passing, self._desired, check=no_check)
         try:
-            yield Scene(
+            yield Trial(
                 stores=self.stores,
                 services=self.services,
                 ledger=Ledger(),
@@ -100,52 +100,52 @@ class ContainerStage:
 
 
 @asynccontextmanager
-async def container_stage(*, short: bool) -> AsyncIterator[ContainerStage]:
-    """Runs while the block does; afterwards only images are left."""
-    await asyncio.to_thread(_look_for_engine)
+async def container_backend(*, short: bool) -> AsyncIterator[ContainerBackend]:
+    """Runs the stack while the block runs; afterwards only images are left."""
+    await asyncio.to_thread(_check_engine)
     await asyncio.to_thread(end_leftovers)
     home = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=_HOME_PREFIX))
     with _owner(home).lock() as ours:
         assert ours  # noqa: S101 - the folder was made a moment ago, by us
-        async with _stage(home, short=short) as stage:
-            yield stage
+        async with _stack(home, short=short) as backend:
+            yield backend
 
 
 @asynccontextmanager
-async def _stage(home: Path, *, short: bool) -> AsyncIterator[ContainerStage]:
-    place = StateDir(home)
+async def _stack(home: Path, *, short: bool) -> AsyncIterator[ContainerBackend]:
+    state_dir = StateDir(home)
     desired = _desired(short=short)
-    project = Project(place, desired)
+    project = Project(state_dir, desired)
     try:
-        coming = asyncio.create_task(asyncio.to_thread(_bring_up, project, desired, place))
+        starting = asyncio.create_task(asyncio.to_thread(_up, project, desired, state_dir))
         try:
-            await asyncio.shield(coming)
+            await asyncio.shield(starting)
         finally:
-            # Compose cannot be cancelled; what it started after `down` would stay for ever.
-            await asyncio.wait([coming])
-        yield await asyncio.to_thread(ContainerStage, project, desired, place)
+            # Compose cannot be cancelled, and containers that it starts after `down` would stay.
+            await asyncio.wait([starting])
+        yield await asyncio.to_thread(ContainerBackend, project, desired, state_dir)
     finally:
-        await asyncio.to_thread(_take_down, project)
+        await asyncio.to_thread(_down, project)
         shutil.rmtree(home)
 
 
 def _owner(home: Path) -> Home:
-    """Holds the folder's lock until this bench ends, in whatever way."""
+    """The lock that shows that this folder's bench is running, even if it is killed later."""
     return Home(home / "owner")
 
 
 def end_leftovers() -> None:
-    """Removes the stacks that killed benches left."""
+    """Removes the stacks of killed benches."""
     for home in Path(tempfile.gettempdir()).glob(f"{_HOME_PREFIX}*"):
         try:
             if home.stat().st_uid != os.getuid() or not (home / "owner").exists():
-                continue  # another user's, or not a bench's
+                continue  # another user's, or no bench's
         except FileNotFoundError:
             continue  # its bench has just removed it
         with _owner(home).lock() as free:
             if not free:
                 continue
-            _take_down(Project(StateDir(home), Desired()))
+            _down(Project(StateDir(home), Desired()))
             shutil.rmtree(home)
             views.complain(f"ended what a killed bench had left: {home.name}")
 
@@ -173,14 +173,14 @@ def _override(project: Project, desired: Desired) -> dict[str, Any]:
     return override
 
 
-def _look_for_engine() -> None:
-    """Raises NoEngine, which says what to install."""
+def _check_engine() -> None:
+    """Raises NoEngine."""
     Engine().check_versions()
 
 
-def _bring_up(project: Project, desired: Desired, place: StateDir) -> None:
-    make_passwords(place.secrets)
-    save(place.override, _override(project, desired))
+def _up(project: Project, desired: Desired, state_dir: StateDir) -> None:
+    make_passwords(state_dir.secrets)
+    save(state_dir.override, _override(project, desired))
     provide(project, project.configuration(), say=views.complain)
     for left in reversed(range(_TRIES)):
         try:
@@ -192,8 +192,8 @@ def _bring_up(project: Project, desired: Desired, place: StateDir) -> None:
             return
 
 
-def _take_down(project: Project) -> None:
-    with contextlib.suppress(ComposeFailed):  # it may be ending just now
+def _down(project: Project) -> None:
+    with contextlib.suppress(ComposeFailed):  # it may be stopping already
         project.kill()
     for left in reversed(range(_TRIES)):
         try:
@@ -206,11 +206,11 @@ def _take_down(project: Project) -> None:
 
 
 def images() -> str:
-    """The images with their ids, and the engine."""
+    """The images with their ids, and the versions of Docker and compose."""
     project = Project(StateDir(PROJECT / ".bidkit"), Desired())
     names = {one["image"] for one in project.configuration()["services"].values()}
     ids = project.engine.image_ids(sorted(names))
     listed = ", ".join(
-        f"{name} {found.removeprefix('sha256:')[:_SHOWN]}" for name, found in ids.items()
+        f"{name} {found.removeprefix('sha256:')[:_ID_CHARACTERS]}" for name, found in ids.items()
     )
     return f"{listed}; Docker {docker_cli.engine_version()}, compose {compose_version()}"

@@ -1,4 +1,4 @@
-"""One process of the bench."""
+"""A child process of the bench: a service or a store."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ _LOG_TAIL = 4000
 
 
 class Process:
-    """May be started again after it ended, with another process id and the same log."""
+    """Can be started again after it has ended, with the same log."""
 
     def __init__(self, name: str, launch: Callable[[], Launch], *, log: Path) -> None:
         self.name = name
@@ -34,7 +34,7 @@ class Process:
     def log(self) -> str:
         return self._log.read_text(errors="replace")[-_LOG_TAIL:] if self._log.exists() else ""
 
-    def has_said(self, text: str) -> bool:
+    def log_contains(self, text: str) -> bool:
         return self._log.exists() and text in self._log.read_text(errors="replace")
 
     def start(self) -> None:
@@ -61,10 +61,10 @@ class Process:
         """
         if self._running is None or self._running.poll() is not None:
             return
-        family = psutil.Process(self._running.pid).children(recursive=True)
+        children = psutil.Process(self._running.pid).children(recursive=True)
         self._running.kill()
         await self._gone()
-        await asyncio.to_thread(psutil.wait_procs, family, timeout=10)
+        await asyncio.to_thread(psutil.wait_procs, children, timeout=10)
 
     async def stop(self, how: signal.Signals) -> None:
         """Stops it gracefully, and kills it if that takes too long."""

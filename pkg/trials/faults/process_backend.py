@@ -1,4 +1,4 @@
-"""The bench on processes: one set of stores for a whole run, new services for each row."""
+"""The bench on processes: one set of stores for the whole run, new services for each row."""
 
 import asyncio
 import contextlib
@@ -10,18 +10,18 @@ from pkg.trials.faults.ledger import Ledger
 from pkg.trials.faults.pace import BASE, SHORTENED
 from pkg.trials.faults.proxy import Proxy
 from pkg.trials.faults.row import Row
-from pkg.trials.faults.scene import Scene
 from pkg.trials.faults.services import Services
 from pkg.trials.faults.stores import Stores, stores
+from pkg.trials.faults.trial import Trial
 from pkg.trials.faults.viewers import Viewers
 
 
-class ProcessStage:
+class ProcessBackend:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
     @contextlib.asynccontextmanager
-    async def scene(self, row: Row, *, short: bool, logs: Path | None) -> AsyncIterator[Scene]:
+    async def trial(self, row: Row, *, short: bool, logs: Path | None) -> AsyncIterator[Trial]:
         """When the block ends, only the stores keep running."""
         await self._stores.renew()
         settings = {**BASE, **row.settings}
@@ -42,7 +42,7 @@ class ProcessStage:
             services = Services({**settings, **self._stores.environment(ports)}, folder)
             stack.callback(services.abandon)
             await services.start(archivers=row.archivers, clock_off_s=row.clock_off_s)
-            yield Scene(
+            yield Trial(
                 stores=self._stores,
                 services=services,
                 ledger=Ledger(),
@@ -54,6 +54,6 @@ class ProcessStage:
 
 
 @contextlib.asynccontextmanager
-async def process_stage() -> AsyncIterator[ProcessStage]:
+async def process_backend() -> AsyncIterator[ProcessBackend]:
     async with stores() as running:
-        yield ProcessStage(running)
+        yield ProcessBackend(running)

@@ -1,4 +1,4 @@
-"""Reads values from pages of metrics."""
+"""Reads values from the text of `/metrics`."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 _LEADER = re.compile(rb"^bid_relay_leader 1(\.0)?$", re.MULTILINE)
 
 
-def relays(page: bytes) -> bool:
+def is_relaying(page: bytes) -> bool:
     return bool(_LEADER.search(page))
 
 

@@ -1,4 +1,4 @@
-"""What rows and the verdict need of a system, on processes or in containers."""
+"""What rows and the verdict use of a system. Implemented for processes and for containers."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -15,8 +15,8 @@ from pkg.trials.faults.findings import Findings
 class Process(Protocol):
     """A process or a container that a fault can hit."""
 
-    def has_said(self, text: str) -> bool:
-        """Whether its log of this row contains the text."""
+    def log_contains(self, text: str) -> bool:
+        """Whether its log since the row began contains the text."""
 
     async def kill(self) -> None:
         """Kills it, like a crash; returns when it has ended."""
@@ -64,11 +64,11 @@ class Stores(Protocol):
     @property
     def postgres(self) -> Store: ...
 
-    def asking_redis(self) -> AbstractAsyncContextManager[Redis]: ...
+    def redis_client(self) -> AbstractAsyncContextManager[Redis]: ...
 
-    def asking_nats(self) -> AbstractAsyncContextManager[NatsClient]: ...
+    def nats_client(self) -> AbstractAsyncContextManager[NatsClient]: ...
 
-    def asking_postgres(
+    def postgres_connection(
         self,
     ) -> AbstractAsyncContextManager["asyncpg.Connection[asyncpg.Record]"]: ...
 
@@ -98,14 +98,14 @@ class Services(Protocol):
     def broadcast_port(self) -> int:
         """The port for viewers."""
 
-    async def relaying(self) -> Replica:
+    async def relaying_gateway(self) -> Replica:
         """The gateway that relays now.
 
         Raises:
             NotInTimeError: none relays for a while.
         """
 
-    async def counted(self, name: str) -> float:
+    async def metric_total(self, name: str) -> float:
         """The sum of a metric over all replicas that answer."""
 
     async def command(
@@ -121,7 +121,7 @@ class Services(Protocol):
         """
 
 
-def data_of(store: Store) -> Path:
+def data_folder(store: Store) -> Path:
     """The folder of a store's files. Raises TypeError if they are in a container."""
     data = getattr(store, "data", None)
     if not isinstance(data, Path):
