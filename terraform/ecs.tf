@@ -51,12 +51,13 @@ locals {
         BID_STRATEGY_OVERRIDE = tostring(var.bid_strategy_override)
         REDIS_MIN_REPLICAS    = tostring(var.redis_min_replicas)
         OUTBOX_MAX_ENTRIES    = tostring(var.outbox_max_entries)
+        ALLOWED_ORIGINS       = join(",", var.allowed_origins)
       }
     }
     broadcast-service = {
       port  = 8081
       parts = [local.redis_settings, local.nats_settings]
-      own   = {}
+      own   = { ALLOWED_ORIGINS = join(",", var.allowed_origins) }
     }
     archival-worker = {
       port = 8082

@@ -327,6 +327,17 @@ variable "bid_strategy_override" {
   default     = false
 }
 
+variable "allowed_origins" {
+  description = "Origins of other hosts whose web pages may bid and watch, such as https://shop.example."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for origin in var.allowed_origins : can(regex("^https?://[a-z0-9.-]+(:[0-9]+)?$", origin))])
+    error_message = "An origin is a scheme, a host and perhaps a port, in lower case and without a slash at its end."
+  }
+}
+
 variable "redis_min_replicas" {
   description = "Number of Redis replicas that must have a bid before it is answered (WAIT)."
   type        = number

@@ -32,8 +32,8 @@ class BroadcastSettings(LogSettings, ServingSettings, OriginSettings, RedisSetti
     viewer_messages_per_s: int = setting(
         whole(1, 100_000),
         default=20,
-        what="messages a second, pings included, that a viewer may send (five seconds' worth at "
-        "once); one that sends more is closed with 1008",
+        what="maximum messages a second from a viewer, pings included (five seconds' worth at "
+        "once); then it is closed with 1008",
     )
     slow_viewer_s: float = setting(
         seconds(0.1, 600),

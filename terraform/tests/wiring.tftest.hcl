@@ -438,8 +438,8 @@ run "wiring" {
   assert {
     condition = { for name, service in module.service : name => { for variable in service.container.environment : variable.name => variable.value } } == {
       for name, own in {
-        api-gateway       = { BID_STRATEGY = var.bid_strategy, BID_STRATEGY_OVERRIDE = tostring(var.bid_strategy_override), REDIS_MIN_REPLICAS = tostring(var.redis_min_replicas), OUTBOX_MAX_ENTRIES = tostring(var.outbox_max_entries) }
-        broadcast-service = {}
+        api-gateway       = { BID_STRATEGY = var.bid_strategy, BID_STRATEGY_OVERRIDE = tostring(var.bid_strategy_override), REDIS_MIN_REPLICAS = tostring(var.redis_min_replicas), OUTBOX_MAX_ENTRIES = tostring(var.outbox_max_entries), ALLOWED_ORIGINS = join(",", var.allowed_origins) }
+        broadcast-service = { ALLOWED_ORIGINS = join(",", var.allowed_origins) }
         archival-worker   = { POSTGRES_URL = "postgresql://bidding@bidding-system.mocked.us-east-1.rds.amazonaws.com:5432/bidding?sslmode=require" }
         } : name => merge(own, {
           LOG_FORMAT       = "json"

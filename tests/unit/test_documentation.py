@@ -100,7 +100,7 @@ def _default_text(field: "dataclasses.Field[object]") -> str:
         return "required"
     if isinstance(value, Address):
         return f"`{value.host or ''}:{value.port}`"
-    if value in ("", None):
+    if value in ("", None, ()):
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

@@ -100,8 +100,8 @@ class OriginSettings:
     allowed_origins: tuple[str, ...] = setting(
         origins,
         default=(),
-        what="origins between commas (https://shop.example) whose pages may bid and watch; pages "
-        "of the service's own host always may",
+        what="origins between commas (https://shop.example) whose web pages may bid and watch, "
+        "besides pages of the service's own host",
     )
 
 
