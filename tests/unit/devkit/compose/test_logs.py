@@ -150,7 +150,7 @@ def test_closing_followed_logs_does_not_wait_for_a_command_that_ignores_signals(
     assert time.monotonic() - began < 8
 
 
-def test_error_without_a_system_and_without_logs(
+def test_logs_fail_without_a_system_and_without_kept_logs(
     backend: ComposeBackend,
 ) -> None:
     with pytest.raises(NotRunning):
