@@ -34,10 +34,10 @@ def backend(state_dir: StateDir, engine: FakeEngine, compose: ComposeBackend) ->
 
 
 def test_each_service_is_shown_with_its_own_environment(backend: ComposeBackend) -> None:
-    given = backend.settings()
+    settings = backend.settings()
 
-    assert [given[service].get("DEREGISTER_S") for service in (API, BROADCAST)] == ["2", "2"]
-    assert "DEREGISTER_S" not in given[ARCHIVAL]
+    assert [settings[service].get("DEREGISTER_S") for service in (API, BROADCAST)] == ["2", "2"]
+    assert "DEREGISTER_S" not in settings[ARCHIVAL]
 
 
 def test_dollars_in_settings_are_shown_unchanged(backend: ComposeBackend) -> None:
