@@ -123,7 +123,7 @@ async def _at_maxmemory(trial: Trial) -> None:
         await trial.hold(10, short_s=3)
         left = await trial.outbox_entries()
         await redis.config_set("maxmemory", before)
-    trial.require(trial.ledger.failed, "there was room all the time")
+    trial.require(trial.ledger.failed, "no bid failed, so memory was never full")
     trial.require(not left, f"{left} entries were left in the outboxes while memory was full")
 
 

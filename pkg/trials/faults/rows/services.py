@@ -69,7 +69,7 @@ async def _two_relays(trial: Trial) -> None:
         if refused:
             break
     trial.note(f"{refused:g} publishes were refused at the fence.")
-    trial.require(refused, "the two relays never met")
+    trial.require(refused, "the two relays never published at the same time")
 
 
 async def _two_archivers(trial: Trial) -> None:

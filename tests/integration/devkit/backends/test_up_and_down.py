@@ -99,9 +99,9 @@ def test_service_that_never_gets_ready_is_named_and_the_rest_keeps_running(
         "from pkg.devkit.cli import main\n"
         "main()\n"
     )
-    elsewhere = "--set=POSTGRES_URL=postgresql://nobody@127.0.0.1:1/nothing"
+    unreachable = "--set=POSTGRES_URL=postgresql://nobody@127.0.0.1:1/nothing"
     ran = subprocess.run(
-        [bidkit.command()[0], "-P", "-c", impatient, "up", "-d", elsewhere, *bidkit.ports],
+        [bidkit.command()[0], "-P", "-c", impatient, "up", "-d", unreachable, *bidkit.ports],
         env=bidkit.environment,
         capture_output=True,
         text=True,
