@@ -11,7 +11,7 @@ from tests.unit.runtime.programs import ROOT, run
 PROGRAM = """
 import asyncio, os, signal, subprocess, sys, time
 from dataclasses import dataclass
-from pkg.runtime import process
+from pkg.runtime import service_process
 from pkg.runtime.settings.sections import LogSettings, ServingSettings
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ async def main(settings, stop):
             subprocess.Popen(["sh", "-c", f"sleep 2; kill -CONT {os.getpid()}"])
             os.kill(os.getpid(), signal.SIGSTOP)
             await asyncio.sleep(0.5)
-sys.exit(process.run("sample", Settings, main))
+sys.exit(service_process.run("sample", Settings, main))
 """
 STUCK_AFTER = {"STUCK_AFTER_S": "0.8", "PATH": "/usr/bin:/bin"}
 

@@ -9,18 +9,18 @@ STORES = {"REDIS_URL": "redis://127.0.0.1:1", "NATS_URL": "nats://127.0.0.1:1"}
 PROGRAM = """
 import asyncio, sys
 from dataclasses import dataclass
-from pkg.runtime import process
+from pkg.runtime import service_process
 from pkg.runtime.settings.sections import LogSettings
 async def main(settings, stop):
     match sys.argv[1]:
         case "fine": return None
-        case "failed": return process.EXIT_FAILED
+        case "failed": return service_process.EXIT_FAILED
         case "raises": raise ZeroDivisionError("a defect")
         case "stopped":
             import os, signal
             os.kill(os.getpid(), getattr(signal, sys.argv[2]))
             await asyncio.wait_for(stop.wait(), 5)
-sys.exit(process.run("sample", LogSettings, main))
+sys.exit(service_process.run("sample", LogSettings, main))
 """
 
 
