@@ -12,7 +12,7 @@ from redis.exceptions import ReadOnlyError
 
 
 def redis_client(target: str, *, timeout_s: float, name: str) -> Redis:
-    """A client for everything but the hot path. Nothing is sent twice: no retries."""
+    """A client that never retries, so that nothing is sent twice."""
     client = Redis.from_url(
         target,
         client_name=name,
@@ -26,12 +26,14 @@ def redis_client(target: str, *, timeout_s: float, name: str) -> Redis:
     return client
 
 
-class _NoticesClosed(AbstractConnection):
-    """On a connection that was reset since its last use, uvloop raises RuntimeError where asyncio
-    says nothing. redis-py passes that on, and a task that knows Redis' errors would die of it.
+class _FailoverAware(AbstractConnection):
+    """Treats a reset as a Redis error, and closes itself when the server became a replica.
 
-    A server that became a replica keeps its connections: what it refuses ends this one, and the
-    next is made to whoever the address names by then.
+    uvloop, unlike asyncio, raises RuntimeError for a write to a connection that was reset. redis-py
+    passes it on, and it would end a task that handles only Redis' errors.
+
+    A server that became a replica keeps its connections and refuses writes. This connection then
+    closes, and the next one goes to the server that the address names by then.
     """
 
     async def send_packed_command(
@@ -52,9 +54,9 @@ class _NoticesClosed(AbstractConnection):
             raise
 
 
-class _PlainConnection(_NoticesClosed, Connection):
+class _PlainConnection(_FailoverAware, Connection):
     pass
 
 
-class _TlsConnection(_NoticesClosed, SSLConnection):
+class _TlsConnection(_FailoverAware, SSLConnection):
     pass

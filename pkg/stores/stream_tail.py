@@ -1,4 +1,4 @@
-"""Reads back what the stream holds of a partition behind an outbox id: what Redis may have lost."""
+"""Reads from the stream what Redis may have lost: a partition's events after an outbox id."""
 
 from collections.abc import AsyncIterator
 
@@ -14,18 +14,18 @@ from pkg.auction.subjects import STREAM, events_subject
 async def batches_after(
     jetstream: JetStreamContext, partition: str, after: OutboxId
 ) -> AsyncIterator[Batch]:
-    """Batches that together hold every stored event behind ``after``, and maybe some before it.
+    """Yields batches with every stored event that follows ``after``, and maybe earlier ones.
 
-    The first is found by bisection, not by time: the clocks of Redis and NATS may differ. Batches
-    that were published again come with ids known already; whoever reads compares seqs. What is no
-    batch of the partition is passed over: the archive keeps it as a dead letter.
+    The first is found by bisection of ids, not by time: the clocks of Redis and NATS may differ.
+    Republished batches repeat ids, so the caller must compare seqs. Messages that are not a batch
+    of the partition are skipped: the archive keeps them as dead letters.
 
-    Ids rise with the sequence but for batches published again, which start anew at a lower id and
-    go through to the newest. Only a Redis that forgets while that is under way, with all that came
-    again so far at or before ``after``, would not get back what lies behind it.
+    Ids rise with the stream's sequence, except that republished batches restart at a lower id and
+    run up to the newest. This finds nothing in one case: Redis lost data during such a
+    republication, when its last batch so far ended at or before ``after``.
 
     Raises:
-        nats.errors.Error, OSError, TimeoutError: NATS is away; what was read so far is true.
+        nats.errors.Error, OSError, TimeoutError: NATS is away; what was yielded is valid.
     """
     subject = events_subject(partition)
     last = await _last(jetstream, subject)
@@ -46,11 +46,11 @@ async def batches_after(
 async def begins_behind(
     jetstream: JetStreamContext, partition: str, after: OutboxId, *, archived_to: OutboxId
 ) -> bool:
-    """Whether something is missing, or may be, between ``after`` and what ``batches_after`` gives.
+    """Whether events between ``after`` and the first of ``batches_after`` are or may be missing.
 
-    A batch from the outbox's oldest entry says nothing of what was there before it. Such a one
-    begins the stream of a new system, and also the one that was lost and published again: then
-    what the archive has beyond ``after`` may be in the archive alone.
+    A batch that starts at BEGINNING does not tell what preceded it. It may be the first of a new
+    system, or of a stream that was lost and republished. In the second case, events that the
+    archive has after ``after`` may be missing in the stream.
     """
     async for batch in batches_after(jetstream, partition, after):
         if OutboxId.parse(batch.prev) == BEGINNING:
@@ -62,9 +62,9 @@ async def begins_behind(
 async def _first_behind(
     jetstream: JetStreamContext, subject: str, after: OutboxId, *, first: int, end: int
 ) -> int:
-    """Sequence of a batch behind ``after`` whose predecessor is not.
+    """Sequence of a batch that ends after ``after``, unlike the batch before it.
 
-    From any such border on, all that is behind ``after`` follows.
+    There may be several; every event that follows ``after`` is stored from any of them on.
     """
     low, bound, border = first - 1, end, end
     while low + 1 < bound:
@@ -82,7 +82,7 @@ async def _first_behind(
 async def _next_batch(
     jetstream: JetStreamContext, subject: str, sequence: int, end: int
 ) -> tuple[int, Batch] | None:
-    """The partition's first batch from ``sequence`` up to and with ``end``, with its sequence."""
+    """The partition's first batch from ``sequence`` to ``end`` inclusive, with its sequence."""
     while sequence <= end:
         try:
             message = await jetstream.get_msg(STREAM, sequence, subject, next=True)
