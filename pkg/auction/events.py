@@ -95,7 +95,7 @@ def _second(seconds: int) -> str:
 def encode_batch(
     partition: str, *, prev: OutboxId, last: OutboxId, events: Sequence[bytes]
 ) -> bytes:
-    """Joins events' JSON, unread, into one message."""
+    """Joins the JSON of events into one message, without parsing it."""
     head = f'{{"v":{VERSION},"partition":"{partition}","prev":"{prev}","last":"{last}","events":['
     return b"".join((head.encode(), b",".join(events), b"]}"))
 

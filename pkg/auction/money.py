@@ -8,7 +8,7 @@ MAX_CENTS = 999_999_999_999  # 9,999,999,999.99: numeric(18,2) holds it, and so 
 _PLAIN = re.compile(rb"([0-9]{1,10})(?:\.([0-9]{1,2}))?", re.ASCII)
 _NUMBER = re.compile(rb"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?", re.ASCII)
 
-# A longer exponent is not read: a body of 64 KiB has too few digits to make up for it.
+# A longer exponent is refused unread: a body of 64 KiB has too few digits to offset it.
 _MAX_EXPONENT_DIGITS = 5
 
 

@@ -73,10 +73,10 @@ class PuttingBack:
                 tally.put_back += verdict == _PUT_BACK
                 tally.refused += verdict == _REFUSED
 
-    async def move_outbox(self, partition: str, behind: OutboxId) -> None:
-        """Makes the id of the partition's next outbox entry higher than ``behind``."""
-        if behind > BEGINNING:
-            await self._move_outbox(keys=[outbox_key(partition)], args=[str(behind)])
+    async def move_outbox(self, partition: str, used: OutboxId) -> None:
+        """Makes the id of the partition's next outbox entry higher than ``used``."""
+        if used > BEGINNING:
+            await self._move_outbox(keys=[outbox_key(partition)], args=[str(used)])
 
     async def stream_tail(
         self, jetstream: JetStreamContext, partition: str, after: OutboxId

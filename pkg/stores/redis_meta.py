@@ -1,4 +1,4 @@
-"""What is recorded in Redis about Redis, and the checks that this process may use it."""
+"""Records in Redis about itself, and the checks that this process may use it."""
 
 import secrets
 from typing import Any, Protocol

@@ -21,8 +21,8 @@ async def batches_after(
     of the partition are skipped: the archive keeps them as dead letters.
 
     Ids rise with the stream's sequence, except that republished batches restart at a lower id and
-    run up to the newest. This finds nothing in one case: Redis lost data during such a
-    republication, when its last batch so far ended at or before ``after``.
+    run up to the newest. Nothing is found if Redis loses data during such a republication and
+    the last batch published by then ends at or before ``after``.
 
     Raises:
         nats.errors.Error, OSError, TimeoutError: NATS is away; what was yielded is valid.
@@ -36,7 +36,7 @@ async def batches_after(
     if newest is not None and _end_of(newest) <= after:
         return
     first = (await jetstream.stream_info(STREAM)).state.first_seq
-    sequence = await _first_behind(jetstream, subject, after, first=first, end=end)
+    sequence = await _first_after(jetstream, subject, after, first=first, end=end)
     while found := await _next_batch(jetstream, subject, sequence, end):
         sequence, batch = found
         sequence += 1
@@ -48,9 +48,9 @@ async def begins_behind(
 ) -> bool:
     """Whether events between ``after`` and the first of ``batches_after`` are or may be missing.
 
-    A batch that starts at BEGINNING does not tell what preceded it. It may be the first of a new
-    system, or of a stream that was lost and republished. In the second case, events that the
-    archive has after ``after`` may be missing in the stream.
+    A batch whose ``prev`` is BEGINNING does not show whether entries preceded it: it may be the
+    first of a new system, or of a stream that was lost and republished. In the second case, the
+    stream may lack events after ``after`` that the archive has.
     """
     async for batch in batches_after(jetstream, partition, after):
         if OutboxId.parse(batch.prev) == BEGINNING:
@@ -59,7 +59,7 @@ async def begins_behind(
     return False
 
 
-async def _first_behind(
+async def _first_after(
     jetstream: JetStreamContext, subject: str, after: OutboxId, *, first: int, end: int
 ) -> int:
     """Sequence of a batch that ends after ``after``, unlike the batch before it.
