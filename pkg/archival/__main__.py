@@ -8,7 +8,7 @@ from pkg.archival.app import SERVICE, run_worker
 from pkg.archival.audit.command import AuditOptions, run_audit
 from pkg.archival.restore.command import RestoreOptions, run_restore
 from pkg.archival.settings import ArchivalSettings, AuditSettings, RestoreSettings
-from pkg.runtime import process
+from pkg.runtime import service_process
 
 
 def main() -> int:
@@ -43,14 +43,16 @@ def main() -> int:
             auditing = AuditOptions(
                 as_json=arguments.json, every_item=arguments.all, wait_s=max(0.0, arguments.wait)
             )
-            return process.run("audit", AuditSettings, partial(run_audit, options=auditing))
+            return service_process.run("audit", AuditSettings, partial(run_audit, options=auditing))
         case "restore":
             restoring = RestoreOptions(
                 dry_run=arguments.dry_run, yes=arguments.yes, as_json=arguments.json
             )
-            return process.run("restore", RestoreSettings, partial(run_restore, options=restoring))
+            return service_process.run(
+                "restore", RestoreSettings, partial(run_restore, options=restoring)
+            )
         case _:
-            return process.run(SERVICE, ArchivalSettings, run_worker)
+            return service_process.run(SERVICE, ArchivalSettings, run_worker)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from pkg.runtime.background import ended
 from pkg.runtime.emf import emf
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import NatsLink, nats_link
-from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.runtime.readiness import Readiness
+from pkg.runtime.service_process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.runtime.serving import admin
 from pkg.stores.stream import ensure_stream, stream_config
 

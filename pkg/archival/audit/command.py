@@ -19,8 +19,9 @@ from pkg.archival.schema import SchemaTooNewError
 from pkg.archival.settings import AuditSettings
 from pkg.archival.store import AWAY
 from pkg.runtime.background import CANCEL_COMMAND_AGAIN_S, ended
-from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
-from pkg.stores.redis_meta import PartitionsDifferError, redis_client
+from pkg.runtime.service_process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
+from pkg.stores.redis_client import redis_client
+from pkg.stores.redis_meta import PartitionsDifferError
 
 _TELL_EVERY_S = 1.0
 

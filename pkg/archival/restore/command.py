@@ -22,9 +22,10 @@ from pkg.archival.settings import RestoreSettings
 from pkg.archival.store import AWAY
 from pkg.runtime.background import CANCEL_COMMAND_AGAIN_S, ended
 from pkg.runtime.nats_link import NatsLink, nats_link
-from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
+from pkg.runtime.service_process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.stores.putting_back import Tally
-from pkg.stores.redis_meta import NotOpenError, PartitionsDifferError, redis_client
+from pkg.stores.redis_client import redis_client
+from pkg.stores.redis_meta import NotOpenError, PartitionsDifferError
 
 NATS_WITHIN_S = 5.0
 _TELL_EVERY_S = 1.0

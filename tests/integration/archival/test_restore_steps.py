@@ -23,11 +23,11 @@ from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.nats_link import nats_link
 from pkg.runtime.settings.sections import NatsSettings
+from pkg.stores.redis_client import redis_client
 from pkg.stores.redis_meta import (
     RUN_ID,
     NotOpenError,
     open_partitions,
-    redis_client,
     require_open,
     server_run_id,
 )

@@ -121,7 +121,7 @@ def test_invalid_setting_is_refused_and_not_kept(bidkit: Bidkit) -> None:
     good = bidkit.up()
 
     assert (bad.code, nothing_runs.code, good.code) == (2, 3, 0), good.err
-    assert "CONFLATE_MS: 'abc' is no whole number from 1 to 60000." in bad.err
+    assert "CONFLATE_MS: 'abc' is not a whole number from 1 to 60000." in bad.err
 
 
 def test_conflicting_settings_are_refused_and_not_kept(bidkit: Bidkit) -> None:
