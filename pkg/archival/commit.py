@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from pkg.archival.intake import ArchivableEvent, DeadLetter, Portion, Reason
-from pkg.archival.statements import statement
+from pkg.archival.sql import statement
 from pkg.archival.store import Connection
 from pkg.archival.watermark import Stretch, fold
 from pkg.auction.outbox import OutboxId
@@ -33,7 +33,7 @@ class UnsettledError(asyncpg.InterfaceError):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ArchivedTo:
     """How far a partition is archived."""
 
     last: OutboxId
@@ -48,7 +48,7 @@ class Committed:
     duplicates: int
     dead_letters: Counter[str]
     """New ones only, by reason."""
-    standings: dict[str, Standing]
+    archived_to: dict[str, ArchivedTo]
 
 
 @dataclass(slots=True)
@@ -83,12 +83,12 @@ async def _commit(connection: Connection, portion: Portion, insert: _Insert) -> 
         inserted = await insert(connection, portion.events) if portion.events else _Inserted()
         letters = portion.dead_letters + inserted.refused
         new_letters = await _keep(connection, letters) if letters else Counter[str]()
-        standings = await _move_watermarks(connection, portion.stretches)
+        archived_to = await _move_watermarks(connection, portion.stretches)
     return Committed(
         archived=inserted.archived,
         duplicates=len(portion.events) - inserted.archived - len(inserted.refused),
         dead_letters=new_letters,
-        standings=standings,
+        archived_to=archived_to,
     )
 
 
@@ -168,7 +168,7 @@ def _storable(text: str) -> str:
 
 async def _move_watermarks(
     connection: Connection, stretches: dict[str, list[Stretch]]
-) -> dict[str, Standing]:
+) -> dict[str, ArchivedTo]:
     if not stretches:
         return {}
     partitions = sorted(stretches)
@@ -185,7 +185,7 @@ async def _move_watermarks(
         )
     moved: dict[str, OutboxId] = {}
     changed: dict[str, list[Stretch]] = {}
-    standings: dict[str, Standing] = {}
+    archived_to: dict[str, ArchivedTo] = {}
     for row in locked:
         partition, mark = row["partition"], OutboxId(row["last_ms"], row["last_n"])
         waiting = sorted(islands[partition])
@@ -194,7 +194,7 @@ async def _move_watermarks(
             moved[partition] = new_mark
         if new_waiting != waiting:
             changed[partition] = new_waiting
-        standings[partition] = Standing(new_mark, len(new_waiting))
+        archived_to[partition] = ArchivedTo(new_mark, len(new_waiting))
     if moved:
         marks = moved.values()
         await connection.execute(
@@ -202,7 +202,7 @@ async def _move_watermarks(
         )
     if changed:
         await _rewrite_islands(connection, changed)
-    return standings
+    return archived_to
 
 
 async def _rewrite_islands(connection: Connection, changed: dict[str, list[Stretch]]) -> None:

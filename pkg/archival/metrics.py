@@ -104,18 +104,18 @@ class ArchiveMetrics:
             yield gauge(
                 "bid_archive_consumer_pending", "Messages not delivered yet.", self._pending
             )
-        standings = self._announcer.standings
+        archived_to = self._announcer.archived_to
         yield labelled_gauge(
             "bid_archive_watermark_milliseconds",
             "Outbox time up to which every event is archived.",
             "partition",
-            {partition: standing.last.ms for partition, standing in standings.items()},
+            {partition: each.last.ms for partition, each in archived_to.items()},
         )
         yield labelled_gauge(
             "bid_archive_islands",
             "Archived stretches beyond a hole; above 0 for long, events are missing.",
             "partition",
-            {partition: standing.islands for partition, standing in standings.items()},
+            {partition: each.islands for partition, each in archived_to.items()},
         )
         yield counter(
             "bid_archive_retries_total", "Tries that PostgreSQL failed.", self._store.retries

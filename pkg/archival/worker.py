@@ -71,7 +71,7 @@ class Worker:
         self._committed_at = loop.time()
         self._metrics.committed(committed, events=len(portion), took_s=self._committed_at - began)
         await self._deliveries.acknowledge(held)
-        await self._announcer.moved(committed.standings)
+        await self._announcer.moved(committed.archived_to)
         for reason, count in committed.dead_letters.items():
             log.error("dead letters", reason=reason, count=count)
 

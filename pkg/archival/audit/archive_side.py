@@ -8,7 +8,7 @@ import asyncpg
 
 from pkg.archival.audit.verdict import ArchivedItem
 from pkg.archival.schema import migrations, refuse_newer
-from pkg.archival.statements import statement
+from pkg.archival.sql import statement
 from pkg.archival.store import CONNECT_TIMEOUT_S, Connection
 from pkg.auction.outbox import OutboxId
 

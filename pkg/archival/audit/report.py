@@ -4,9 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pkg.archival.audit.verdict import Verdict
+from pkg.archival.audit.verdict import Verdict, counted
 from pkg.archival.audit.walk import Findings
-from pkg.archival.wording import counted
 from pkg.auction.money import text_from_cents
 
 MOST_ROWS = 200

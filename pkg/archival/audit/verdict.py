@@ -33,6 +33,11 @@ class Verdict:
     """Accepted events that are neither archived nor dead letters; with time it may become 0."""
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 bid``, ``2 bids``. Only for nouns whose plural takes an s."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def judge(item_id: str, state: ItemState, record: ArchivedItem, *, seq_since: int) -> Verdict:
     """Compares an item's state in Redis with the archive up to that state's seq.
 

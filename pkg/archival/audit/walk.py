@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from pkg.archival.audit.archive_side import ArchiveSide, ListedLetter
 from pkg.archival.audit.auction_side import AuctionSide
-from pkg.archival.audit.verdict import Verdict, judge
-from pkg.archival.wording import counted
+from pkg.archival.audit.verdict import Verdict, counted, judge
 from pkg.auction.item import ItemState
 from pkg.auction.outbox import BEGINNING
 from pkg.auction.witnessed import Witnessed

@@ -12,7 +12,7 @@ from datetime import datetime
 import asyncpg
 
 from pkg.archival.schema import migrations, refuse_newer
-from pkg.archival.statements import statement
+from pkg.archival.sql import statement
 from pkg.archival.store import CONNECT_TIMEOUT_S, Connection
 from pkg.auction.events import UndecodableError, decode_event, redis_timestamp
 from pkg.auction.outbox import BEGINNING, OutboxId

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from nats.js import JetStreamContext
 
 from pkg.archival.restore.archive_side import ArchiveEnd, ArchiveSide
-from pkg.archival.restore.redis_side import Known, RedisSide, Standing
+from pkg.archival.restore.redis_side import Known, RedisSide, RedisState
 from pkg.auction.item import partition_of
 from pkg.auction.outbox import OutboxId
 from pkg.stores.putting_back import ItemRecord, records_of
@@ -28,7 +28,7 @@ class PartitionPlan:
 
 @dataclass(slots=True)
 class Plan:
-    standing: Standing
+    redis: RedisState
     partitions: dict[str, PartitionPlan]
     items: int = 0
     """Items the archive holds a bid of."""
@@ -50,7 +50,7 @@ class Plan:
     @property
     def refusal(self) -> str | None:
         """Why it must not be done, if so."""
-        if self.standing.open_on and not self.standing.empty and self.changes:
+        if self.redis.open_on and not self.redis.empty and self.changes:
             return (
                 "Redis is open and bids are being accepted on it: what is put back now could "
                 "overtake them. Stop every api-gateway and restart Redis, then run restore again."
@@ -59,7 +59,7 @@ class Plan:
 
     @property
     def nothing_to_do(self) -> bool:
-        return self.standing.open and not self.changes
+        return self.redis.open and not self.changes
 
     def refuse(self, item_id: str) -> None:
         if hash(item_id) in self._refused:
@@ -85,7 +85,7 @@ async def weigh(
     """
     ends = await checked_ends(redis, archive)
     plan = Plan(
-        await redis.standing(),
+        await redis.state(),
         {name: PartitionPlan(ends.get(name, ArchiveEnd())) for name in redis.names},
     )
     async for page in archive.pages():

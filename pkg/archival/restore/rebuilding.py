@@ -54,8 +54,8 @@ async def rebuild(
         redis.exceptions.RedisError, asyncpg.PostgresError, nats.errors.Error, OSError: a store is
             away. What was put back stays; Redis is opened after all of it.
     """
-    found = await side.standing()
-    if found.open_on and not found.empty and not plan.standing.open_on:
+    found = await side.state()
+    if found.open_on and not found.empty and not plan.redis.open_on:
         raise OpenedMeanwhileError("Redis was opened meanwhile: run restore again.")
     if found.open_on and found.empty:
         await side.close_partitions()

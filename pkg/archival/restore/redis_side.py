@@ -21,7 +21,7 @@ _SCAN_COUNT = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RedisState:
     """How Redis is found. ``open_on`` are the partitions that take bids on this very server;
     ``open`` says that all do, and were opened together.
     """
@@ -56,7 +56,7 @@ class RedisSide:
                     f"restore is set to {self.partitions}"
                 )
 
-    async def standing(self) -> Standing:
+    async def state(self) -> RedisState:
         """Raises redis.exceptions.RedisError: Redis is away."""
         run_id = await server_run_id(self._redis)
         open_on = [
@@ -64,7 +64,7 @@ class RedisSide:
             for name in self.names
             if is_opened_on(run_id, await self._redis.hget(meta_key(name), RUN_ID))
         ]
-        return Standing(
+        return RedisState(
             run_id=run_id,
             open_on=tuple(open_on),
             open=await self.is_open(),

@@ -11,12 +11,12 @@ MOST_SHOWN = 20
 
 
 def as_text(plan: Plan) -> str:
-    standing = plan.standing
+    redis = plan.redis
     opened = (
         "open"
-        if standing.open
-        else f"open in {', '.join(standing.open_on)} only"
-        if standing.open_on
+        if redis.open
+        else f"open in {', '.join(redis.open_on)} only"
+        if redis.open_on
         else "closed"
     )
     archive = (
@@ -24,7 +24,7 @@ def as_text(plan: Plan) -> str:
         f"{plan.bids_to_put_back} bids behind them."
     )
     lines = [
-        f"Redis is {opened} and {'empty' if standing.empty else 'not empty'}.",
+        f"Redis is {opened} and {'empty' if redis.empty else 'not empty'}.",
         archive,
         f"From JetStream: {plan.from_stream} bids beyond what the archive has.",
     ]
@@ -68,8 +68,8 @@ def as_json(plan: Plan, *, done: Tally | None, why_not: str | None) -> str:
         "why_not": why_not,
         "put_back": done.put_back if done else 0,
         "plan": {
-            "open": plan.standing.open,
-            "empty": plan.standing.empty,
+            "open": plan.redis.open,
+            "empty": plan.redis.empty,
             "items": plan.items,
             "items_to_put_back": plan.items_to_put_back,
             "bids_to_put_back": plan.bids_to_put_back,

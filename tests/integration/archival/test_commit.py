@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from pkg.archival.commit import Committed, commit
+from pkg.archival.commit import ArchivedTo, Committed, commit
 from pkg.archival.intake import DeadLetter, Portion, Reason
 from pkg.archival.store import Connection
 from pkg.auction.ids import uuid7
@@ -80,7 +80,7 @@ async def test_redelivery_is_counted_and_changes_nothing(archive: Connection) ->
     assert (again.archived, again.duplicates, again.dead_letters) == (0, 6, {})
     assert await archived_seqs(archive, "lamp") == [1, 2, 3]
     assert await archive.fetchval("SELECT bid_count FROM items") == 3
-    assert again.standings["p00"].last == batch.last
+    assert again.archived_to["p00"].last == batch.last
 
 
 async def test_batch_twice_in_one_portion_is_archived_once(archive: Connection) -> None:
@@ -103,7 +103,7 @@ async def test_seq_taken_by_another_event_is_a_dead_letter_once(archive: Connect
     assert first.dead_letters == {"seq_conflict": 2}
     assert again.dead_letters == {}
     assert set(await letters(archive)) == {("seq_conflict", "lamp", 1), ("seq_conflict", "lamp", 2)}
-    assert again.standings["p00"].last == rival.last
+    assert again.archived_to["p00"].last == rival.last
 
 
 async def test_conflict_inside_one_portion_is_a_dead_letter(archive: Connection) -> None:
@@ -147,7 +147,7 @@ async def test_one_event_postgres_refuses_does_not_hold_up_the_others(
     assert (result.archived, result.dead_letters) == (499, {"refused": 1})
     assert await letters(archive) == [("refused", "lamp", 322)]
     assert await archive.fetchval("SELECT payload FROM dead_letters") == events[321]
-    assert result.standings["p00"].last == batch.last
+    assert result.archived_to["p00"].last == batch.last
 
 
 async def test_date_that_only_postgres_refuses_is_a_dead_letter(archive: Connection) -> None:
@@ -182,7 +182,7 @@ async def test_unreadable_event_and_refused_event_go_with_the_batch(archive: Con
 
     assert (result.archived, result.dead_letters) == (1, {"bad_event": 3})
     assert {letter[1:] for letter in await letters(archive)} == {("lamp", 2), (None, None)}
-    assert result.standings["p00"].last == batch.last
+    assert result.archived_to["p00"].last == batch.last
 
 
 async def test_watermark_never_passes_a_hole_and_folds_when_it_is_filled(
@@ -199,9 +199,9 @@ async def test_watermark_never_passes_a_hole_and_folds_when_it_is_filled(
     filled = await commit(other, portion_of(batches[1]))
     await other.close()
 
-    assert (beyond.standings["p00"].last, beyond.standings["p00"].islands) == (batches[0].last, 2)
-    assert (joined.standings["p00"].last, joined.standings["p00"].islands) == (batches[0].last, 1)
-    assert (filled.standings["p00"].last, filled.standings["p00"].islands) == (batches[4].last, 0)
+    assert beyond.archived_to["p00"] == ArchivedTo(batches[0].last, islands=2)
+    assert joined.archived_to["p00"] == ArchivedTo(batches[0].last, islands=1)
+    assert filled.archived_to["p00"] == ArchivedTo(batches[4].last, islands=0)
     assert await archive.fetchval("SELECT count(*) FROM watermark_islands") == 0
 
 
@@ -211,9 +211,9 @@ async def test_partitions_have_watermarks_of_their_own(archive: Connection) -> N
 
     result = await commit(archive, portion_of(first, late))
 
-    assert result.standings["p00"].last == first.last
-    assert result.standings["p01"].last == BEGINNING
-    assert result.standings["p01"].islands == 1
+    assert result.archived_to["p00"].last == first.last
+    assert result.archived_to["p01"].last == BEGINNING
+    assert result.archived_to["p01"].islands == 1
 
 
 async def test_failed_transaction_leaves_neither_bids_nor_a_watermark(archive: Connection) -> None:

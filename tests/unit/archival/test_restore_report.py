@@ -5,17 +5,17 @@ from dataclasses import replace
 
 from pkg.archival.restore.archive_side import ArchiveEnd
 from pkg.archival.restore.plan import MOST_NAMED, PartitionPlan, Plan
-from pkg.archival.restore.redis_side import Standing
+from pkg.archival.restore.redis_side import RedisState
 from pkg.archival.restore.report import as_json, as_text, outcome_text
 from pkg.auction.outbox import OutboxId
 from pkg.stores.putting_back import Tally
 
-CLOSED = Standing(run_id="a", open_on=(), open=False, empty=True)
+CLOSED = RedisState(run_id="a", open_on=(), open=False, empty=True)
 
 
-def plan(standing: Standing = CLOSED) -> Plan:
+def plan(redis: RedisState = CLOSED) -> Plan:
     reached = PartitionPlan(ArchiveEnd(OutboxId(7, 1), OutboxId(9, 0)), OutboxId(8, 0), 3)
-    return Plan(standing, {"p00": reached, "p01": PartitionPlan(ArchiveEnd())})
+    return Plan(redis, {"p00": reached, "p01": PartitionPlan(ArchiveEnd())})
 
 
 def test_text_says_how_redis_stands_and_what_comes_from_where() -> None:

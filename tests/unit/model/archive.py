@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import asyncpg
 
-from pkg.archival.statements import statement
+from pkg.archival.sql import statement
 from pkg.archival.store import Connection
 from pkg.auction.outbox import OutboxId
 from tests.unit.model.world import Place, World
