@@ -1,4 +1,4 @@
-"""Tells the relay how far the archive is, so that the outbox may be trimmed."""
+"""Announces the watermarks, so that relays can trim the outbox."""
 
 import asyncio
 
@@ -17,13 +17,13 @@ EVERY_S = 1.0
 _READ_WATERMARKS = statement("read_watermarks")
 
 _NOTHING = {NO_PARTITION: ArchivedTo(BEGINNING, islands=0)}
-"""Says that the archive is empty: only then does a gateway open an empty Redis."""
+"""Announced while the archive is empty, so that a gateway knows it may open an empty Redis."""
 
 
 class Announcer:
-    """Tells each watermark after it moved, and every second: core messages may be missed.
+    """Announces each watermark when it moves, and all of them every second: core NATS may drop one.
 
-    Another worker may be further by now; what is told is true all the same.
+    Another worker may be further ahead; ours is a safe lower bound.
     """
 
     def __init__(self, link: NatsLink) -> None:
@@ -32,7 +32,7 @@ class Announcer:
         self._loaded = False
 
     async def load(self, connection: Connection) -> None:
-        """Takes what PostgreSQL says: after a restore it may be less than was told before."""
+        """Replaces all watermarks: a restored PostgreSQL may have lower ones than we announced."""
         self.archived_to = {
             row["partition"]: ArchivedTo(OutboxId(row["last_ms"], row["last_n"]), row["islands"])
             for row in await connection.fetch(_READ_WATERMARKS)
@@ -57,4 +57,4 @@ class Announcer:
                 message = encode_watermark(partition, archived.last)
                 await self._link.client.publish(archived_subject(partition), message)
         except nats.errors.Error:
-            return  # told again within a second
+            return  # announced again within a second

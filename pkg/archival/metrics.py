@@ -1,4 +1,4 @@
-"""What the worker counts."""
+"""The worker's metrics."""
 
 import time
 from collections import Counter
@@ -41,7 +41,7 @@ class ArchiveMetrics:
         self._progressed = time.monotonic()
 
     def taken(self, oldest: datetime | None) -> None:
-        """A portion is on its way; ``oldest`` is when its first bid was placed."""
+        """A portion is being archived; ``oldest`` is when its oldest bid was placed."""
         self._held_since = oldest
 
     def committed(self, result: Committed, *, events: int, took_s: float) -> None:
@@ -56,15 +56,15 @@ class ArchiveMetrics:
         self._progressed = time.monotonic()
 
     def backlog(self, pending: int | None) -> None:
-        """Messages that the consumer has not delivered; None while NATS does not say."""
+        """Messages that the consumer has not delivered; None if unknown."""
         self._pending = pending
         if pending == 0:
             self._progressed = time.monotonic()
 
     @property
     def lag_s(self) -> float:
-        """How old the oldest bid is that was taken and is not archived. With messages waiting
-        and none taken, the time since the archive last moved or had nothing to do.
+        """Age of the oldest bid being archived or, if longer while messages wait, the time since
+        the last commit or since none waited.
         """
         held = _age_s(self._held_since) if self._held_since is not None else 0.0
         waiting = time.monotonic() - self._progressed if self._pending else 0.0
@@ -74,7 +74,7 @@ class ArchiveMetrics:
         yield counter("bid_archive_events_total", "Bids archived.", self._archived)
         yield counter(
             "bid_archive_duplicates_total",
-            "Events delivered again that the archive had already.",
+            "Redelivered events that were already archived.",
             self._duplicates,
         )
         yield labelled_counter(
@@ -90,14 +90,14 @@ class ArchiveMetrics:
         )
         yield self._sizes.family("bid_archive_batch_events", "Events in a transaction.")
         yield self._latency.family(
-            "bid_archive_transaction_seconds", "Time a portion took to be committed, with retries."
+            "bid_archive_transaction_seconds", "Time to commit a portion, including retries."
         )
         yield self._delay.family(
-            "bid_archive_delay_seconds", "From a bid's acceptance to its commit, oldest of each."
+            "bid_archive_delay_seconds", "From acceptance to commit of a portion's oldest bid."
         )
         yield gauge(
             "bid_archive_lag_seconds",
-            "Age of the oldest bid that waits to be archived.",
+            "Age of the oldest bid that is not archived yet.",
             self.lag_s,
         )
         if self._pending is not None:
@@ -113,16 +113,16 @@ class ArchiveMetrics:
         )
         yield labelled_gauge(
             "bid_archive_islands",
-            "Archived stretches beyond a hole; above 0 for long, events are missing.",
+            "Archived stretches beyond a hole. If it stays above 0, events are missing.",
             "partition",
             {partition: each.islands for partition, each in archived_to.items()},
         )
         yield counter(
-            "bid_archive_retries_total", "Tries that PostgreSQL failed.", self._store.retries
+            "bid_archive_retries_total", "Attempts that failed in PostgreSQL.", self._store.retries
         )
         yield counter(
             "bid_archive_lost_acknowledgements_total",
-            "Acknowledgements that could not be sent; their messages come again.",
+            "Acknowledgements that could not be sent; their messages are redelivered.",
             self._deliveries.lost_acknowledgements,
         )
         yield gauge(

@@ -20,7 +20,7 @@ def _one_password(postgres_url: str, postgres_password: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresSettings(Checked):
-    """Where PostgreSQL is."""
+    """How to reach PostgreSQL."""
 
     checks: ClassVar[tuple[Check, ...]] = (
         Check(("postgres_url", "postgres_password"), _one_password),
@@ -35,12 +35,12 @@ class PostgresSettings(Checked):
         plain_text,
         default="",
         secret=True,
-        what="password, where POSTGRES_URL names a user and no password",
+        what="password, if POSTGRES_URL names a user and no password",
     )
 
     @property
     def postgres_target(self) -> str:
-        """The URL to connect to. A password given apart may hold any character."""
+        """The URL to connect to. POSTGRES_PASSWORD may contain any character."""
         if not self.postgres_password:
             return self.postgres_url
         user, at, place = self.postgres_url.partition("://")[2].partition("@")
@@ -53,12 +53,12 @@ class ArchivalSettings(LogSettings, ServingSettings, NatsSettings, PostgresSetti
     admin_addr: Address | None = setting(  # noqa: RUF009 - a field of a frozen value
         address,
         default=Address(port=DEFAULT_PORT),
-        what="where health, readiness and metrics of the worker are served",
+        what="where the worker serves health, readiness and metrics",
     )
     statement_timeout_s: float = setting(
         seconds(1, 3600),
         default=30.0,
-        what="seconds after which PostgreSQL gives up; an acknowledgement may take 60 more",
+        what="seconds before PostgreSQL cancels a statement; an acknowledgement may take 60 more",
     )
     archive_batch_events: int = setting(
         whole(1, 10_000),
@@ -66,12 +66,12 @@ class ArchivalSettings(LogSettings, ServingSettings, NatsSettings, PostgresSetti
         what="events after which a transaction takes no more messages",
     )
     archive_batch_messages: int = setting(
-        whole(1, 1000), default=256, what="most messages of a transaction, and of one pull"
+        whole(1, 1000), default=256, what="maximum messages in a transaction and in a pull"
     )
     archive_linger_ms: int = setting(
         whole(0, 1000),
         default=20,
-        what="milliseconds from one transaction to the next while they are small; quiet, none wait",
+        what="minimum milliseconds between small transactions; a lone bid does not wait",
     )
 
 
