@@ -30,11 +30,11 @@ async def archive_all(archive: Connection, events: Sequence[Event | bytes]) -> N
 
 
 async def audit(
-    stores: Stores, *, wait_s: float = 0, tell: Callable[[str], None] = print
+    stores: Stores, *, wait_s: float = 0, progress: Callable[[str], None] = print
 ) -> tuple[bool, dict[str, Any]]:
     settings = AuditSettings(redis_url=stores.redis_url, postgres_url=stores.postgres_url)
     options = AuditOptions(as_json=True, every_item=False, wait_s=wait_s)
-    findings = json.loads(as_json(await compare(settings, options, tell=tell)))
+    findings = json.loads(as_json(await compare(settings, options, progress=progress)))
     return findings["ok"], findings
 
 
@@ -117,8 +117,8 @@ async def test_finds_that_redis_forgot_what_the_archive_has(
 @pytest.mark.parametrize(
     ("field", "value", "problem"),
     [
-        ("price", "499", "the last amount is 5.00, Redis' price 4.99"),
-        ("event_id", "another", "Redis' is another"),
+        ("price", "499", "the last archived amount is 5.00, the price in Redis is 4.99"),
+        ("event_id", "another", "the last in Redis is another"),
         ("count", "4", "Redis counts 4 bids of 5 events"),
     ],
 )
@@ -228,7 +228,7 @@ async def test_table_names_failing_items_and_totals(
     assert "1 of 2 not archived, the first is seq 2" in lines[1]
     assert "good " not in said
     assert "bad_event" in said
-    assert "Not archived when the wait was over: 4 events in the outboxes. Does" in said
+    assert "Not archived after the wait: 4 events in the outboxes. Is the" in said
     assert said.endswith("Wrong: 1 item.\n")
     assert any(
         line.startswith("good ") and line.endswith(" ok") for line in everything.splitlines()
@@ -255,7 +255,7 @@ async def test_waits_for_what_is_on_its_way(stores: Stores, archive: Connection)
     async with Redis.from_url(stores.redis_url, decode_responses=True) as redis:
         entries = await redis.xrevrange(outbox_key(partition), count=1)
     waiting = asyncio.Event()
-    running = asyncio.create_task(audit(stores, wait_s=20, tell=lambda _: waiting.set()))
+    running = asyncio.create_task(audit(stores, wait_s=20, progress=lambda _: waiting.set()))
     await waiting.wait()
 
     await archive_all(archive, events)
@@ -280,11 +280,11 @@ async def test_item_whose_bid_arrives_meanwhile_is_looked_at_again(
     await archive_all(archive, events[:4])
     looked = asyncio.Event()
 
-    def tell(line: str) -> None:
+    def progress(line: str) -> None:
         if line == "1 item not archived yet":
             looked.set()
 
-    running = asyncio.create_task(audit(stores, wait_s=20, tell=tell))
+    running = asyncio.create_task(audit(stores, wait_s=20, progress=progress))
     await looked.wait()
 
     await archive_all(archive, events)
@@ -336,6 +336,6 @@ async def test_bad_settings_and_unreachable_stores_exit_with_2(
     assert not any("Traceback" in complaint for _, _, complaint in codes)
     sentences = [complaint for _, _, complaint in codes]
     assert "POSTGRES_URL" in sentences[0]
-    assert "cannot ask PostgreSQL" in sentences[1]
-    assert "cannot ask Redis" in sentences[2]
+    assert "cannot reach PostgreSQL" in sentences[1]
+    assert "cannot reach Redis" in sentences[2]
     assert "no schema yet" in sentences[3]

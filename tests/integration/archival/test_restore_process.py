@@ -224,7 +224,7 @@ async def test_on_a_terminal_it_asks_and_does_nothing_without_a_yes(
     agreed, said = await answered(b"yes\n")
 
     assert (declined, untouched, agreed) == (1, {}, 0)
-    assert b"1 of 1 items to put back, 3 bids" in said
+    assert b"1 of 1 items to put back, covering 3 bids" in said
     assert await items_in(stores.redis_url) == past.state
 
 

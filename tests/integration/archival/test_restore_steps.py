@@ -57,7 +57,7 @@ async def rebuilt(
     """Plan and rebuilding; `at_step` is called with the number of each step from 1 on."""
     step = 0
 
-    def tell(_: str) -> None:
+    def progress(_: str) -> None:
         nonlocal step
         step += 1
         at_step(step)
@@ -68,11 +68,11 @@ async def rebuilt(
         await link.wait_connected()
         side = RedisSide(client, partitions=PARTITIONS)
         async with snapshot(stores.postgres_url) as archive:
-            plan = await weigh(side, archive, link.jetstream, tell=lambda _: None)
+            plan = await weigh(side, archive, link.jetstream, progress=lambda _: None)
         if opened_between:
             await open_partitions(client, PARTITIONS, await server_run_id(client))
         async with snapshot(stores.postgres_url) as archive:
-            await rebuild(client, side, archive, link.jetstream, plan, tell=tell)
+            await rebuild(client, side, archive, link.jetstream, plan, progress=progress)
 
 
 def opened(stores: Stores) -> list[str]:

@@ -26,8 +26,8 @@ def test_text_says_how_redis_stands_and_what_comes_from_where() -> None:
 
     assert lines == [
         "Redis is closed and empty.",
-        "From the archive: 5 of 9 items to put back, 40 bids behind them.",
-        "From JetStream: 3 bids beyond what the archive has.",
+        "From the archive: 5 of 9 items to put back, covering 40 bids.",
+        "From JetStream: 3 newer bids.",
         "",
         "PARTITION  ARCHIVED TO  JETSTREAM AHEAD TO  BIDS FROM JETSTREAM",
         "p00        7-1          8-0                 3",
