@@ -107,18 +107,18 @@ class ArchiveMetrics:
                 "Messages not yet delivered to the worker",
                 self._pending,
             )
-        standings = self._announcer.standings
+        archived_to = self._announcer.archived_to
         yield labelled_gauge(
             "bid_archive_watermark_milliseconds",
             "Outbox time up to which every event is archived",
             "partition",
-            {partition: standing.last.ms for partition, standing in standings.items()},
+            {partition: mark.last.ms for partition, mark in archived_to.items()},
         )
         yield labelled_gauge(
             "bid_archive_islands",
             "Archived ranges beyond a gap; if it stays above 0, events are missing",
             "partition",
-            {partition: standing.islands for partition, standing in standings.items()},
+            {partition: mark.islands for partition, mark in archived_to.items()},
         )
         yield counter(
             "bid_archive_retries_total", "Attempts that failed in PostgreSQL", self._store.retries

@@ -102,29 +102,30 @@ def section(rows: Sequence[tuple[Row, Result]], *, setting: Setting, short: bool
 def _how(*, short: bool, contained: bool) -> str:
     outages = "Outages are shortened. " if short else ""
     system = (
-        "Every row starts with empty stores and restarted services: two gateways and two "
-        "broadcasters behind the load balancer, and one archiver. All bids and viewers use the "
-        "load balancer. Of two replicas one is hit. A killed container is started again after a "
-        "moment."
+        "Every row starts with empty stores and new services: two gateways and two broadcasters "
+        "behind the load balancer, which all bids and viewers pass, and one archiver. A fault "
+        "hits one of two replicas. A killed container is started again after a moment."
         if contained
-        else "Every row has empty stores, two gateways, two broadcasters and one or two archivers."
+        else "Every row has its own stores, two gateways, two broadcasters and one or two "
+        "archivers."
     )
-    end = " (when a killed container is started, not when it is healthy)" if contained else ""
+    end = " (killed containers are started then, but not yet healthy)" if contained else ""
     unknown = ", or the load balancer's 502 or 504" if contained else ""
     return (
         f"{outages}{system} {len(ITEMS) * BIDDERS_PER_ITEM} clients, half of them `lua` and half "
-        f"`optimistic`, send {RATE_PER_S} bids/s on {len(ITEMS)} items (at least "
-        f"{LEAST_RATE_PER_S} per second must be accepted before the fault), and {VIEWERS} viewers "
-        f"watch, one in {LATEST_OF} with `mode=latest`. After the fault the load goes on, then the "
-        "outboxes drain, the audit runs, and every bid answered 201 is looked up in `bids`. An "
-        "archived bid without a 201 must be one of unknown outcome.\n\n"
-        "Failed: answered with a documented 503, or not connected; nothing was written. Unknown: "
+        f"`optimistic`, offer {RATE_PER_S} bids/s on {len(ITEMS)} items ({LEAST_RATE_PER_S} a "
+        f"second must be accepted before the fault), and {VIEWERS} viewers watch, one in "
+        f"{LATEST_OF} with `mode=latest`. After the fault the load continues; then the outboxes "
+        "drain, the audit runs, and every bid answered with 201 is looked up in `bids`. Every "
+        "other archived bid must be one whose outcome was unknown to its client.\n\n"
+        "Failed: answered with a documented 503, or no connection; nothing was written. Unknown: "
         f"`outcome_unknown`, or the connection ended without an answer{unknown}. Repaired and "
-        "unrepaired: viewers' gaps; a snapshot in place of the missed bids repairs one. "
-        f"Recover: seconds from the end of the fault{end} to the first 201. Drain: seconds "
-        "from the end of the load to empty outboxes. Audit: its exit code. Lost: answered 201, but "
-        "in no table. Conflicts: answered 201, but set aside as a dead letter because another bid "
-        "has its seq. Verdict: ok if the result is what the row expects, including allowed losses."
+        "unrepaired: gaps in viewers' events; a gap is repaired by a snapshot that replaces "
+        f"the missing events. Recover: seconds from the end of the fault{end} to the first 201. "
+        "Drain: seconds from the end of the load to empty outboxes. Audit: its exit code. Lost: "
+        "answered 201, but in no store. Conflicts: answered 201, but kept as a dead letter because "
+        "another bid has its sequence number. Verdict: ok if the row's expectations hold, "
+        "including what it may lose."
     )
 
 
