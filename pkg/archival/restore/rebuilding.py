@@ -46,7 +46,7 @@ async def rebuild(
     *,
     progress: Callable[[str], None],
 ) -> Tally:
-    """Carries out the plan, from a newer snapshot of the archive, and opens Redis.
+    """Carries out the plan on a fresh snapshot of the archive, then opens Redis.
 
     Raises:
         OpenedMeanwhileError, RestartedError: Redis is not in the state it was planned for.
