@@ -109,7 +109,7 @@ class ArchiveMetrics:
             "bid_archive_watermark_milliseconds",
             "Outbox time up to which every event is archived.",
             "partition",
-            {partition: each.last.ms for partition, each in archived_to.items()},
+            {partition: each.watermark.ms for partition, each in archived_to.items()},
         )
         yield labelled_gauge(
             "bid_archive_islands",
