@@ -54,7 +54,7 @@ class Announcer:
             return
         try:
             for partition, archived in tuple(archived_to.items()):
-                message = encode_watermark(partition, archived.last)
+                message = encode_watermark(partition, archived.watermark)
                 await self._link.client.publish(archived_subject(partition), message)
         except nats.errors.Error:
             return  # announced again within a second

@@ -36,8 +36,9 @@ class UnsettledError(asyncpg.InterfaceError):
 class ArchivedTo:
     """How far a partition is archived."""
 
-    last: OutboxId
+    watermark: OutboxId
     islands: int
+    """Archived stretches beyond a hole above the watermark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ _Insert = Callable[[Connection, Sequence[ArchivableEvent]], Awaitable[_Inserted]
 
 
 async def commit(connection: Connection, portion: Portion) -> Committed:
-    """Archives a portion. Safe to repeat, and to run in several workers at once.
+    """Archives a portion. Safe to repeat and to run concurrently.
 
     Raises:
         asyncpg.PostgresError, asyncpg.InterfaceError, OSError: nothing was written; if the

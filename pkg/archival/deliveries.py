@@ -106,7 +106,7 @@ class Deliveries:
         await self._answer(deliveries, b"+ACK")
 
     async def give_back(self, deliveries: Iterable[Delivery]) -> None:
-        """Lets other workers have them at once."""
+        """Has them redelivered to any worker without waiting for the ack wait."""
         await self._answer(deliveries, b"-NAK")
 
     async def close(self) -> None:

@@ -112,7 +112,7 @@ class ArchiveMetrics:
             "bid_archive_watermark_milliseconds",
             "Outbox time up to which every event is archived",
             "partition",
-            {partition: mark.last.ms for partition, mark in archived_to.items()},
+            {partition: each.watermark.ms for partition, each in archived_to.items()},
         )
         yield labelled_gauge(
             "bid_archive_islands",

@@ -109,7 +109,7 @@ class Store:
             server_settings={
                 "application_name": "archival-worker",
                 "statement_timeout": str(round(timeout_s * 1000)),
-                # A worker that hangs in its transaction must not hold its locks for ever.
+                # A worker that hangs in its transaction must not hold its locks forever.
                 "idle_in_transaction_session_timeout": str(round(timeout_s * 1000)),
                 # An acknowledged message is not redelivered: its events must be on disk.
                 "synchronous_commit": "on",

@@ -41,7 +41,7 @@ async def run_audit(settings: AuditSettings, stop: asyncio.Event, *, options: Au
     stopped.cancel()
     interrupted = not auditing.done()
     await ended(auditing, again_s=CANCEL_COMMAND_AGAIN_S)
-    # An error caused by the interruption says nothing more; a result counts all the same.
+    # An error may come from the interruption itself; a result counts despite it.
     if auditing.cancelled() or (interrupted and auditing.exception()):
         _complain("interrupted before it was complete")
         return EXIT_FAILED

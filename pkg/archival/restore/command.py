@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from pkg.archival.restore import report
 from pkg.archival.restore.archive_side import snapshot
-from pkg.archival.restore.plan import Plan, weigh
+from pkg.archival.restore.plan import Plan, make_plan
 from pkg.archival.restore.rebuilding import OpenedMeanwhileError, RestartedError, rebuild
 from pkg.archival.restore.redis_side import RedisSide
 from pkg.archival.schema import SchemaTooNewError
@@ -49,7 +49,7 @@ async def run_restore(
     stopped.cancel()
     interrupted = not restoring.done()
     await ended(restoring, again_s=CANCEL_COMMAND_AGAIN_S)
-    # An error caused by the interruption says nothing more; a result counts all the same.
+    # An error may come from the interruption itself; a result counts despite it.
     if restoring.cancelled() or (interrupted and restoring.exception()):
         _complain(f"interrupted. {_OPENS_LAST}")
         return EXIT_FAILED
@@ -106,7 +106,9 @@ class _Restore:
     async def run(self) -> int:
         await self._side.check_partitions()
         async with snapshot(self._postgres_url) as archive:
-            plan = await weigh(self._side, archive, self._jetstream, progress=self._progress.show)
+            plan = await make_plan(
+                self._side, archive, self._jetstream, progress=self._progress.show
+            )
         if not self._options.as_json:
             _say(report.as_text(plan))
         why_not, code = await self._why_not(plan)

@@ -70,7 +70,7 @@ class Plan:
             self.refused_items.append(item_id)
 
 
-async def weigh(
+async def make_plan(
     redis: RedisSide,
     archive: ArchiveSide,
     jetstream: JetStreamContext,
@@ -102,7 +102,7 @@ async def weigh(
                 plan.bids_to_put_back += after.seq - has.seq
         progress(f"{plan.items} archived items compared")
     for name, partition in plan.partitions.items():
-        await _weigh_tail(plan, partition, name, redis, archive, jetstream, progress)
+        await _plan_tail(plan, partition, name, redis, archive, jetstream, progress)
     return plan
 
 
@@ -135,7 +135,7 @@ def _check_home(
             )
 
 
-async def _weigh_tail(
+async def _plan_tail(
     plan: Plan,
     partition: PartitionPlan,
     name: str,

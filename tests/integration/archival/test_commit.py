@@ -80,7 +80,7 @@ async def test_redelivery_is_counted_and_changes_nothing(archive: Connection) ->
     assert (again.archived, again.duplicates, again.dead_letters) == (0, 6, {})
     assert await archived_seqs(archive, "lamp") == [1, 2, 3]
     assert await archive.fetchval("SELECT bid_count FROM items") == 3
-    assert again.archived_to["p00"].last == batch.last
+    assert again.archived_to["p00"].watermark == batch.last
 
 
 async def test_batch_twice_in_one_portion_is_archived_once(archive: Connection) -> None:
@@ -103,7 +103,7 @@ async def test_seq_taken_by_another_event_is_a_dead_letter_once(archive: Connect
     assert first.dead_letters == {"seq_conflict": 2}
     assert again.dead_letters == {}
     assert set(await letters(archive)) == {("seq_conflict", "lamp", 1), ("seq_conflict", "lamp", 2)}
-    assert again.archived_to["p00"].last == rival.last
+    assert again.archived_to["p00"].watermark == rival.last
 
 
 async def test_conflict_inside_one_portion_is_a_dead_letter(archive: Connection) -> None:
@@ -147,7 +147,7 @@ async def test_an_event_that_postgres_refuses_does_not_block_the_others(
     assert (result.archived, result.dead_letters) == (499, {"refused": 1})
     assert await letters(archive) == [("refused", "lamp", 322)]
     assert await archive.fetchval("SELECT payload FROM dead_letters") == events[321]
-    assert result.archived_to["p00"].last == batch.last
+    assert result.archived_to["p00"].watermark == batch.last
 
 
 async def test_date_that_only_postgres_refuses_is_a_dead_letter(archive: Connection) -> None:
@@ -182,7 +182,7 @@ async def test_bad_events_become_dead_letters_with_their_batch(archive: Connecti
 
     assert (result.archived, result.dead_letters) == (1, {"bad_event": 3})
     assert {letter[1:] for letter in await letters(archive)} == {("lamp", 2), (None, None)}
-    assert result.archived_to["p00"].last == batch.last
+    assert result.archived_to["p00"].watermark == batch.last
 
 
 async def test_watermark_never_passes_a_hole_and_folds_when_it_is_filled(
@@ -211,8 +211,8 @@ async def test_each_partition_has_its_own_watermark(archive: Connection) -> None
 
     result = await commit(archive, portion_of(first, late))
 
-    assert result.archived_to["p00"].last == first.last
-    assert result.archived_to["p01"].last == BEGINNING
+    assert result.archived_to["p00"].watermark == first.last
+    assert result.archived_to["p01"].watermark == BEGINNING
     assert result.archived_to["p01"].islands == 1
 
 

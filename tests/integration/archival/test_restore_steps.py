@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from pkg.archival.restore.archive_side import snapshot
-from pkg.archival.restore.plan import weigh
+from pkg.archival.restore.plan import make_plan
 from pkg.archival.restore.rebuilding import OpenedMeanwhileError, RestartedError, rebuild
 from pkg.archival.restore.redis_side import RedisSide
 from pkg.archival.store import Connection
@@ -68,7 +68,7 @@ async def rebuilt(
         await link.wait_connected()
         side = RedisSide(client, partitions=PARTITIONS)
         async with snapshot(stores.postgres_url) as archive:
-            plan = await weigh(side, archive, link.jetstream, progress=lambda _: None)
+            plan = await make_plan(side, archive, link.jetstream, progress=lambda _: None)
         if opened_after_planning:
             await open_partitions(client, PARTITIONS, await server_run_id(client))
         async with snapshot(stores.postgres_url) as archive:

@@ -97,7 +97,7 @@ class Troubles:
             if fate == "late" and call.may_be_late:
                 self._world.late.append(call)
             elif fate == "done" and call.place not in self._world.away and call.ready():
-                self._world.note(f"{call} is done all the same")
+                self._world.note(f"{call} is done after the crash")
                 self._arrive(call)
                 if not call.may_be_done_unknown:
                     self._system.archive.roll_back()

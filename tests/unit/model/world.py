@@ -82,7 +82,7 @@ class World:
         *,
         failure: Callable[[], Exception],
         **more: Any,  # noqa: ANN401 - passed on to Call, which names them
-    ) -> Any:  # noqa: ANN401 - whatever the store answers
+    ) -> Any:  # noqa: ANN401 - the store's answer
         call = Call(
             caller=caller,
             place=place,
