@@ -4,17 +4,17 @@ import sys
 
 from pkg.api import app
 from pkg.api.settings import ApiSettings, RelaySettings
-from pkg.runtime import process
+from pkg.runtime import service_process
 
 
 def main(arguments: list[str]) -> int:
     match arguments:
         case [] | ["serve"]:
-            return process.run(app.GATEWAY, ApiSettings, app.serve)
+            return service_process.run(app.GATEWAY, ApiSettings, app.serve)
         case ["relay"]:
-            return process.run(app.RELAY, RelaySettings, app.relay_alone)
+            return service_process.run(app.RELAY, RelaySettings, app.relay_alone)
     print("usage: python -m pkg.api [serve | relay]", file=sys.stderr)  # noqa: T201 - a usage line
-    return process.EXIT_BAD_SETTINGS
+    return service_process.EXIT_BAD_SETTINGS
 
 
 if __name__ == "__main__":

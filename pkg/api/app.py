@@ -33,10 +33,10 @@ from pkg.runtime.emf import emf
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.origins import Origins
-from pkg.runtime.process import EXIT_FAILED, EXIT_OK
 from pkg.runtime.readiness import Readiness
+from pkg.runtime.service_process import EXIT_FAILED, EXIT_OK
 from pkg.runtime.serving import Listener, admin, bind, serve_until
-from pkg.stores.redis_meta import redis_client
+from pkg.stores.redis_client import redis_client
 from pkg.stores.stream import stream_config
 
 GATEWAY = "api-gateway"

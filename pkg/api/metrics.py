@@ -48,48 +48,52 @@ class GatewayMetrics:
         outcomes = {"accepted": self.accepted, "too_low": self.refused, "read": self.reads}
         yield labelled_counter(
             "bid_requests_total",
-            "Requests for items and bids by outcome; an error counts under its code",
+            "Requests for items and bids, by outcome; an error counts under its code",
             "outcome",
             outcomes | self.errors,
         )
         yield counter("bid_accepted_total", "Bids accepted", self.accepted)
         yield self.bid_seconds.family(
-            "bid_place_seconds", "From a bid's headers read to its answer made"
+            "bid_place_seconds", "Time from reading a bid's headers to its answer"
         )
-        yield self.read_seconds.family("bid_item_read_seconds", "The same for reading an item")
-        yield counter("bid_price_cache_hits_total", "Bids refused without Redis", self.prices.hits)
+        yield self.read_seconds.family("bid_item_read_seconds", "The same for reads of an item")
+        yield counter(
+            "bid_price_cache_hits_total",
+            "Bids refused from the price cache, without asking Redis",
+            self.prices.hits,
+        )
         yield counter(
             "bid_price_cache_evictions_total",
-            "Items dropped at PRICE_CACHE_ITEMS",
+            "Items evicted from a price cache at PRICE_CACHE_ITEMS",
             self.prices.evictions,
         )
         yield counter(
-            "bid_optimistic_retries_total", "Optimistic rounds run again", self.rounds.retries
+            "bid_optimistic_retries_total",
+            "Optimistic rounds that had to be repeated",
+            self.rounds.retries,
         )
         yield counter(
             "bid_optimistic_exhausted_total",
             "Bids answered 503 after OPTIMISTIC_TRIES rounds",
             self.rounds.exhausted,
         )
-        yield gauge(
-            "bid_redis_in_flight", "Commands waiting for their replies now", self.in_flight()
-        )
+        yield gauge("bid_redis_in_flight", "Commands awaiting a reply", self.in_flight())
         now, refused = self.connections()
-        yield gauge("bid_connections", "HTTP connections now", now)
+        yield gauge("bid_connections", "Open HTTP connections", now)
         yield counter(
-            "bid_connections_refused_total", "HTTP connections cut at MAX_CONNECTIONS", refused
+            "bid_connections_refused_total", "HTTP connections closed at MAX_CONNECTIONS", refused
         )
         forgotten, dropped = self.witness()
         yield counter(
             "bid_forgotten_bids_total",
-            "Accepted bids that Redis lacked when it came back, at least (alarm: run audit)",
+            "Accepted bids that Redis lacked when it came back; may be more (alarm: run audit)",
             forgotten,
         )
         yield counter(
             "bid_witnessed_dropped_total",
-            "Remembered bids for which a partition's list in Redis had no room",
+            "Remembered bids not written to Redis because their partition's list was full",
             dropped,
         )
         yield counter(
-            "bid_redis_connects_total", "Connections to Redis made for bids", self.connects()
+            "bid_redis_connects_total", "Redis connections opened for bids", self.connects()
         )

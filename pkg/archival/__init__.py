@@ -1,1 +1,1 @@
-"""The archive: bids from JetStream into PostgreSQL, each exactly once, and the audit of it all."""
+"""Archives bids from JetStream into PostgreSQL, each exactly once; also the audit and restore."""

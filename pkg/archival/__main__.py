@@ -1,4 +1,4 @@
-"""``python -m pkg.archival``: the worker; with ``audit`` or ``restore``, those."""
+"""``python -m pkg.archival``: runs the worker, ``audit`` or ``restore``."""
 
 import argparse
 import sys
@@ -8,49 +8,60 @@ from pkg.archival.app import SERVICE, run_worker
 from pkg.archival.audit.command import AuditOptions, run_audit
 from pkg.archival.restore.command import RestoreOptions, run_restore
 from pkg.archival.settings import ArchivalSettings, AuditSettings, RestoreSettings
-from pkg.runtime import process
+from pkg.runtime import service_process
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m pkg.archival", description="Archives bids; without a command, the worker."
+        prog="python -m pkg.archival",
+        description="Archives bids. Without a command, runs the worker.",
     )
     commands = parser.add_subparsers(dest="command")
     audit = commands.add_parser(
         "audit",
         help="compare Redis with the archive",
-        description="Compares every item in Redis with the archive. Exit code 0: all accounted "
-        "for; 1: something is wrong; 2: bad settings, or a store cannot be reached.",
+        description="Compares every item in Redis with the archive. Exit codes: 0 every bid is "
+        "accounted for; 1 something is wrong; 2 bad settings, or a store cannot be reached.",
     )
-    audit.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    audit.add_argument("--all", action="store_true", help="every item, not only failing ones")
     audit.add_argument(
-        "--wait", type=float, default=30.0, metavar="S", help="seconds to wait for the outboxes"
+        "--json", action="store_true", help="print one JSON object instead of a table"
+    )
+    audit.add_argument("--all", action="store_true", help="list every item, not only failing ones")
+    audit.add_argument(
+        "--wait",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="seconds to wait until the outboxes are archived",
     )
     restore = commands.add_parser(
         "restore",
-        help="rebuild a Redis that forgot",
+        help="rebuild a Redis that lost data",
         description="Rebuilds Redis from the archive and JetStream, then opens it for bids. Shows "
-        "what it would do first. Exit code 0: done, or a dry run; 1: refused or interrupted; 2: "
-        "bad settings, or a store cannot be reached.",
+        "the plan first. Exit codes: 0 done, dry run, or nothing to restore; 1 refused, declined "
+        "or interrupted; 2 bad settings, or a store cannot be reached.",
     )
-    restore.add_argument("--dry-run", action="store_true", help="show only, write nothing")
+    restore.add_argument("--dry-run", action="store_true", help="show the plan and write nothing")
     restore.add_argument("--yes", action="store_true", help="do not ask")
-    restore.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    restore.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of text"
+    )
     arguments = parser.parse_args()
     match arguments.command:
         case "audit":
             auditing = AuditOptions(
                 as_json=arguments.json, every_item=arguments.all, wait_s=max(0.0, arguments.wait)
             )
-            return process.run("audit", AuditSettings, partial(run_audit, options=auditing))
+            return service_process.run("audit", AuditSettings, partial(run_audit, options=auditing))
         case "restore":
             restoring = RestoreOptions(
                 dry_run=arguments.dry_run, yes=arguments.yes, as_json=arguments.json
             )
-            return process.run("restore", RestoreSettings, partial(run_restore, options=restoring))
+            return service_process.run(
+                "restore", RestoreSettings, partial(run_restore, options=restoring)
+            )
         case _:
-            return process.run(SERVICE, ArchivalSettings, run_worker)
+            return service_process.run(SERVICE, ArchivalSettings, run_worker)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Tells the relay how far the archive is, so that the outbox may be trimmed."""
+"""Announces the watermarks, so that relays can trim the outbox."""
 
 import asyncio
 
 import nats.errors
 
-from pkg.archival.commit import Standing
-from pkg.archival.statements import statement
+from pkg.archival.commit import ArchivedTo
+from pkg.archival.sql import statement
 from pkg.archival.store import Connection
 from pkg.auction.events import encode_watermark
 from pkg.auction.outbox import BEGINNING, OutboxId
@@ -16,43 +16,45 @@ EVERY_S = 1.0
 
 _READ_WATERMARKS = statement("read_watermarks")
 
+_NOTHING = {NO_PARTITION: ArchivedTo(BEGINNING, islands=0)}
+"""Announced while the archive is empty, so that a gateway knows it may open an empty Redis."""
+
 
 class Announcer:
-    """Tells each watermark after it moved, and every second: core messages may be missed.
+    """Announces each watermark when it moves, and all of them every second: core NATS may drop one.
 
-    Another worker may be further by now; what is told is true all the same.
+    Another worker may be further ahead; ours is a safe lower bound.
     """
 
     def __init__(self, link: NatsLink) -> None:
         self._link = link
-        self.standings: dict[str, Standing] = {}
+        self.archived_to: dict[str, ArchivedTo] = {}
         self._loaded = False
 
     async def load(self, connection: Connection) -> None:
-        """Takes what PostgreSQL says: after a restore it may be less than was told before."""
-        self.standings = {
-            row["partition"]: Standing(OutboxId(row["last_ms"], row["last_n"]), row["islands"])
+        """Replaces all watermarks: a restored PostgreSQL may have lower ones than we announced."""
+        self.archived_to = {
+            row["partition"]: ArchivedTo(OutboxId(row["last_ms"], row["last_n"]), row["islands"])
             for row in await connection.fetch(_READ_WATERMARKS)
         }
         self._loaded = True
 
-    async def moved(self, standings: dict[str, Standing]) -> None:
-        self.standings |= standings
-        await self._tell(standings)
+    async def moved(self, archived_to: dict[str, ArchivedTo]) -> None:
+        self.archived_to |= archived_to
+        await self._publish(archived_to)
 
     async def run(self) -> None:
         while True:
             if self._loaded:
-                # An empty Redis is opened once it is known whether the archive is empty too.
-                await self._tell(self.standings or {NO_PARTITION: Standing(BEGINNING, islands=0)})
+                await self._publish(self.archived_to or _NOTHING)
             await asyncio.sleep(EVERY_S)
 
-    async def _tell(self, standings: dict[str, Standing]) -> None:
+    async def _publish(self, archived_to: dict[str, ArchivedTo]) -> None:
         if not self._link.connected:
             return
         try:
-            for partition, standing in tuple(standings.items()):
-                message = encode_watermark(partition, standing.last)
+            for partition, archived in tuple(archived_to.items()):
+                message = encode_watermark(partition, archived.watermark)
                 await self._link.client.publish(archived_subject(partition), message)
         except nats.errors.Error:
-            return  # told again within a second
+            return  # announced again within a second

@@ -1,4 +1,4 @@
-"""The worker put together from its settings."""
+"""Builds the worker from its settings and runs it."""
 
 import asyncio
 from datetime import datetime
@@ -19,19 +19,19 @@ from pkg.runtime.background import ended
 from pkg.runtime.emf import emf
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import NatsLink, nats_link
-from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.runtime.readiness import Readiness
+from pkg.runtime.service_process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.runtime.serving import admin
 from pkg.stores.stream import ensure_stream, stream_config
 
 SERVICE = "archival-worker"
-FOR_WORK = 0.6  # of the time a shutdown may take; the rest is for giving back and closing
+FOR_WORK = 0.6  # share of the shutdown time-out; the rest is for giving back messages and closing
 
 log = logs.get("app")
 
 
 async def run_worker(settings: ArchivalSettings, stop: asyncio.Event) -> int:
-    """Works until told to stop; returns the exit code."""
+    """Runs until stopped; returns the exit code."""
     refusal, code = None, EXIT_OK
     try:
         async with nats_link(settings, name=SERVICE) as link:
@@ -84,7 +84,7 @@ async def _work(settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink)
     registry = registry_of(metrics)
     async with emf(settings, registry, service=SERVICE), admin(settings, readiness, registry):
         try:
-            # Whichever of them fails ends the others, and the process with exit code 1.
+            # If one fails, the others are cancelled and the process exits with 1.
             async with asyncio.TaskGroup() as group:
                 working = group.create_task(worker.run(), name="worker")
                 background = [

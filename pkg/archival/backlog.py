@@ -1,4 +1,4 @@
-"""How much the stream still holds for the archive, asked of NATS now and then."""
+"""Polls NATS for the number of messages that the archive has yet to get."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ EVERY_S = 2.0
 
 
 async def watch_backlog(link: NatsLink, metrics: ArchiveMetrics) -> None:
-    """Runs until cancelled; while NATS does not say, the backlog is unknown."""
+    """Runs until cancelled. Without an answer from NATS the backlog is unknown."""
     while True:
         pending: int | None = None
         if link.connected:

@@ -1,4 +1,4 @@
-"""The archiving transaction: bids, dead letters and watermarks, all of a portion or none."""
+"""The archiving transaction: a portion's bids, dead letters and watermarks, or none of them."""
 
 import hashlib
 from collections import Counter
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from pkg.archival.intake import ArchivableEvent, DeadLetter, Portion, Reason
-from pkg.archival.statements import statement
+from pkg.archival.sql import statement
 from pkg.archival.store import Connection
 from pkg.archival.watermark import Stretch, fold
 from pkg.auction.outbox import OutboxId
@@ -29,15 +29,16 @@ _INSERT_ISLANDS = statement("insert_islands")
 
 
 class UnsettledError(asyncpg.InterfaceError):
-    """An event is neither archived nor in conflict: its rival went away in between. Rolled back."""
+    """An insert was skipped, yet no conflicting row is left. Nothing was written; try again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ArchivedTo:
     """How far a partition is archived."""
 
-    last: OutboxId
+    watermark: OutboxId
     islands: int
+    """Archived stretches beyond a hole above the watermark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Committed:
     duplicates: int
     dead_letters: Counter[str]
     """New ones only, by reason."""
-    standings: dict[str, Standing]
+    archived_to: dict[str, ArchivedTo]
 
 
 @dataclass(slots=True)
@@ -65,10 +66,11 @@ _Insert = Callable[[Connection, Sequence[ArchivableEvent]], Awaitable[_Inserted]
 
 
 async def commit(connection: Connection, portion: Portion) -> Committed:
-    """Archives a portion. Safe to repeat, and to run in several workers at once.
+    """Archives a portion. Safe to repeat and to run concurrently.
 
     Raises:
-        asyncpg.PostgresError: nothing was written, or, when the connection was lost, perhaps all.
+        asyncpg.PostgresError, asyncpg.InterfaceError, OSError: nothing was written; if the
+            connection was lost, possibly everything.
     """
     try:
         return await _commit(connection, portion, _insert)
@@ -82,13 +84,13 @@ async def _commit(connection: Connection, portion: Portion, insert: _Insert) -> 
     async with connection.transaction():
         inserted = await insert(connection, portion.events) if portion.events else _Inserted()
         letters = portion.dead_letters + inserted.refused
-        new_letters = await _keep(connection, letters) if letters else Counter[str]()
-        standings = await _move_watermarks(connection, portion.stretches)
+        new_letters = await _insert_dead_letters(connection, letters) if letters else Counter[str]()
+        archived_to = await _move_watermarks(connection, portion.stretches)
     return Committed(
         archived=inserted.archived,
         duplicates=len(portion.events) - inserted.archived - len(inserted.refused),
         dead_letters=new_letters,
-        standings=standings,
+        archived_to=archived_to,
     )
 
 
@@ -106,15 +108,15 @@ async def _insert(connection: Connection, events: Sequence[ArchivableEvent]) -> 
 def _conflict(event: ArchivableEvent, rivals: asyncpg.Record) -> DeadLetter:
     if rivals["seq_holder"] is not None:
         holder = rivals["seq_holder"]
-        return _letter(event, Reason.SEQ_CONFLICT, f"its item and seq belong to event {holder}")
+        return _letter(event, Reason.SEQ_CONFLICT, f"event {holder} has the same item and seq")
     if rivals["bid_holder"] is not None:
         holder = rivals["bid_holder"]
-        return _letter(event, Reason.BID_ID_CONFLICT, f"its bid_id belongs to event {holder}")
-    raise UnsettledError(f"event {event.event_id} was not inserted, and nothing stands in its way")
+        return _letter(event, Reason.BID_ID_CONFLICT, f"event {holder} has the same bid_id")
+    raise UnsettledError(f"event {event.event_id} was not inserted, but nothing conflicts with it")
 
 
 async def _insert_bisecting(connection: Connection, events: Sequence[ArchivableEvent]) -> _Inserted:
-    """Finds the single events that PostgreSQL refuses; all others are archived."""
+    """Archives all events but the ones that PostgreSQL refuses, which it finds by halving."""
     try:
         async with connection.transaction():  # a savepoint
             return await _insert(connection, events)
@@ -146,7 +148,9 @@ def _letter(event: ArchivableEvent, reason: Reason, error: str) -> DeadLetter:
     )
 
 
-async def _keep(connection: Connection, letters: Sequence[DeadLetter]) -> Counter[str]:
+async def _insert_dead_letters(
+    connection: Connection, letters: Sequence[DeadLetter]
+) -> Counter[str]:
     new = await connection.fetch(
         _INSERT_DEAD_LETTERS,
         [letter.reason.value for letter in letters],
@@ -162,13 +166,13 @@ async def _keep(connection: Connection, letters: Sequence[DeadLetter]) -> Counte
 
 
 def _storable(text: str) -> str:
-    """A letter must not itself be refused: no NUL, no half of a character, no endless quote."""
+    """Makes the text safe for PostgreSQL: no NUL, no lone surrogate, limited length."""
     return text.replace("\0", "\\0").encode(errors="replace").decode()[:MAX_ERROR_LENGTH]
 
 
 async def _move_watermarks(
     connection: Connection, stretches: dict[str, list[Stretch]]
-) -> dict[str, Standing]:
+) -> dict[str, ArchivedTo]:
     if not stretches:
         return {}
     partitions = sorted(stretches)
@@ -185,7 +189,7 @@ async def _move_watermarks(
         )
     moved: dict[str, OutboxId] = {}
     changed: dict[str, list[Stretch]] = {}
-    standings: dict[str, Standing] = {}
+    archived_to: dict[str, ArchivedTo] = {}
     for row in locked:
         partition, mark = row["partition"], OutboxId(row["last_ms"], row["last_n"])
         waiting = sorted(islands[partition])
@@ -194,7 +198,7 @@ async def _move_watermarks(
             moved[partition] = new_mark
         if new_waiting != waiting:
             changed[partition] = new_waiting
-        standings[partition] = Standing(new_mark, len(new_waiting))
+        archived_to[partition] = ArchivedTo(new_mark, len(new_waiting))
     if moved:
         marks = moved.values()
         await connection.execute(
@@ -202,7 +206,7 @@ async def _move_watermarks(
         )
     if changed:
         await _rewrite_islands(connection, changed)
-    return standings
+    return archived_to
 
 
 async def _rewrite_islands(connection: Connection, changed: dict[str, list[Stretch]]) -> None:

@@ -1,4 +1,4 @@
-"""The archive's consumer of the stream: its one definition, made by whoever finds it missing."""
+"""The archive's consumer: defined here only, and created by any worker that finds it missing."""
 
 from datetime import datetime
 
@@ -17,7 +17,7 @@ log = logs.get("consumer")
 
 
 def consumer_config(*, statement_timeout_s: float) -> ConsumerConfig:
-    """A message comes again only when no transaction can still be busy with it."""
+    """The ack wait exceeds a transaction: no message is redelivered while one still works on it."""
     return ConsumerConfig(
         durable_name=ARCHIVE_CONSUMER,
         description="bids on their way to PostgreSQL",
@@ -30,7 +30,7 @@ def consumer_config(*, statement_timeout_s: float) -> ConsumerConfig:
 
 
 async def ensure_consumer(jetstream: JetStreamContext, config: ConsumerConfig) -> datetime:
-    """Makes the consumer when it is missing, updates it when it differs; returns when it was made.
+    """Creates the consumer or updates it if it differs; returns its time of creation.
 
     Raises:
         nats.errors.Error: NATS is away, or has no stream.

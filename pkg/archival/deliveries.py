@@ -1,7 +1,7 @@
 """Messages of the archive's consumer, pulled no faster than they are archived.
 
-nats-py's own ``fetch`` holds back a first message until its whole batch came or its time is over;
-here a pull stays open, and what has arrived may be taken at once.
+nats-py's ``fetch`` returns nothing until the whole batch has arrived or its time is up. Here a pull
+stays open, and each message can be taken as it arrives.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from pkg.runtime import logs
 from pkg.runtime.nats_link import NatsLink
 
 PULL_EXPIRES_S = 2.0
-LATE_S = 1.0  # past its end, a pull of which nothing was heard is given up
+LATE_S = 1.0  # a pull that has not ended this long after it expired is given up
 PULL_BYTES = 8 * 1024 * 1024
 RETRY_S = 0.25
 _NEXT = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{ARCHIVE_CONSUMER}"
-# A pull that ended well: nothing came (404), its time is over (408), its bytes are used up (409).
+# A pull that ended normally: no messages (404), expired (408), its bytes used up (409).
 _SPENT = ("404", "408")
 _SPENT_BYTES = ("MaxBytes", "Batch Completed")
 
@@ -35,7 +35,7 @@ log = logs.get("deliveries")
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message, and which life of the consumer and which connection it came from."""
+    """A message, with the consumer and the connection that it came from."""
 
     message: Msg
     consumer_made: datetime | None
@@ -43,10 +43,9 @@ class Delivery:
 
 
 class Deliveries:
-    """What is held here is bounded by one pull: ``batch`` messages and PULL_BYTES.
+    """Holds at most one pull: ``batch`` messages and PULL_BYTES. For one reader.
 
-    ``ensure`` makes stream and consumer where they are missing and returns when the consumer was
-    made. For one reader.
+    ``ensure`` creates a missing stream or consumer and returns the consumer's time of creation.
     """
 
     def __init__(
@@ -76,12 +75,12 @@ class Deliveries:
         return None if self._bound else "no consumer"
 
     def end_waiting(self) -> None:
-        """From now on ``next`` gives what has arrived, and waits for nothing more."""
+        """From now on ``next`` returns what has arrived, then None, without waiting."""
         self._ended = True
         self._wake.set()
 
     async def next(self, *, within_s: float) -> Delivery | None:
-        """The next message; None when none came in time."""
+        """The next message, or None if none arrives in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s
         while not self._arrived:
@@ -89,34 +88,33 @@ class Deliveries:
             if self._ended or now >= deadline:
                 return None
             self._wake.clear()
-            look_again = await self._keep_pulling(now)
+            check_at = await self._keep_pulling(now)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(deadline, look_again) - loop.time())
+                await asyncio.wait_for(self._wake.wait(), min(deadline, check_at) - loop.time())
         return self._arrived.popleft()
 
     def arrived(self) -> Delivery | None:
-        """A message that has arrived already."""
+        """A message that has already arrived, if any."""
         return self._arrived.popleft() if self._arrived else None
 
     async def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
-        """An acknowledgement that gets lost is a redelivery later, and so a duplicate.
+        """A lost acknowledgement means a redelivery and so a duplicate.
 
-        One from an earlier life of the consumer is not sent, nor one from before a reconnect (NATS
-        may have come back without its last messages): its number may by now belong to a message
-        that is not archived.
+        Not sent for a message from before the consumer was recreated or NATS reconnected, perhaps
+        without its last messages: its sequence may now belong to a message that is not archived.
         """
         await self._answer(deliveries, b"+ACK")
 
     async def give_back(self, deliveries: Iterable[Delivery]) -> None:
-        """Others may have them at once."""
+        """Has them redelivered to any worker without waiting for the ack wait."""
         await self._answer(deliveries, b"-NAK")
 
     async def close(self) -> None:
-        """Stops the flow, and gives back what nobody took."""
+        """Stops pulling and gives back the messages that were not taken."""
         try:
             if self._subscription is not None and self._link.connected:
-                # Not unsubscribe: what is on its way by now would be dropped, and come again only
-                # after the ack wait.
+                # Unsubscribing would drop messages on their way; they would come again only after
+                # the ack wait.
                 await self._subscription.drain()  # type: ignore[no-untyped-call]
                 await self.give_back(self._arrived)
                 self._arrived.clear()
@@ -136,10 +134,10 @@ class Deliveries:
                 self.lost_acknowledgements += 1
 
     async def _keep_pulling(self, now: float) -> float:
-        """Has a pull open where that is possible; returns when to look again."""
+        """Keeps a pull open if possible; returns when to check again."""
         if not self._link.connected:
             self._bound = False
-            return float("inf")  # a connect wakes
+            return float("inf")  # _reconnected wakes next()
         if now < self._not_before:
             return self._not_before
         try:
@@ -155,11 +153,11 @@ class Deliveries:
     async def _bind(self) -> None:
         made = await self._ensure()
         if made != self._consumer_made:
-            self._arrived.clear()  # of a consumer that is gone; all of it comes again
+            self._arrived.clear()  # the old consumer is gone; the new one delivers all of it again
             self._consumer_made = made
         if self._subscription is None:
             self._inbox = self._link.client.new_inbox()
-            # No limits but the pull's own: past a limit nats-py would drop in silence.
+            # The pull is the limit; nats-py would silently drop what exceeds its own.
             self._subscription = await self._link.client.subscribe(
                 f"{self._inbox}.*", cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
             )
@@ -174,7 +172,7 @@ class Deliveries:
         request = {
             "batch": self._batch,
             "expires": int(PULL_EXPIRES_S * 1e9),
-            # A message that exceeds it alone would never come.
+            # A message that alone exceeds it would never be delivered.
             "max_bytes": max(PULL_BYTES, 2 * self._link.client.max_payload),
         }
         await self._link.client.publish(
@@ -194,7 +192,7 @@ class Deliveries:
         self._wake.set()
 
     def _unbind(self, why: str) -> None:
-        """Stream or consumer may be gone: both are looked for before the next pull."""
+        """The stream or consumer may be gone: the next pull checks both first."""
         self._bound = False
         self._credit = 0
         self._not_before = asyncio.get_running_loop().time() + RETRY_S

@@ -1,5 +1,5 @@
-"""From the stream's messages to what one transaction archives. Nothing is dropped here: what
-cannot be archived becomes a dead letter.
+"""Turns the stream's messages into what one transaction archives. Nothing is dropped: an event or
+message that cannot be archived becomes a dead letter.
 """
 
 import decimal
@@ -40,7 +40,7 @@ class Reason(StrEnum):
 
 
 class _Envelope(msgspec.Struct, frozen=True):
-    """What is read of a batch that cannot be read."""
+    """What may still be readable of a batch that does not decode."""
 
     v: int
     partition: str
@@ -54,7 +54,7 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 class ArchivableEvent(msgspec.Struct, frozen=True, gc=False):
     """A bid that the archive's columns hold without loss; ``text`` is its JSON as published.
 
-    A struct, as there are thousands a second: a frozen dataclass takes four times as long to make.
+    A struct, as a frozen dataclass takes four times as long to make, thousands of times a second.
     """
 
     event_id: str
@@ -67,8 +67,8 @@ class ArchivableEvent(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """What could not be archived, with what is known of it. The facts are whole or left out;
-    ``error`` may quote anything.
+    """An event or message that could not be archived. Facts that are missing or invalid are None;
+    ``error`` may quote any text.
     """
 
     reason: Reason
@@ -89,22 +89,22 @@ class Portion:
     stretches: dict[str, list[Stretch]] = field(default_factory=dict)
 
     def add(self, subject: str, data: bytes) -> None:
-        """Takes one message of the stream, whatever it holds."""
+        """Adds a message of the stream. Its content may be anything."""
         partition = subject.removeprefix(_SUBJECT_PREFIX)
         if not is_identifier(partition):
-            error_text = f"on a subject of no partition: {subject!r}"
+            error_text = f"the subject names no partition: {subject!r}"
             self.dead_letters.append(DeadLetter(Reason.WRONG_PARTITION, data, error_text))
             return
         try:
             batch = decode_batch(data)
             if batch.prev == batch.last and not batch.events:
-                return  # a barrier: it only takes a sequence that another relay's fence expects
+                return  # a barrier: it only makes a stale relay's next publish fail
             stretch = _stretch(batch.prev, batch.last)
         except UndecodableError as error:
             self._add_unreadable(partition, data, error)
             return
         if batch.partition != partition:
-            error_text = f"on the subject of {partition}, says {batch.partition!r}"
+            error_text = f"published for {partition}, but its partition is {batch.partition!r}"
             self.dead_letters.append(
                 DeadLetter(Reason.WRONG_PARTITION, data, error_text, partition=partition)
             )
@@ -124,8 +124,8 @@ class Portion:
         return len(self.events) + len(self.dead_letters)
 
     def _add_unreadable(self, partition: str, data: bytes, error: UndecodableError) -> None:
-        """The watermark may pass the message when its envelope still tells what it held: all of
-        it is kept as the letter's payload. Otherwise the watermark waits.
+        """The dead letter keeps the whole message. The watermark may pass it only if the envelope
+        still says which stretch it covers.
         """
         reason = Reason.UNDECODABLE
         try:
@@ -136,25 +136,25 @@ class Portion:
                 stretch = _stretch(envelope.prev, envelope.last)
                 self.stretches.setdefault(partition, []).append(stretch)
         except (msgspec.MsgspecError, UndecodableError, RecursionError) as more:
-            error.add_note(f"nor is its envelope readable: {more}")
+            error.add_note(f"its envelope is not readable either: {more}")
         self.dead_letters.append(DeadLetter(reason, data, _sentence(error), partition=partition))
 
 
 def archivable(raw: msgspec.Raw, partition: str) -> ArchivableEvent:
-    """Reads an event and checks what PostgreSQL would refuse, round or misread.
+    """Decodes an event and rejects what PostgreSQL would refuse, round or misread.
 
     Raises:
-        UndecodableError: it is no bid, or one that the columns do not hold as it is.
+        UndecodableError: it is not a bid, or the columns cannot hold it unchanged.
     """
     event = decode_event(raw)
     if not (is_identifier(event.item_id) and is_identifier(event.user_id)):
-        raise UndecodableError("item_id or user_id is no identifier")
+        raise UndecodableError("item_id or user_id is not an identifier")
     if not (_UUID.fullmatch(event.event_id) and _UUID.fullmatch(event.bid_id)):
-        raise UndecodableError("event_id or bid_id is no UUID")
+        raise UndecodableError("event_id or bid_id is not a UUID")
     if not 0 < event.seq <= MAX_BIGINT:
         raise UndecodableError(f"seq is out of range: {event.seq}")
     if not (_is_money(event.amount) and event.amount > 0 and _is_money(event.previous_bid)):
-        raise UndecodableError("amount or previous_bid is no amount of money with two decimals")
+        raise UndecodableError("amount or previous_bid is not an amount of money with two decimals")
     try:
         if len(event.timestamp) != _TIMESTAMP_LENGTH or not event.timestamp.endswith("Z"):
             raise UndecodableError("timestamp is not RFC 3339 with microseconds in UTC")
@@ -168,7 +168,7 @@ def archivable(raw: msgspec.Raw, partition: str) -> ArchivableEvent:
 
 
 def _is_money(amount: Decimal) -> bool:
-    """Exact at two decimals. The range goes first: no arithmetic on an exponent of millions."""
+    """Whether two decimals hold it exactly. Checks the range first: exponents may be huge."""
     try:
         return 0 <= amount <= _MAX_AMOUNT and amount.quantize(_CENT) == amount
     except decimal.InvalidOperation:  # NaN
@@ -176,7 +176,7 @@ def _is_money(amount: Decimal) -> bool:
 
 
 def _stretch(prev: str, last: str) -> Stretch:
-    """Raises UndecodableError for ids that are none, run backwards or exceed a bigint."""
+    """Raises UndecodableError for ids that do not parse, run backwards or exceed a bigint."""
     try:
         stretch = Stretch(OutboxId.parse(prev), OutboxId.parse(last))
     except ValueError as error:
@@ -187,7 +187,7 @@ def _stretch(prev: str, last: str) -> Stretch:
 
 
 def _bad_event(raw: msgspec.Raw, partition: str, error: UndecodableError) -> DeadLetter:
-    """With item, seq and id where they are whole: the audit accounts for such an event."""
+    """Keeps a valid item, seq and id, by which the audit accounts for the event."""
     try:
         facts = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -71,62 +71,65 @@ class ArchiveMetrics:
         return max(held, waiting)
 
     def collect(self) -> Iterable[Metric]:
-        yield counter("bid_archive_events_total", "Bids archived.", self._archived)
+        yield counter("bid_archive_events_total", "Bids archived", self._archived)
         yield counter(
             "bid_archive_duplicates_total",
-            "Events delivered again that the archive had already.",
+            "Redelivered events that were already archived",
             self._duplicates,
         )
         yield labelled_counter(
             "bid_archive_dead_letters_total",
-            "New dead letters, by reason.",
+            "New dead letters, by reason",
             "reason",
             {reason: self._dead_letters[reason] for reason in Reason},
         )
         yield counter(
             "bid_archive_conflicts_total",
-            "Alarm: accepted events whose (item, seq) or bid id belongs to another event.",
+            "Alarm: accepted events whose (item, seq) or bid id belongs to another event",
             sum(self._dead_letters[reason] for reason in _CONFLICTS),
         )
-        yield self._sizes.family("bid_archive_batch_events", "Events in a transaction.")
+        yield self._sizes.family("bid_archive_batch_events", "Events per transaction")
         yield self._latency.family(
-            "bid_archive_transaction_seconds", "Time a portion took to be committed, with retries."
+            "bid_archive_transaction_seconds", "Time to commit a batch, including retries"
         )
         yield self._delay.family(
-            "bid_archive_delay_seconds", "From a bid's acceptance to its commit, oldest of each."
+            "bid_archive_delay_seconds",
+            "Time from acceptance to commit of a transaction's oldest bid",
         )
         yield gauge(
             "bid_archive_lag_seconds",
-            "Age of the oldest bid that waits to be archived.",
+            "Age of the oldest bid not archived yet",
             self.lag_s,
         )
         if self._pending is not None:
             yield gauge(
-                "bid_archive_consumer_pending", "Messages not delivered yet.", self._pending
+                "bid_archive_consumer_pending",
+                "Messages not yet delivered to the worker",
+                self._pending,
             )
-        standings = self._announcer.standings
+        archived_to = self._announcer.archived_to
         yield labelled_gauge(
             "bid_archive_watermark_milliseconds",
-            "Outbox time up to which every event is archived.",
+            "Outbox time up to which every event is archived",
             "partition",
-            {partition: standing.last.ms for partition, standing in standings.items()},
+            {partition: each.watermark.ms for partition, each in archived_to.items()},
         )
         yield labelled_gauge(
             "bid_archive_islands",
-            "Archived stretches beyond a hole; above 0 for long, events are missing.",
+            "Archived ranges beyond a gap; if it stays above 0, events are missing",
             "partition",
-            {partition: standing.islands for partition, standing in standings.items()},
+            {partition: mark.islands for partition, mark in archived_to.items()},
         )
         yield counter(
-            "bid_archive_retries_total", "Tries that PostgreSQL failed.", self._store.retries
+            "bid_archive_retries_total", "Attempts that failed in PostgreSQL", self._store.retries
         )
         yield counter(
             "bid_archive_lost_acknowledgements_total",
-            "Acknowledgements that could not be sent; their messages come again.",
+            "Acknowledgements that could not be sent; NATS redelivers their messages",
             self._deliveries.lost_acknowledgements,
         )
         yield gauge(
-            "bid_archive_postgres_up", "1 while PostgreSQL is connected.", int(self._store.up)
+            "bid_archive_postgres_up", "1 while PostgreSQL is connected", int(self._store.up)
         )
 
 

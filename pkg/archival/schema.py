@@ -1,4 +1,4 @@
-"""The archive's schema: made and brought up to date by whoever connects first."""
+"""The archive's schema. A worker that connects creates or migrates it."""
 
 import re
 from importlib.resources import files
@@ -27,11 +27,11 @@ log = logs.get("schema")
 
 
 class SchemaTooNewError(Exception):
-    """A newer program migrated the database. Nothing was changed; this one must not write."""
+    """A newer version has migrated the database. This one must not write; it changed nothing."""
 
 
 def migrations() -> dict[int, tuple[str, str]]:
-    """Version to name and SQL of every migration, oldest first."""
+    """Each version's file name and SQL, oldest first."""
     found = {}
     for file in sorted(_MIGRATIONS.iterdir(), key=lambda each: each.name):
         if numbered := _NUMBERED.fullmatch(file.name):
@@ -40,7 +40,7 @@ def migrations() -> dict[int, tuple[str, str]]:
 
 
 def refuse_newer(applied: int, known: int) -> None:
-    """Raises SchemaTooNewError where a newer program was here."""
+    """Raises SchemaTooNewError if a newer version has migrated the database."""
     if applied > known:
         raise SchemaTooNewError(
             f"the database has schema version {applied}, this program knows up to {known}; "
@@ -49,10 +49,10 @@ def refuse_newer(applied: int, known: int) -> None:
 
 
 async def migrate(connection: asyncpg.Connection) -> int:
-    """Brings the schema up to date, all or nothing; returns its version. Two at once are fine.
+    """Migrates the schema, all or nothing, and returns its version. Safe to run concurrently.
 
     Raises:
-        SchemaTooNewError: a newer program was here.
+        SchemaTooNewError: a newer version has migrated the database.
     """
     known = migrations()
     async with connection.transaction():
@@ -62,7 +62,7 @@ async def migrate(connection: asyncpg.Connection) -> int:
             "SELECT coalesce(max(version), 0) FROM schema_version"
         )
         refuse_newer(applied, max(known))
-        # A migration may take its time; only the wait for the lock above is limited.
+        # The time-out limits the wait for the lock above, not a migration.
         await connection.execute("SET LOCAL statement_timeout = 0")
         for version, (name, sql) in known.items():
             if version > applied:

@@ -1,4 +1,4 @@
-"""The connection to PostgreSQL: one, kept or made anew, and what is done with it retried."""
+"""The worker's one connection to PostgreSQL: reconnects, and retries what fails."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,9 +15,11 @@ Connection: TypeAlias = "asyncpg.Connection[Any]"  # generic for type checkers o
 CONNECT_TIMEOUT_S = 5.0
 FIRST_RETRY_S = 0.05
 MAX_RETRY_S = 3.0
-_COLLISION = "40"  # SQLSTATE class: a deadlock or a failed serialization; nothing is broken
+_COLLISION = (
+    "40"  # SQLSTATE class of deadlocks and failed serializations: the connection stays usable
+)
 
-# asyncpg's InternalClientError: a statement met the server's word that the session has ended.
+# InternalClientError: asyncpg got the session's end while it sent a statement.
 AWAY = (
     *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
     *(OSError, TimeoutError),
@@ -27,13 +29,13 @@ log = logs.get("postgres")
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
-    """The process was told to stop while PostgreSQL was away. The work was not done."""
+    """The process was stopped while PostgreSQL was away. The work was not done."""
 
 
 class Store:
-    """One connection and one transaction at a time: PostgreSQL takes about 70,000 rows a second
-    in batches of 1,000 on one, several times what the stream brings, and acknowledgements keep
-    the order of commits. More workers, not more connections, are the way to more.
+    """One connection, one transaction at a time. One takes about 70,000 rows a second in batches
+    of 1,000, several times what the stream delivers, and keeps acknowledgements in commit order.
+    For more throughput add workers, not connections.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Store:
         prepare: Callable[[Connection], Awaitable[None]],
         stop: asyncio.Event,
     ) -> None:
-        """``prepare`` is run on each new connection before it is used."""
+        """``prepare`` runs on each new connection before its first use."""
         self._url = url
         self._statement_timeout_s = statement_timeout_s
         self._prepare = prepare
@@ -64,12 +66,12 @@ class Store:
         return None if self.up else "down"
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Does ``work``, again from its beginning whenever PostgreSQL fails it, however long it
-        takes. ``work`` must be safe to repeat: the outcome of a lost commit is not known.
+        """Retries ``work`` until it succeeds. It must be safe to repeat: after a lost connection
+        a commit may have happened.
 
         Raises:
-            Stopped: told to stop before it could be done.
-            asyncpg.ClientConfigurationError: the URL's options make no sense; no try will help.
+            Stopped: the process was stopped first.
+            asyncpg.ClientConfigurationError: the URL's options are invalid; retrying cannot help.
         """
         backoff = Backoff(FIRST_RETRY_S, MAX_RETRY_S, jitter=True)
         while True:
@@ -102,21 +104,21 @@ class Store:
         connection = await asyncpg.connect(
             self._url,
             timeout=CONNECT_TIMEOUT_S,
-            # PostgreSQL ends a slow statement itself; this is for one that does not even answer.
+            # For a server that does not answer at all; a slow statement it ends itself.
             command_timeout=timeout_s + CONNECT_TIMEOUT_S,
             server_settings={
                 "application_name": "archival-worker",
                 "statement_timeout": str(round(timeout_s * 1000)),
-                # A worker that hangs in its transaction must not hold its locks for ever.
+                # A worker that hangs in its transaction must not hold its locks forever.
                 "idle_in_transaction_session_timeout": str(round(timeout_s * 1000)),
-                # What is acknowledged is gone from the stream's hands: it must be on disk.
+                # An acknowledged message is not redelivered: its events must be on disk.
                 "synchronous_commit": "on",
                 "timezone": "UTC",
             },
         )
         try:
             await self._prepare(connection)
-        except BaseException:  # cancelled too: nobody else knows of this connection
+        except BaseException:  # also when cancelled: nobody else would close it
             connection.terminate()
             raise
         self._connection = connection
@@ -131,14 +133,14 @@ class Store:
     def _failed(self, error: Exception) -> None:
         if isinstance(error, asyncpg.PostgresError) and _sqlstate(error).startswith(_COLLISION):
             return
-        # Whatever else failed, a new connection also finds a changed or a missing schema.
+        # Reconnecting after any other failure also repairs a schema that has changed or is missing.
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
         self._failing = True
         if self._told != "away":
             self._told = "away"
-            # asyncpg's transactions hide what ended them behind their own failing roll-back.
+            # asyncpg's failing roll-back hides the error that caused it.
             cause = error.__context__ if isinstance(error, asyncpg.InterfaceError) else None
             log.warning("away; trying on", error=str(cause or error) or type(error).__name__)
 
@@ -155,5 +157,5 @@ def _sqlstate(error: asyncpg.PostgresError) -> str:
 
 
 async def ping(connection: Connection) -> None:
-    """Finds out early that PostgreSQL is away, while nothing is to be archived."""
+    """Notices an outage of PostgreSQL even while there is nothing to archive."""
     await connection.fetchval("SELECT 1")

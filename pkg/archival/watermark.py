@@ -1,4 +1,4 @@
-"""How far the archive is: stretches of a partition's outbox, folded into one watermark."""
+"""A partition's watermark, folded from the stretches of its outbox that are archived."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,16 +7,16 @@ from pkg.auction.outbox import OutboxId
 
 
 class Stretch(NamedTuple):
-    """Every event after ``prev`` up to and with ``last``: what one batch says it holds."""
+    """A batch's part of the outbox: every event after ``prev``, up to and including ``last``."""
 
     prev: OutboxId
     last: OutboxId
 
 
 def fold(watermark: OutboxId, stretches: Iterable[Stretch]) -> tuple[OutboxId, list[Stretch]]:
-    """The watermark moved as far as the archived stretches chain, and the islands beyond it.
+    """Moves the watermark up to the first hole; returns it with the islands beyond, sorted.
 
-    The watermark never passes a hole; islands are joined where they touch, sorted, and few.
+    Islands that touch are joined.
     """
     islands: list[Stretch] = []
     for stretch in sorted(stretches):

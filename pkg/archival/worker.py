@@ -1,4 +1,4 @@
-"""The worker's loop: take, commit, acknowledge, announce. The only place that acknowledges."""
+"""The worker's loop: take, commit, acknowledge, announce. Messages are acknowledged only here."""
 
 import asyncio
 from functools import partial
@@ -17,8 +17,8 @@ log = logs.get("worker")
 
 
 class Worker:
-    """Takes what arrived while the last transaction ran: a burst goes in large portions, a lone
-    bid at once. A portion is held until PostgreSQL has it; meanwhile nothing is pulled.
+    """Archives what arrived during the last transaction: bursts in large portions, a lone bid at
+    once. While PostgreSQL is away it keeps its portion and pulls nothing more.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Worker:
         batch_messages: int,
         linger_s: float,
     ) -> None:
-        """``linger_s`` is the least time from one transaction to the next, unless one is full."""
+        """``linger_s`` is the minimum time between transactions, unless a portion is full."""
         self._deliveries = deliveries
         self._store = store
         self._announcer = announcer
@@ -45,7 +45,7 @@ class Worker:
         self._committed_at = float("-inf")
 
     async def run(self) -> None:
-        """Ends after the transaction in flight, once told to stop."""
+        """Returns once stopped, after the transaction in flight."""
         try:
             idle = True
             while not self._stop.is_set():
@@ -71,7 +71,7 @@ class Worker:
         self._committed_at = loop.time()
         self._metrics.committed(committed, events=len(portion), took_s=self._committed_at - began)
         await self._deliveries.acknowledge(held)
-        await self._announcer.moved(committed.standings)
+        await self._announcer.moved(committed.archived_to)
         for reason, count in committed.dead_letters.items():
             log.error("dead letters", reason=reason, count=count)
 

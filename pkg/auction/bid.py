@@ -1,4 +1,4 @@
-"""A bid and what can become of it."""
+"""A bid and its possible outcomes."""
 
 from enum import StrEnum
 
@@ -23,7 +23,7 @@ class Bid(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The bid is the item's standing one, and its event is in the outbox."""
+    """The bid is now the standing one of its item. Its event is in the outbox."""
 
     seq: int
 

@@ -1,8 +1,8 @@
-"""Events as they stand in the outbox and in JetStream, and the batches that carry them.
+"""Events as the outbox and JetStream hold them, and the batches that carry them.
 
-An event's JSON is built once, where the bid is accepted: the API makes its head, the step that
-accepts the bid (place_bid.lua or the optimistic strategy) its tail. From there on the relay, the
-stream and the archive pass those bytes on unread. Ids need no escaping (``pkg.auction.ids``).
+An event's JSON is built once: the API writes its head, and the step that accepts the bid
+(place_bid.lua or the optimistic strategy) its tail. The relay and JetStream pass these bytes on
+unread. Ids need no escaping (``pkg.auction.ids``).
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ MAX_BATCH_BYTES = 512 * 1024
 
 
 class BidEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
-    """One accepted bid. Amounts are decimals with two places, the timestamp RFC 3339 with µs."""
+    """One accepted bid. Amounts have two decimals; the timestamp is RFC 3339 with microseconds."""
 
     kind: Literal["bid"]
     event_id: str
@@ -38,9 +38,9 @@ class BidEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """A message of the stream. ``prev`` and ``last`` chain a partition's batches without a hole.
+    """A message of the stream. ``prev`` and ``last`` chain a partition's batches without gaps.
 
-    ``events`` stay undecoded, in the outbox's order: one bad event must not hide the others.
+    ``events`` are in the outbox's order and undecoded: one bad event must not hide the others.
     """
 
     v: int
@@ -51,14 +51,14 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Watermark(msgspec.Struct, frozen=True):
-    """Every event of the partition up to and with outbox id ``last`` is in the archive."""
+    """The archive has every event of the partition up to and including outbox id ``last``."""
 
     partition: str
     last: str
 
 
 class UndecodableError(ValueError):
-    """The bytes are no batch or no event of a known version. Nothing was taken from them."""
+    """The bytes are not a batch, event or watermark of a known version. None of it was used."""
 
 
 _decode_batch = msgspec.json.Decoder(Batch).decode
@@ -76,7 +76,7 @@ def event_head(bid: Bid, strategy: Strategy) -> bytes:
 
 
 def event_tail(*, previous_cents: int, timestamp: str, seq: int) -> bytes:
-    """The rest, known when the bid is accepted. place_bid.lua writes the same bytes."""
+    """The rest, known once the bid is accepted. place_bid.lua writes the same bytes."""
     return (
         f',"previous_bid":{text_from_cents(previous_cents)},"timestamp":"{timestamp}","seq":{seq}}}'
     ).encode()
@@ -95,7 +95,7 @@ def _second(seconds: int) -> str:
 def encode_batch(
     partition: str, *, prev: OutboxId, last: OutboxId, events: Sequence[bytes]
 ) -> bytes:
-    """Joins events' JSON, unread, into one message."""
+    """Joins the JSON of events into one message, without parsing it."""
     head = f'{{"v":{VERSION},"partition":"{partition}","prev":"{prev}","last":"{last}","events":['
     return b"".join((head.encode(), b",".join(events), b"]}"))
 
@@ -104,7 +104,7 @@ def decode_batch(data: bytes) -> Batch:
     """Reads a message of the stream.
 
     Raises:
-        UndecodableError: not a batch, of an unknown version, or with ids that are none.
+        UndecodableError: not a batch, an unknown version, or invalid outbox ids.
     """
     try:
         batch = _decode_batch(data)
@@ -130,7 +130,7 @@ def decode_event(data: bytes | msgspec.Raw) -> BidEvent:
 
 
 def decode_watermark(data: bytes) -> tuple[str, OutboxId]:
-    """Reads an announcement of the archive: partition and last archived outbox id.
+    """Reads a watermark: the partition and its last archived outbox id.
 
     Raises:
         UndecodableError: not a watermark.

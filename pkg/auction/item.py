@@ -12,7 +12,7 @@ FIELDS = ("price", "bidder", "seq", "count", "event_id", "opened_at")
 
 
 def partition_of(item_id: str, partitions: int) -> str:
-    """The item's partition, ``p00`` up: ``crc32(item_id) % partitions``."""
+    """The item's partition, ``p00`` and up: ``crc32(item_id) % partitions``."""
     return partition_name(crc32(item_id.encode()) % partitions)
 
 
@@ -26,7 +26,7 @@ def partition_names(partitions: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ItemState:
-    """The standing of one item. An item that nobody bid on has seq 0 and price 0."""
+    """The state of one item. An item without bids has seq 0 and price 0."""
 
     price_cents: int = 0
     bidder: str | None = None
@@ -38,7 +38,7 @@ class ItemState:
 
     @classmethod
     def from_redis(cls, values: Sequence[bytes | None]) -> "ItemState":
-        """From the values of FIELDS, in that order; all ``None`` for an item nobody bid on."""
+        """From the values of FIELDS, in that order; all ``None`` for an item without bids."""
         price, bidder, seq, count, event_id, opened_at = values
         return cls(
             price_cents=int(price or 0),

@@ -1,4 +1,4 @@
-"""Names of Redis keys. A partition's keys share a hash tag, so that one script may use them."""
+"""Names of Redis keys. A partition's keys share a hash tag, so that one script may use them all."""
 
 
 def item_key(partition: str, item_id: str) -> str:
@@ -7,21 +7,21 @@ def item_key(partition: str, item_id: str) -> str:
 
 
 def outbox_key(partition: str) -> str:
-    """Stream: one entry an accepted event, the event's JSON in field ``e``."""
+    """Stream: one entry per accepted event, with its JSON in field ``e``."""
     return f"{{{partition}}}:outbox"
 
 
 def meta_key(partition: str) -> str:
-    """Hash: what is recorded of a partition (see ``pkg.stores.redis_meta``)."""
+    """Hash: records about the partition (see ``pkg.stores.redis_meta``)."""
     return f"{{{partition}}}:meta"
 
 
 def witnessed_key(partition: str) -> str:
-    """Hash with a TTL: accepted bids that gateways remembered when Redis came back, by event_id
+    """Hash with a TTL: bids by event_id that gateways remembered as accepted when Redis came back
     (see ``pkg.auction.witnessed``).
     """
     return f"{{{partition}}}:witnessed"
 
 
 RELAY_LEASE = "relay:lease"
-"""String with a TTL: the name of the process that relays now."""
+"""String with a TTL: the name of the relaying process."""

@@ -4,16 +4,16 @@ import re
 
 MAX_CENTS = 999_999_999_999  # 9,999,999,999.99: numeric(18,2) holds it, and so does a Lua double
 
-# What nearly every client sends, and what needs no arithmetic on untrusted exponents.
+# Nearly every client sends this form. It needs no arithmetic on untrusted exponents.
 _PLAIN = re.compile(rb"([0-9]{1,10})(?:\.([0-9]{1,2}))?", re.ASCII)
 _NUMBER = re.compile(rb"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?", re.ASCII)
 
-# Beyond this many digits an exponent is not even read: a body of 64 KiB cannot balance it.
+# A longer exponent is refused unread: a body of 64 KiB has too few digits to offset it.
 _MAX_EXPONENT_DIGITS = 5
 
 
 class MoneyError(ValueError):
-    """The text is no amount of money. ``code`` names the reason for a program."""
+    """The text is not an acceptable amount. ``code`` is the reason for programs."""
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -29,7 +29,7 @@ TOO_LARGE = ("amount_too_large", "Bid amount must be at most 9999999999.99")
 
 
 def cents_from_json(raw: bytes) -> int:
-    """Reads the text of one JSON number, judged by value: ``1.10e1`` is 1100 cents.
+    """Reads the text of one JSON number by its value: ``1.10e1`` is 1100 cents.
 
     Raises:
         MoneyError: not a number, not above zero, more than two decimals, or above the maximum.
@@ -52,8 +52,8 @@ def _cents_from_any_number(raw: bytes) -> int:
     significant = (whole + (fraction or b"")).lstrip(b"0")
     if not significant.rstrip(b"0") or sign:
         raise MoneyError(*NOT_POSITIVE)
-    # Checked as text: 1e999999999 must not be multiplied out first. Zeros in front are dropped, as
-    # int() refuses a number of thousands of digits, whatever its value.
+    # Checked as text, so that 1e999999999 is never computed. Leading zeros are dropped because
+    # int() refuses thousands of digits, whatever their value.
     power = (exponent or b"").lstrip(b"+-").lstrip(b"0")
     if len(power) > _MAX_EXPONENT_DIGITS:
         raise MoneyError(*OUT_OF_RANGE)

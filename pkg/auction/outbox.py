@@ -24,7 +24,7 @@ class OutboxId(NamedTuple):
         return cls(int(ms), int(n))
 
     def next(self) -> "OutboxId":
-        """The smallest id above this one: what XTRIM MINID wants to remove this one too."""
+        """The smallest id above this one; pass it to XTRIM MINID to remove this one too."""
         return OutboxId(self.ms, self.n + 1)
 
     def __str__(self) -> str:

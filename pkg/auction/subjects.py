@@ -4,7 +4,7 @@ STREAM = "BID_EVENTS"
 EVENT_SUBJECTS = "bid.events.*"
 ARCHIVE_CONSUMER = "archival-worker"
 NO_PARTITION = "none"
-"""In place of a partition, an archive that holds nothing of any announces itself."""
+"""Stands for the partition when an archive without any partition announces itself."""
 
 
 def events_subject(partition: str) -> str:
@@ -13,5 +13,5 @@ def events_subject(partition: str) -> str:
 
 
 def archived_subject(partition: str) -> str:
-    """Core subject: how far the archive is (a ``Watermark``), told at commits and each second."""
+    """Core NATS: the archive's ``Watermark``, published at every commit and every second."""
     return f"bid.archived.{partition}"

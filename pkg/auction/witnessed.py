@@ -1,12 +1,12 @@
-"""An accepted bid as its gateway remembers it, and its text in Redis."""
+"""Accepted bids as their gateway remembers them, and their text in Redis."""
 
 from dataclasses import dataclass
 from typing import Self
 
 WITNESSED_MAX = 50_000
-"""Bids of one partition that are kept for the audit; more are counted, not written."""
+"""Limit of bids kept per partition for the audit; more are counted and dropped."""
 WITNESSED_TTL_S = 7 * 24 * 3600
-"""After a week without a recovery they go: whoever audits has looked by then."""
+"""Kept for a week after the last recovery: an audit should have run by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,11 @@ class Witnessed:
 
     @property
     def text(self) -> str:
-        """All but the event_id, which is the field's name. No id has a space in it."""
+        """All but the event_id, which is the hash field. No id contains a space."""
         return f"{self.item_id} {self.seq} {self.user_id} {self.cents}"
 
     @classmethod
     def parse(cls, event_id: str, text: str) -> Self:
-        """Raises ValueError: not as ``text`` made it."""
+        """Reads ``text``. Raises ValueError if it has another form."""
         item_id, seq, user_id, cents = text.split(" ")
         return cls(event_id, item_id, int(seq), user_id, int(cents))

@@ -5,14 +5,14 @@ import sys
 
 from pkg.broadcast import app
 from pkg.broadcast.settings import BroadcastSettings
-from pkg.runtime import process
+from pkg.runtime import service_process
 
 _DESCRIPTORS = 65_536  # used where there is no limit: macOS refuses "unlimited"
 
 
 def main() -> int:
     _make_room()
-    return process.run(app.BROADCAST, BroadcastSettings, app.serve)
+    return service_process.run(app.BROADCAST, BroadcastSettings, app.serve)
 
 
 def _make_room() -> None:

@@ -24,10 +24,10 @@ from pkg.runtime.http_server import serving_app
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import nats_link
 from pkg.runtime.origins import Origins
-from pkg.runtime.process import EXIT_FAILED, EXIT_OK
 from pkg.runtime.readiness import Readiness
+from pkg.runtime.service_process import EXIT_FAILED, EXIT_OK
 from pkg.runtime.serving import Listener, admin, bind, serve_until
-from pkg.stores.redis_meta import redis_client
+from pkg.stores.redis_client import redis_client
 from pkg.stores.stream import ensure_stream, stream_config
 
 BROADCAST = "broadcast-service"

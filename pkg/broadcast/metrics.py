@@ -46,13 +46,13 @@ class Counts:
     def collect(self) -> Iterable[Metric]:
         yield labelled_gauge(
             "bid_viewers",
-            "Viewers connected now, by what they asked for",
+            "Connected viewers, by mode",
             "mode",
             {mode.value: count for mode, count in self.viewers.items()},
         )
         yield gauge(
             "bid_viewers_behind",
-            "Viewers whose buffer is full now; they get a snapshot when it drains",
+            "Viewers whose buffer is full; they get a snapshot once it drains",
             self.viewers_behind,
         )
         yield labelled_counter(
@@ -63,7 +63,7 @@ class Counts:
         )
         yield counter(
             "bid_slow_viewers_closed_total",
-            "Viewers closed with 1013 because their buffer did not drain in SLOW_VIEWER_S",
+            "Viewers closed with 1013 because their buffer did not drain within SLOW_VIEWER_S",
             self.slow_viewers_closed,
         )
         yield counter(
@@ -71,24 +71,25 @@ class Counts:
             "Viewers closed with 1008 because they sent more than VIEWER_MESSAGES_PER_S",
             self.flooding_viewers_closed,
         )
-        yield gauge("bid_watched_items", "Items with a viewer now", self.watched_items())
+        yield gauge("bid_watched_items", "Items with at least one viewer", self.watched_items())
         yield counter(
             "bid_events_received_total", "Events received from NATS", self.events_received
         )
         yield labelled_counter(
             "bid_events_ignored_total",
-            "Events received and not told: already told, or not readable",
+            "Events received but not sent: duplicates or unreadable",
             "reason",
             {"duplicate": self.events_duplicate, "undecodable": self.events_undecodable},
         )
         yield counter(
             "bid_batches_missed_total",
-            "Times a partition's batches did not chain, so that its items were read",
+            "Times a partition's batches did not chain; its items were then read from Redis",
             self.batches_missed,
         )
         yield counter(
             "bid_inbox_dropped_total",
-            "Messages from NATS dropped because the service was too slow; their items were read",
+            "Messages from NATS dropped because the service was too slow; their items were "
+            "then read from Redis",
             self.inbox_dropped,
         )
         yield from self._frames()
@@ -100,17 +101,17 @@ class Counts:
         )
         yield counter(
             "bid_frames_skipped_total",
-            "Events not written to viewers that were behind",
+            "Events not written because the viewer was behind",
             self.frames_skipped,
         )
         yield counter(
             "bid_frames_conflated_total",
-            "Events that viewers of mode=latest did not get on their own",
+            "Events that viewers of mode=latest got only as part of a snapshot",
             self.frames_conflated,
         )
         yield labelled_counter(
             "bid_snapshots_sent_total",
-            "Snapshots written to viewers, by why",
+            "Snapshots written to viewers, by reason",
             "reason",
             {
                 "gap": self.snapshots_for_gap,
@@ -121,12 +122,12 @@ class Counts:
         )
         yield counter(
             "bid_fan_outs_collapsed_total",
-            "Times an item's events came faster than they could be written to its viewers",
+            "Times an item's events arrived faster than they could be written to its viewers",
             self.fan_outs_collapsed,
         )
         yield self.delivery.family(
             "bid_delivery_seconds",
-            "From an event's timestamp (Redis' clock) until its last viewer was written to",
+            "Time from an event's timestamp (Redis' clock) to the write to its last viewer",
         )
 
     def _repairs(self) -> Iterable[Metric]:
@@ -137,11 +138,11 @@ class Counts:
             {"filled": self.gaps_filled, "snapshot": self.gaps_jumped},
         )
         yield counter(
-            "bid_resets_total", "Times Redis' older state was adopted for an item", self.resets
+            "bid_resets_total", "Times an item went back to an older state of Redis", self.resets
         )
-        yield counter("bid_repair_reads_total", "Readings of items from Redis", self.repair_reads)
+        yield counter("bid_repair_reads_total", "Reads of items from Redis", self.repair_reads)
         yield counter(
             "bid_repair_reads_failed_total",
-            "Readings of Redis that failed",
+            "Failed reads from Redis",
             self.repair_reads_failed,
         )

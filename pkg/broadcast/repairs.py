@@ -24,7 +24,7 @@ log = logs.get("repairs")
 
 
 class Repairs:
-    """One read at a time, so that an item asked for now is read by one that starts later.
+    """One read at a time, so a request is always served by a read that starts after it.
 
     No other task talks to Redis, and this one only reads.
     """

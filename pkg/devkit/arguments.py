@@ -25,7 +25,8 @@ class Output(StrEnum):
 
 ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help=", ".join(SERVICES))]
 OnOption = Annotated[
-    BackendName | None, typer.Option(help="The backend; default: the one that runs, or ran last.")
+    BackendName | None,
+    typer.Option(help="The backend. Default: the one that is running, else the last one used."),
 ]
 OutputOption = Annotated[
     Output, typer.Option("--output", "-o", help="table for people, json for programs.")

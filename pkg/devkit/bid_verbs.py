@@ -102,7 +102,10 @@ def audit(
         ),
     ] = 30.0,
 ) -> None:
-    """Compare Redis and PostgreSQL bid by bid; exit code 1 if they differ."""
+    """Compare Redis and PostgreSQL bid by bid.
+
+    Exit code 1 if they differ.
+    """
     chosen = (("--all", every_item), ("--json", as_json))
     flags = (flag for flag, given in chosen if given)
     raise typer.Exit(chosen_backend().audit((*flags, "--wait", f"{wait_s:g}")))
@@ -115,7 +118,10 @@ def restore(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Rebuild a Redis that lost bids from PostgreSQL and NATS; shows the plan and asks."""
+    """Rebuild a Redis that lost bids.
+
+    Takes them from PostgreSQL and NATS. Shows the plan and asks before it changes anything.
+    """
     chosen = (("--dry-run", dry_run), ("--yes", yes), ("--json", as_json))
     raise typer.Exit(chosen_backend().restore(tuple(flag for flag, given in chosen if given)))
 

@@ -53,7 +53,9 @@ def up(
     on: Annotated[
         BackendName | None,
         typer.Option(
-            envvar="BIDKIT_ON", help="Default: compose if a Docker engine answers, else process."
+            envvar="BIDKIT_ON",
+            help="The backend. Default: compose if an engine answers and has or gets the images, "
+            "else process.",
         ),
     ] = None,
     api_port: Annotated[
@@ -71,9 +73,10 @@ def up(
         typer.Option("--set", metavar="NAME=VALUE", help="A setting of the services; repeatable."),
     ] = None,
 ) -> None:
-    """Start everything and wait until it is ready; Ctrl-C stops it in order.
+    """Start everything and wait until it is ready.
 
-    Options given here or set by `scale` are kept until `down --volumes`; `--on` is not.
+    In the foreground, Ctrl-C stops it: services first, then the stores. Options given here or set
+    by `scale` are kept until `down --volumes`; `--on` is not.
     """
     options = Options(
         api_port=api_port,
@@ -100,17 +103,25 @@ def down(
     volumes: Annotated[bool, typer.Option("--volumes", help="Also delete all data.")] = False,
     on: OnOption = None,
 ) -> None:
-    """Stop everything in order; the data stays unless you add --volumes."""
+    """Stop everything, services first; the data stays.
+
+    Add --volumes to delete the data, too.
+    """
     choice().of_verb(on).down(volumes=volumes, say=views.write_regardless)
 
 
 @app.command()
 def get(
-    service: Annotated[str | None, typer.Argument(metavar="[SERVICE]")] = None,
+    service: Annotated[
+        str | None, typer.Argument(metavar="[SERVICE]", help="Only this one; default: all.")
+    ] = None,
     *,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show what runs: replicas, restarts, ports, processes, CPU, memory, age."""
+    """Show what runs.
+
+    Replicas, restarts, ports, processes, CPU, memory and age, of one service or of everything.
+    """
     backend = chosen_backend()
     only = part(service, of=backend) if service else None
     status = backend.status()
@@ -133,7 +144,9 @@ def describe(service: ServiceArgument) -> None:
 
 @app.command()
 def logs(
-    service: Annotated[str | None, typer.Argument(metavar="[SERVICE]")] = None,
+    service: Annotated[
+        str | None, typer.Argument(metavar="[SERVICE]", help="Only this one; default: all.")
+    ] = None,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     last: Annotated[int, typer.Option("-n", min=0, help="Lines per replica.")] = 50,
@@ -149,7 +162,10 @@ def logs(
 def scale(
     replicas: Annotated[list[str], typer.Argument(metavar="SERVICE=REPLICAS...")],
 ) -> None:
-    """Set the number of replicas, as in `scale api-gateway=2`, and wait until they are ready."""
+    """Set a service's number of replicas.
+
+    For instance `scale api-gateway=2`. Waits until they are ready.
+    """
     backend = chosen_backend()
     for text in replicas:
         part(text.partition("=")[0], of=backend)
@@ -159,7 +175,10 @@ def scale(
 
 @app.command()
 def restart(service: ServiceArgument) -> None:
-    """Replace replicas one by one; each stops only when its replacement is ready."""
+    """Replace a service's replicas one by one.
+
+    Each stops only when its replacement is ready.
+    """
     backend = chosen_backend()
     backend.restart(part(service, of=backend), say=views.write_regardless)
 

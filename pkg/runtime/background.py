@@ -1,4 +1,4 @@
-"""Background work with an owner: when a part dies, readiness turns red and the process stops."""
+"""Background tasks with an owner. If one ends, the process becomes unready and stops."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,17 +9,17 @@ from pkg.runtime import logs
 
 CANCEL_AGAIN_S = 1.0
 CANCEL_COMMAND_AGAIN_S = 10.0
-"""Of a command, which closes its connections to all stores at its end; each takes 2 s at most."""
+"""For a command, which at its end closes its connections to all stores, each in up to 2 s."""
 
 log = logs.get("background")
 
 
 async def ended(task: asyncio.Task[Any], *, again_s: float = CANCEL_AGAIN_S) -> None:
-    """Cancels until the task has ended; what it ended with is not looked at.
+    """Cancels the task until it has ended, and ignores its result.
 
-    More than once: asyncio's wait_for (before Python 3.12) and so nats-py swallow a cancellation
-    that meets the answer waited for, or the time-out. A task that does something at its end, as
-    closing connections, needs an ``again_s`` longer than that takes: it is broken off.
+    One cancellation may not be enough: asyncio's wait_for before Python 3.12, and so nats-py, loses
+    a cancellation that coincides with the awaited result or the time-out. ``again_s`` must exceed
+    the time that the task takes to clean up: the next cancellation interrupts that.
     """
     while not task.done():
         task.cancel()
@@ -29,7 +29,7 @@ async def ended(task: asyncio.Task[Any], *, again_s: float = CANCEL_AGAIN_S) -> 
 class Background:
     """Tasks that run as long as the process. Leaving the context cancels and awaits them.
 
-    A task that ends by itself is a defect: the process drains and exits with code 1, and its
+    A task that ends by itself is a defect: the process drains and exits with code 1, and the
     orchestrator starts a new one.
     """
 
@@ -46,12 +46,12 @@ class Background:
         task.add_done_callback(self._ended)
 
     def adopt(self, part: "Background") -> None:
-        """Tells of another owner's deaths as of its own."""
+        """Reports the failures of another owner's tasks as its own."""
         self._parts.append(part)
 
     @property
     def died(self) -> str | None:
-        """Name of the work that ended by itself, if any did."""
+        """Name of a task that ended by itself, if any did."""
         return self._died or next((part.died for part in self._parts if part.died), None)
 
     def probe(self) -> str | None:
@@ -76,7 +76,7 @@ class Background:
         at: TracebackType | None,
     ) -> None:
         self._closing = True
-        # The last started stand on the first: they end before them.
+        # Later tasks depend on earlier ones, so they end first.
         for task in reversed(self._tasks):
             await ended(task)
             if not task.cancelled() and (failure := task.exception()) and not self.died:

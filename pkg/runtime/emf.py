@@ -1,8 +1,8 @@
-"""Metrics as lines of the log, in CloudWatch's Embedded Metric Format.
+"""Metrics as log lines in CloudWatch's Embedded Metric Format.
 
-Where no Prometheus scrapes, CloudWatch makes metrics of such lines by itself: what the dashboard
-and the alarms read comes from here. ``EMITTED`` is the one list; Terraform's alarms are compared
-with it. The format is "CloudWatch Embedded Metric Format Specification" of its user guide.
+Where no Prometheus scrapes, CloudWatch turns these lines into the metrics that the dashboard and
+the alarms read. ``EMITTED`` is the only list; a test compares Terraform's alarms with it. For the
+format see "CloudWatch Embedded Metric Format Specification" in the CloudWatch user guide.
 """
 
 import asyncio
@@ -27,13 +27,14 @@ log = logs.get("emf")
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A metric of ``/metrics`` that is emitted; a counter as what was added since the last line."""
+    """A metric of ``/metrics`` to emit; of a counter, its increase since the last line."""
 
     name: str
     unit: str
     alarming: bool = False
-    """There has to be an alarm on it."""
+    """Terraform must have an alarm on it."""
     over_labels: Callable[[float, float], float] = max
+    """Combines the values of two label sets into one."""
 
 
 EMITTED = (
@@ -65,7 +66,7 @@ class Emf:
         self._failing = False
 
     def line(self, now_ms: int) -> bytes | None:
-        """One JSON object; None where nothing of what is emitted is counted here."""
+        """One JSON object, or None if the registry has no metric of ``EMITTED``."""
         found: dict[str, float] = {}
         for family in self._registry.collect():
             for name, _labels, value, *_ in family.samples:
@@ -96,12 +97,12 @@ class Emf:
         return msgspec.json.encode(document | found | added)
 
     def emit(self, write: Callable[[bytes], object]) -> None:
-        """What fails is said once, and never stops the service; the next line counts it in."""
+        """Never raises. The first failure in a row is logged; the next line makes up for it."""
         before = self._before
         try:
             if line := self.line(time.time_ns() // 1_000_000):
                 write(line + b"\n")
-        except Exception as error:  # noqa: BLE001 - a metric is not worth a bid
+        except Exception as error:  # noqa: BLE001 - a metric must not stop a service
             self._before = before
             if not self._failing:
                 log.warning("cannot emit metrics; trying on", why=str(error) or repr(error))
@@ -118,7 +119,7 @@ async def emf(
     service: str,
     write: Callable[[bytes], object] | None = None,
 ) -> AsyncIterator[None]:
-    """A line each EMF_EVERY_S while inside, and a last one at the end. With 0, none."""
+    """Writes a line every EMF_EVERY_S and one on exit; none if it is 0."""
     if not settings.emf_every_s:
         yield
         return

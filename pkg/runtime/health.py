@@ -1,9 +1,9 @@
-"""Whether a service answers: the health check of a container, which has no shell and no curl.
+"""The health check of the containers, which have no shell and no curl.
 
 usage: python -m pkg.runtime.health http://127.0.0.1:8080/ready
 
-Exit code 0 for a 200, else 1 with one line that says what came instead. Nothing but sockets is
-imported: it runs every few seconds, and a check should not cost more than what it checks.
+Exit code 0 if the answer is 200; otherwise 1 and one line with the answer or the error. It imports
+only sockets: it runs every few seconds and must not cost more than what it checks.
 """
 
 import socket
@@ -11,22 +11,23 @@ import sys
 import time
 
 WITHIN_S = 2.0
-"""For the whole answer, however slowly it trickles."""
+"""Limit for the whole answer, even one that trickles in."""
 MOST_BYTES = 65536
 _SHOWN = 300
 
 
 def ask(url: str) -> tuple[int, str]:
-    """Status and body.
+    """Returns status and body.
 
     Raises:
-        ValueError: no http:// URL with a port. OSError: nobody answered in time.
+        ValueError: the URL is not http:// with a port.
+        OSError: there was no answer in time, or it was too long or not HTTP.
     """
     scheme, _, rest = url.partition("://")
     place, _, path = rest.partition("/")
     host, _, port = place.rpartition(":")
     if scheme != "http" or not host or not port.isdecimal():
-        raise ValueError(f"{url!r} is no http://host:port/path")
+        raise ValueError(f"{url!r} is not http://host:port/path")
     deadline = time.monotonic() + WITHIN_S
     address = (host.removeprefix("[").removesuffix("]"), int(port))
     with socket.create_connection(address, timeout=WITHIN_S) as connection:
@@ -39,19 +40,19 @@ def ask(url: str) -> tuple[int, str]:
         while part := connection.recv(65536):
             answer += part
             if len(answer) > MOST_BYTES:
-                raise OSError("the answer does not end")
+                raise OSError("the answer is too long")
             connection.settimeout(_left(deadline))
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split(None, 2)
     if len(words) < 2 or not words[1].isdigit():  # noqa: PLR2004
-        raise OSError("what answered is not HTTP")
+        raise OSError("the answer is not HTTP")
     return int(words[1]), body.decode(errors="replace")
 
 
 def _left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
-        raise TimeoutError("the answer did not end in time")
+        raise TimeoutError("the answer was not complete in time")
     return left
 
 

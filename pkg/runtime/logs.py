@@ -1,4 +1,4 @@
-"""Structured logs on stderr, a line a record: JSON for programs, text for people."""
+"""Structured logs on stderr, one record per line: JSON for programs, text for people."""
 
 import logging
 import sys
@@ -9,10 +9,10 @@ from structlog.typing import EventDict
 
 
 def configure(*, service: str, level: str, log_format: str) -> None:
-    """Once a process, before the first line. Libraries' own records go the same way."""
+    """Call it once, before anything is logged. It formats the records of libraries too."""
 
     def name_service(_: Any, __: str, record: EventDict) -> EventDict:  # noqa: ANN401 - a logger
-        # Not by a context variable: threads and callbacks begin with an empty context.
+        # Not a context variable: threads and callbacks start with an empty context.
         record["service"] = service
         return record
 
@@ -30,7 +30,7 @@ def configure(*, service: str, level: str, log_format: str) -> None:
         shared.append(_on_one_line)
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # The rich one prints local variables, and so secrets.
+            # The rich formatter prints local variables, and so secrets.
             exception_formatter=structlog.dev.plain_traceback,
         )
     structlog.configure(
@@ -53,17 +53,17 @@ def configure(*, service: str, level: str, log_format: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # The client logs every reconnect try at error; NatsLink tells each change of state once.
+    # nats-py logs every failed reconnect as an error; NatsLink logs each change of state once.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
 
 
 def _on_one_line(_: Any, __: str, record: EventDict) -> EventDict:  # noqa: ANN401 - a logger
-    """JSON escapes line breaks by itself, and so do values; an event's own words are shown bare."""
+    """Escapes line breaks in the event, which the console renderer prints as it is."""
     record["event"] = str(record["event"]).replace("\r", "\\r").replace("\n", "\\n")
     return record
 
 
 def get(room: str) -> structlog.stdlib.BoundLogger:
-    """A logger; ``room`` names the part of the system that speaks."""
+    """A logger; ``room`` names the part of the system that logs."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(room, room=room)
     return logger

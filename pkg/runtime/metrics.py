@@ -1,6 +1,6 @@
-"""Metrics of hot paths: plain ints and bucket arrays, turned into Prometheus' form at a scrape.
+"""Metrics of hot paths: plain ints and bucket arrays, converted for Prometheus at each scrape.
 
-A prometheus_client counter costs a lock and a label lookup each time; these cost an addition.
+A prometheus_client counter costs a lock and a label lookup per increment; these cost an addition.
 """
 
 from bisect import bisect_left
@@ -23,7 +23,7 @@ SIZE_BOUNDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 200
 
 
 class Buckets:
-    """A histogram's counts. Not for use by several threads."""
+    """A histogram's counts. Not thread-safe."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -74,7 +74,7 @@ def labelled_gauge(name: str, what: str, label: str, values: Mapping[str, float]
 
 
 class Source(Protocol):
-    """Something that counts, and can tell its counts at a scrape."""
+    """Yields its current metrics at a scrape."""
 
     def collect(self) -> Iterable[Metric]: ...
 
@@ -88,7 +88,7 @@ class _Scrape(Collector):
 
 
 def registry_of(*sources: Source) -> CollectorRegistry:
-    """A registry of its own, so that two services in one test process do not meet."""
+    """A new registry, so that two services in one test process do not share metrics."""
     registry = CollectorRegistry()
     for source in sources:
         registry.register(_Scrape(source))

@@ -1,4 +1,4 @@
-"""The connection to NATS: kept up for ever, every change of its state told once."""
+"""The connection to NATS: reconnects for ever and logs each change of state once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -14,24 +14,24 @@ from pkg.runtime.background import ended
 from pkg.runtime.settings.sections import NatsSettings
 
 CONNECT_TIMEOUT_S = 2
-RECONNECT_WAIT_S = 0.5  # nats-py adds jitter; one server, so this is also the back-off's cap
-# A peer that vanished without a word is given up after three unanswered pings. nats-py's own two
-# minutes apart would leave viewers with snapshots and the archive with nothing for so long.
+RECONNECT_WAIT_S = 0.5  # nats-py adds jitter; with one server this is also the longest delay
+# A server that vanished silently is given up after three unanswered pings. With nats-py's default
+# of two minutes between pings, viewers would get only snapshots, and the archive nothing, for long.
 PING_EVERY_S = 3
 UNANSWERED_PINGS = 2
-PENDING_BYTES = 8 * 1024 * 1024  # what may wait for the socket before a publish is refused
+PENDING_BYTES = 8 * 1024 * 1024  # buffered for the socket before a publish is refused
 
-PERMISSIONS_VIOLATION = "permissions violation"  # the server goes on; one subject is refused
+PERMISSIONS_VIOLATION = "permissions violation"  # of one subject; the connection stays open
 
 log = logs.get("nats-link")
 
 
 class _Client(Client):
-    """nats-py, less two ways in which it gives up for good. Checked against nats-py 2.16."""
+    """nats-py without two ways in which it gives up for good. Checked against nats-py 2.16."""
 
     async def _attempt_reconnect(self) -> None:
-        """Its loop knows asyncio's errors; uvloop raises RuntimeError for a write to a connection
-        that the peer reset, which would end the loop and leave the client reconnecting for ever.
+        """nats-py's loop expects asyncio's errors. uvloop raises RuntimeError for a write to a
+        connection that the peer reset: the loop would end, and the client never reconnect.
         """
         while True:
             try:
@@ -43,8 +43,8 @@ class _Client(Client):
                 return
 
     async def _process_err(self, err_msg: str) -> None:
-        """What the server complains of on a standing connection (an expired login, too many
-        clients) closes the client; here it is a reason to connect again, like any other.
+        """nats-py closes the client when the server reports an error on an open connection (an
+        expired login, too many clients). Here it reconnects, as after any other error.
         """
         if PERMISSIONS_VIOLATION in err_msg.lower():
             await super()._process_err(err_msg)
@@ -55,16 +55,16 @@ class _Client(Client):
 
 
 class NatsLink:
-    """A NATS client that may be away at any time. Made by ``nats_link``."""
+    """A NATS client that may be disconnected at any time. Made by ``nats_link``."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.jetstream: JetStreamContext = client.jetstream()
         self.up_since = 0.0
-        """The event loop's time of the last connect."""
+        """When it last connected, in the event loop's time."""
         self._up = asyncio.Event()
         self._watchers: list[Callable[[], None]] = []
-        self._told = False
+        self._logged = False
         self._failed = False
 
     @property
@@ -86,28 +86,28 @@ class NatsLink:
             return "failed"
         return None if self.connected else "down"
 
-    async def went_up(self) -> None:
+    async def handle_connected(self) -> None:
         server = self.client.connected_url
         # Not the whole address: it may hold a password.
         log.info("connected", server=server and f"{server.hostname}:{server.port}")
-        self._told = False
+        self._logged = False
         self.up_since = asyncio.get_running_loop().time()
         self._up.set()
         for watcher in self._watchers:
             watcher()
 
-    async def went_down(self) -> None:
+    async def handle_disconnected(self) -> None:
         if not self.client.is_closed:
             log.warning("connection lost; reconnecting")
 
-    async def cannot(self, error: Exception) -> None:
-        """Every failed try comes here; the first one of an outage is told."""
-        if not self._told and not self.connected:
+    async def handle_error(self, error: Exception) -> None:
+        """Called for every failed attempt; logs the first of an outage."""
+        if not self._logged and not self.connected:
             log.warning("cannot be used; trying on", why=str(error) or type(error).__name__)
-            self._told = True
+            self._logged = True
 
-    def gave_up(self, connecting: "asyncio.Task[None]") -> None:
-        """The connecting task ended: by success, by our own end, or by a defect."""
+    def handle_connecting_ended(self, connecting: "asyncio.Task[None]") -> None:
+        """The task has connected, was cancelled by us, or failed because of a defect."""
         if not connecting.cancelled() and (error := connecting.exception()):
             self._failed = True
             log.error("connecting failed for good", exc_info=error)
@@ -115,7 +115,7 @@ class NatsLink:
 
 @asynccontextmanager
 async def nats_link(settings: NatsSettings, *, name: str) -> AsyncIterator[NatsLink]:
-    """A link that connects in the background; the body runs at once, NATS there or not."""
+    """A link that connects in the background; the body runs at once, with or without NATS."""
     client = _Client()
     link = NatsLink(client)
     options: dict[str, Any] = {
@@ -127,9 +127,9 @@ async def nats_link(settings: NatsSettings, *, name: str) -> AsyncIterator[NatsL
         "pending_size": PENDING_BYTES,
         "ping_interval": PING_EVERY_S,
         "max_outstanding_pings": UNANSWERED_PINGS,
-        "reconnected_cb": link.went_up,
-        "disconnected_cb": link.went_down,
-        "error_cb": link.cannot,
+        "reconnected_cb": link.handle_connected,
+        "disconnected_cb": link.handle_disconnected,
+        "error_cb": link.handle_error,
     }
     if settings.nats_token:
         options["token"] = settings.nats_token
@@ -141,15 +141,15 @@ async def nats_link(settings: NatsSettings, *, name: str) -> AsyncIterator[NatsL
             try:
                 await client.connect(**options)
             except (TimeoutError, OSError, RuntimeError, nats.errors.Error) as error:
-                # RuntimeError: uvloop's word for a connection that was reset, see _Client.
-                await link.cannot(error)
+                # uvloop raises RuntimeError for a connection that was reset, see _Client.
+                await link.handle_error(error)
                 await asyncio.sleep(RECONNECT_WAIT_S)
             else:
                 break
-        await link.went_up()
+        await link.handle_connected()
 
     connecting = asyncio.create_task(connect(), name="nats-connect")
-    connecting.add_done_callback(link.gave_up)
+    connecting.add_done_callback(link.handle_connecting_ended)
     try:
         yield link
     finally:

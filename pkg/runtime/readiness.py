@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics, alike for every service."""
+"""The health, readiness and metrics pages of every service."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 @dataclass
 class Readiness:
-    """What a service needs to do its work, each part told by one word without internals.
+    """Whether the service can work: one probe per part that it depends on.
 
-    A part is a function that returns ``None`` when all is well, else the word. Only required
-    parts decide whether the service is ready; the others are told.
+    A probe returns ``None`` if all is well, otherwise one word that reveals no internals. Only
+    required parts decide whether the service is ready; the others are only reported.
     """
 
     service: str
@@ -37,7 +37,7 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole small answer, for whichever server sends it."""
+    """A small response that any server can send."""
 
     status: int
     body: bytes
@@ -50,7 +50,7 @@ class Page:
 
 
 def health_page(readiness: Readiness) -> Page:
-    """Liveness: looks at no dependency, so that an outage elsewhere restarts nothing here."""
+    """Liveness. Checks no dependency, so an outage elsewhere causes no restart here."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     body = {"status": "healthy", "service": readiness.service, "time": now}
     return Page(200, msgspec.json.encode(body))

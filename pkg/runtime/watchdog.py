@@ -1,7 +1,7 @@
-"""Ends a process whose event loop stands still.
+"""Ends a process whose event loop hangs.
 
-Docker and systemd start again what ended, not what hangs; so what hangs ends itself, and leaves the
-stack of what held it up. (Kubernetes, ECS and bidkit's processes also ask from outside.)
+Docker and systemd restart a process that exited, not one that hangs. So a hanging process dumps its
+stacks and exits. (Kubernetes, ECS and bidkit's process backend also probe from outside.)
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pkg.runtime import logs
 
 EXIT_STUCK = 70
-SAID_WITHIN_S = 3.0
-"""For the last words; then it ends without them."""
+DUMP_WITHIN_S = 3.0
+"""Limit for the last log line and the stack dump. The process then exits without them."""
 
 _EVERY_S = 1.0
 
@@ -25,32 +25,32 @@ log = logs.get("watchdog")
 
 @contextmanager
 def watchdog(loop: asyncio.AbstractEventLoop, *, stuck_after_s: float) -> Iterator[None]:
-    """While inside, a loop that runs nothing for so many seconds ends the process. 0: never.
+    """Ends the process if the loop runs nothing for ``stuck_after_s`` seconds; 0 disables it.
 
-    Only seconds count in which this process itself ran: after a pause of the whole of it, or of its
-    machine, the loop has its full time again. What keeps the interpreter's lock is not noticed.
+    Only time during which the process ran counts: after the process or its machine was paused, the
+    loop has its full time again. Code that holds the GIL is not noticed.
     """
     if not stuck_after_s:
         yield
         return
     every_s = min(_EVERY_S, stuck_after_s / 4)
     beats = 0
-    left = threading.Event()
+    exited = threading.Event()
 
     def beat() -> None:
         nonlocal beats
         beats += 1
-        if not left.is_set():
+        if not exited.is_set():
             loop.call_later(every_s, beat)
 
     def watch() -> None:
         seen, missed = -1, 0
-        while not left.wait(every_s):
+        while not exited.wait(every_s):
             missed = missed + 1 if beats == seen else 0
             seen = beats
             if missed * every_s >= stuck_after_s:
-                # The loop may hang on its log, which is then no place for last words.
-                last_resort = threading.Timer(SAID_WITHIN_S, os._exit, (EXIT_STUCK,))
+                # If the loop hangs on writing its log, so will this thread.
+                last_resort = threading.Timer(DUMP_WITHIN_S, os._exit, (EXIT_STUCK,))
                 last_resort.daemon = True
                 last_resort.start()
                 log.critical("the event loop stands still; ending", seconds=stuck_after_s)
@@ -63,5 +63,5 @@ def watchdog(loop: asyncio.AbstractEventLoop, *, stuck_after_s: float) -> Iterat
     try:
         yield
     finally:
-        left.set()
+        exited.set()
         thread.join()

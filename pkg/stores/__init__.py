@@ -1,1 +1,1 @@
-"""The bidding protocol as the stores hold it: who may bid, the stream, and what is put back."""
+"""The bidding protocol in the stores: who may bid on this Redis, the stream, putting bids back."""

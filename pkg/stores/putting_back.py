@@ -1,6 +1,6 @@
-"""Puts back into Redis what it forgot and another store still holds. Never lowers a price.
+"""Puts back into Redis what it lost and another store still holds. Never lowers a price.
 
-Everything here may run again, or twice at once: each step compares before it writes.
+Every step compares before it writes, so it may be repeated or run twice at once.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ _MAX_AMOUNT = Decimal(MAX_CENTS).scaleb(-2)
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """The last bid on an item that a store knows of; ``timestamp`` may be its first one's."""
+    """The last bid on an item that a store knows; ``timestamp`` may be that of its first bid."""
 
     item_id: str
     seq: int
@@ -39,7 +39,7 @@ class ItemRecord:
 
 @dataclass
 class Tally:
-    """What putting back came to."""
+    """How many records were put back and how many refused."""
 
     put_back: int = 0
     refused: int = 0
@@ -54,10 +54,10 @@ class PuttingBack:
         self._move_outbox = redis.register_script(_MOVE_OUTBOX)
 
     async def items(self, partition: str, records: Iterable[ItemRecord], tally: Tally) -> None:
-        """In the given order; records of one item must come by rising seq.
+        """Puts the records back in the given order; an item's records must have rising seqs.
 
         Raises:
-            redis.exceptions.RedisError: some may have been put back; run it again.
+            redis.exceptions.RedisError: some may have been put back; repeat the call.
         """
         async with self._redis.pipeline(transaction=False) as pipe:
             for record in records:
@@ -73,15 +73,15 @@ class PuttingBack:
                 tally.put_back += verdict == _PUT_BACK
                 tally.refused += verdict == _REFUSED
 
-    async def move_outbox(self, partition: str, behind: OutboxId) -> None:
-        """The partition's next entry gets a higher id than ``behind``."""
-        if behind > BEGINNING:
-            await self._move_outbox(keys=[outbox_key(partition)], args=[str(behind)])
+    async def move_outbox(self, partition: str, used: OutboxId) -> None:
+        """Makes the id of the partition's next outbox entry higher than ``used``."""
+        if used > BEGINNING:
+            await self._move_outbox(keys=[outbox_key(partition)], args=[str(used)])
 
     async def stream_tail(
         self, jetstream: JetStreamContext, partition: str, after: OutboxId
     ) -> Tally:
-        """What JetStream holds behind ``after``, and the outbox's id moved on behind all of it.
+        """Puts back what JetStream holds after ``after``, and moves the outbox on past all of it.
 
         Raises:
             nats.errors.Error, OSError, TimeoutError, redis.exceptions.RedisError: a store is away.
@@ -96,7 +96,7 @@ class PuttingBack:
 
 
 def records_of(events: Iterable[bytes | memoryview]) -> Iterator[ItemRecord]:
-    """What a batch says of its items, less what no gateway can have accepted."""
+    """The records of a batch, without events that no gateway can have accepted."""
     for data in events:
         try:
             event = decode_event(bytes(data))
@@ -107,7 +107,7 @@ def records_of(events: Iterable[bytes | memoryview]) -> Iterator[ItemRecord]:
 
 
 def _is_acceptable(event: BidEvent) -> bool:
-    """The range goes first: no arithmetic on an exponent of millions."""
+    """Checks the range before rounding: arithmetic on an exponent of millions is costly."""
     return (
         is_identifier(event.item_id)
         and is_identifier(event.user_id)

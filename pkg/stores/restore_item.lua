@@ -1,12 +1,12 @@
--- Puts back what Redis forgot of an item, where it is newer than what Redis has.
+-- Puts an item's last known bid back, unless Redis has it or a later one.
 --
 -- KEYS[1]  hash of the item: price (cents), bidder, seq, count, event_id, opened_at
 -- ARGV[1]  seq of the bid
 -- ARGV[2]  its amount in cents
 -- ARGV[3]  its bidder
 -- ARGV[4]  its event_id
--- ARGV[5]  its timestamp, for opened_at where there is none
--- Reply    1 put back, 0 Redis has this seq or a later one, -1 refused: the price would fall
+-- ARGV[5]  its timestamp: becomes opened_at if the item has none
+-- Reply    1 put back, 0 Redis has this seq or a later one, -1 refused: the price would not rise
 
 local state = redis.call('HMGET', KEYS[1], 'price', 'seq', 'count')
 if tonumber(ARGV[1]) <= tonumber(state[2] or 0) then
@@ -15,8 +15,8 @@ end
 if tonumber(ARGV[2]) <= tonumber(state[1] or 0) then
   return -1
 end
--- Every seq in between was a bid that was accepted, be it on its way to the archive or lost. Later
--- kinds of events, which take a seq and are no bids, must be taken off here.
+-- Each seq in between belongs to an accepted bid, even one that is lost. If a future kind of event
+-- takes a seq without being a bid, subtract those events here.
 local count = tonumber(state[3] or 0) + tonumber(ARGV[1]) - tonumber(state[2] or 0)
 redis.call(
   'HSET', KEYS[1], 'price', ARGV[2], 'bidder', ARGV[3], 'seq', ARGV[1],

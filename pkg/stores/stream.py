@@ -1,4 +1,4 @@
-"""The stream of bid events: its one definition, made by whoever finds it missing."""
+"""The stream of bid events: its only definition, and its creation by the relay or the archive."""
 
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
@@ -9,7 +9,7 @@ from pkg.runtime import logs
 from pkg.runtime.settings.sections import NatsSettings
 
 MAX_AGE_S = 24 * 3600
-NAME_IN_USE = 10058  # JetStream's code: made by another process in between, with other settings
+NAME_IN_USE = 10058  # JetStream's code: another process has just created it with other settings
 
 log = logs.get("stream")
 
@@ -33,7 +33,7 @@ def stream_config(settings: NatsSettings) -> StreamConfig:
 async def ensure_stream(
     jetstream: JetStreamContext, config: StreamConfig, *, update: bool = False
 ) -> None:
-    """Makes the stream when it is missing. Only the relay updates one that differs.
+    """Creates the stream if it is missing. Only the relay updates one that differs.
 
     Raises:
         nats.errors.Error: NATS is away, or refuses the definition.
@@ -55,7 +55,7 @@ async def ensure_stream(
         try:
             await jetstream.update_stream(config)
         except APIError as error:
-            # Such as more replicas than servers: the stream that stands goes on working.
+            # For example more replicas than servers. The existing stream keeps working.
             log.warning("stream not updated", stream=STREAM, why=str(error))
         else:
             log.info("stream updated", stream=STREAM)

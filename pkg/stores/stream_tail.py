@@ -1,4 +1,4 @@
-"""Reads back what the stream holds of a partition behind an outbox id: what Redis may have lost."""
+"""Reads from the stream what Redis may have lost: a partition's events after an outbox id."""
 
 from collections.abc import AsyncIterator
 
@@ -14,18 +14,18 @@ from pkg.auction.subjects import STREAM, events_subject
 async def batches_after(
     jetstream: JetStreamContext, partition: str, after: OutboxId
 ) -> AsyncIterator[Batch]:
-    """Batches that together hold every stored event behind ``after``, and maybe some before it.
+    """Yields batches with every stored event that follows ``after``, and maybe earlier ones.
 
-    The first is found by bisection, not by time: the clocks of Redis and NATS may differ. Batches
-    that were published again come with ids known already; whoever reads compares seqs. What is no
-    batch of the partition is passed over: the archive keeps it as a dead letter.
+    The first is found by bisection of ids, not by time: the clocks of Redis and NATS may differ.
+    Republished batches repeat ids, so the caller must compare seqs. Messages that are not a batch
+    of the partition are skipped: the archive keeps them as dead letters.
 
-    Ids rise with the sequence but for batches published again, which start anew at a lower id and
-    go through to the newest. Only a Redis that forgets while that is under way, with all that came
-    again so far at or before ``after``, would not get back what lies behind it.
+    Ids rise with the stream's sequence, except that republished batches restart at a lower id and
+    run up to the newest. Nothing is found if Redis loses data during such a republication and
+    the last batch published by then ends at or before ``after``.
 
     Raises:
-        nats.errors.Error, OSError, TimeoutError: NATS is away; what was read so far is true.
+        nats.errors.Error, OSError, TimeoutError: NATS is away; what was yielded is valid.
     """
     subject = events_subject(partition)
     last = await _last(jetstream, subject)
@@ -36,7 +36,7 @@ async def batches_after(
     if newest is not None and _end_of(newest) <= after:
         return
     first = (await jetstream.stream_info(STREAM)).state.first_seq
-    sequence = await _first_behind(jetstream, subject, after, first=first, end=end)
+    sequence = await _first_after(jetstream, subject, after, first=first, end=end)
     while found := await _next_batch(jetstream, subject, sequence, end):
         sequence, batch = found
         sequence += 1
@@ -46,11 +46,11 @@ async def batches_after(
 async def begins_behind(
     jetstream: JetStreamContext, partition: str, after: OutboxId, *, archived_to: OutboxId
 ) -> bool:
-    """Whether something is missing, or may be, between ``after`` and what ``batches_after`` gives.
+    """Whether events between ``after`` and the first of ``batches_after`` are or may be missing.
 
-    A batch from the outbox's oldest entry says nothing of what was there before it. Such a one
-    begins the stream of a new system, and also the one that was lost and published again: then
-    what the archive has beyond ``after`` may be in the archive alone.
+    A batch whose ``prev`` is BEGINNING does not show whether entries preceded it: it may be the
+    first of a new system, or of a stream that was lost and republished. In the second case, the
+    stream may lack events after ``after`` that the archive has.
     """
     async for batch in batches_after(jetstream, partition, after):
         if OutboxId.parse(batch.prev) == BEGINNING:
@@ -59,12 +59,12 @@ async def begins_behind(
     return False
 
 
-async def _first_behind(
+async def _first_after(
     jetstream: JetStreamContext, subject: str, after: OutboxId, *, first: int, end: int
 ) -> int:
-    """Sequence of a batch behind ``after`` whose predecessor is not.
+    """Sequence of a batch that ends after ``after``, unlike the batch before it.
 
-    From any such border on, all that is behind ``after`` follows.
+    There may be several; every event that follows ``after`` is stored from any of them on.
     """
     low, bound, border = first - 1, end, end
     while low + 1 < bound:
@@ -82,7 +82,7 @@ async def _first_behind(
 async def _next_batch(
     jetstream: JetStreamContext, subject: str, sequence: int, end: int
 ) -> tuple[int, Batch] | None:
-    """The partition's first batch from ``sequence`` up to and with ``end``, with its sequence."""
+    """The partition's first batch from ``sequence`` to ``end`` inclusive, with its sequence."""
     while sequence <= end:
         try:
             message = await jetstream.get_msg(STREAM, sequence, subject, next=True)

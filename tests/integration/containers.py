@@ -29,7 +29,7 @@ _PASSWORD = "tests-only"
 
 
 class ContainerServers:
-    """One container per store. Ports on loopback and data stay until `discard_data`."""
+    """One container per store. Its port never changes; its data stays until `discard_data`."""
 
     names: "tuple[Store, ...]" = ("redis", "nats", "postgres")
 

@@ -1,4 +1,4 @@
-"""The configuration in a folder of its own, with its provider: plans are made on a mocked AWS."""
+"""Runs Terraform on a copy of the configuration, with a mocked AWS provider."""
 
 import json
 import os
@@ -20,67 +20,67 @@ SECRETS = {
     "nats_password": "n@3/h:8%Zp5sYc1Fb",
 }
 TOKEN = "r4Tz9mKq2Lx7Vb1Nc6Wd3Hs8Jf5Gp0Ya"
-GIVEN: Mapping[str, Mapping[str, str]] = {
+VARIABLES: Mapping[str, Mapping[str, str]] = {
     "dev": SECRETS,
     "prod": {**SECRETS, "redis_auth_token": TOKEN, "image_tag": "0123456789ab"},
 }
-"""What a person exports before a plan."""
+"""Variables that a user exports before `terraform plan`."""
 
 
 @dataclass
 class Terraform:
-    """A copy of the configuration that nothing else uses."""
+    """Runs terraform in a copy of the configuration."""
 
     folder: Path
 
     def __call__(
-        self, *arguments: str, given: Mapping[str, str] | None = None, within_s: float = 180
+        self, *arguments: str, variables: Mapping[str, str] | None = None, within_s: float = 180
     ) -> subprocess.CompletedProcess[str]:
-        variables = {f"TF_VAR_{name}": value for name, value in (given or {}).items()}
+        exported = {f"TF_VAR_{name}": value for name, value in (variables or {}).items()}
         return subprocess.run(
             ["terraform", *arguments],
             cwd=self.folder,
-            env={**os.environ, **variables, "TF_IN_AUTOMATION": "1", "NO_COLOR": "1"},
+            env={**os.environ, **exported, "TF_IN_AUTOMATION": "1", "NO_COLOR": "1"},
             capture_output=True,
             text=True,
             timeout=within_s,
             check=False,
         )
 
-    def tested(
+    def run_tests(
         self, file: str, environment: str, *, cleans_up: bool = True
     ) -> list[dict[str, Any]]:
-        """The messages of one file of tests. Fails the test with what terraform complained of.
+        """Runs a file of `terraform test` and returns its messages. Fails with terraform's errors.
 
-        What cannot clean up has to fail at that, and only at that.
+        Without `cleans_up`, the run must fail, because its resources are protected.
         """
         ran = self(
             *("test", "-json", "-verbose", f"-filter=tests/{file}.tftest.hcl"),
             f"-var-file={environment}.tfvars",
-            given=GIVEN[environment],
+            variables=VARIABLES[environment],
             within_s=240,
         )
         messages = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
-        complaints = [
+        errors = [
             f"{each['@message']}: {each['diagnostic'].get('detail', '')}"
             for each in messages
             if each["type"] == "diagnostic" and each["@level"] == "error"
         ]
-        assert (ran.returncode == 0) == cleans_up, "\n".join(complaints) or ran.stderr
+        assert (ran.returncode == 0) == cleans_up, "\n".join(errors) or ran.stderr
         return messages
 
 
 @dataclass
 class Planned:
-    """What a plan would make, and what it would tell."""
+    """The plan of one environment."""
 
     environment: str
     text: str
-    """All of it, as Terraform would save it."""
+    """The whole plan as JSON."""
     resources: list[dict[str, Any]] = field(default_factory=list)
 
     def after(self, kind: str) -> list[dict[str, Any]]:
-        """The resources of a type as they would be."""
+        """The planned state of all resources of this type."""
         return [each["change"]["after"] for each in self.resources if each["type"] == kind]
 
 
@@ -98,7 +98,7 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
 
 @pytest.fixture(scope="session", params=ENVIRONMENTS)
 def planned(request: pytest.FixtureRequest, terraform: Terraform) -> Planned:
-    messages = terraform.tested("always", request.param)
+    messages = terraform.run_tests("always", request.param)
     (plan,) = (each["test_plan"] for each in messages if each["type"] == "test_plan")
     plan.pop("provider_schemas")
     return Planned(

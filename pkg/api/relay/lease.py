@@ -1,4 +1,6 @@
-"""The lease that lets one process relay at a time. It saves work; the fence keeps order."""
+"""The lease that lets one process relay at a time. It only saves double work: the fence of each
+publish (``event_stream.py``) keeps the order.
+"""
 
 import asyncio
 import secrets
@@ -24,7 +26,7 @@ log = logs.get("relay")
 
 
 class Lease:
-    """Expires by this process' clock, counted from the request, not from the reply."""
+    """Expires by this process' clock, TTL_S after the request was sent."""
 
     holder = ""
     """This process' name in Redis."""

@@ -52,69 +52,70 @@ class RelayMetrics:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def collect(self) -> Iterable[Metric]:
-        yield gauge("bid_relay_leader", "1 where this process relays", float(self.holds_lease()))
+        yield gauge("bid_relay_leader", "1 if this process relays", float(self.holds_lease()))
         yield counter("bid_relay_events_total", "Events stored in JetStream", self.events)
         yield counter(
             "bid_relay_failures_total",
-            "Turns that ended in an error of Redis or NATS",
+            "Relay turns that failed because of Redis or NATS",
             self.failures,
         )
         yield counter(
             "bid_relay_fenced_total",
-            "Publishes that were refused because another relay had published",
+            "Publishes refused because another relay had published",
             self.fenced,
         )
         yield counter(
             "bid_relay_resends_total",
-            "Times a partition was published again because the archive stood still",
+            "Times a partition was published again because the archive was stuck",
             self.resends,
         )
-        yield gauge("bid_stream_bytes", "Bytes that the stream holds", float(self.stream_bytes))
+        yield gauge("bid_stream_bytes", "Bytes in the stream", float(self.stream_bytes))
         yield counter(
             "bid_stream_purged_total",
-            "Archived messages removed from the stream before their time, to make room",
+            "Archived messages removed from the stream early, to make room",
             self.purged,
         )
         yield counter(
             "bid_recoveries_total",
-            "Times Redis was opened: the first time, and after each restart",
+            "Times Redis was opened for bids: at first start and after each restart",
             self.recovery.recoveries,
         )
         yield counter(
             "bid_recovered_bids_total",
-            "Bids that Redis had forgotten and JetStream still held",
+            "Bids that Redis had lost and that were put back from JetStream",
             self.recovery.put_back,
         )
         yield counter(
             "bid_recovery_conflicts_total",
-            "Bids read back from JetStream that Redis' own later bids contradict (alarm)",
+            "Bids in JetStream that contradict later bids in Redis (alarm)",
             self.recovery.refused,
         )
         yield counter(
             "bid_recoveries_without_stream_total",
-            "Times Redis was opened although NATS was away (alarm: bids may conflict)",
+            "Times Redis was opened while NATS was down (alarm: bids may conflict)",
             self.recovery.without_stream,
         )
         yield counter(
             "bid_openings_without_archive_total",
-            "Times an empty Redis was opened with no word from the archive (alarm)",
+            "Times an empty Redis was opened without hearing from the archive (alarm)",
             self.recovery.without_archive,
         )
         yield gauge(
             "bid_restore_needed",
-            "1 while Redis lacks what the stream cannot give back (alarm: run restore)",
+            "1 while Redis lacks bids that the stream no longer holds (alarm: run restore)",
             float(self.recovery.waiting_for_restore),
         )
-        yield self.batch_events.family("bid_relay_batch_events", "Events a message")
+        yield self.batch_events.family("bid_relay_batch_events", "Events per message")
         yield self.lag_seconds.family(
-            "bid_relay_lag_seconds", "From the oldest event of a batch accepted to the batch stored"
+            "bid_relay_lag_seconds",
+            "Time from accepting a batch's oldest event to storing the batch",
         )
         yield labelled_gauge(
-            "bid_outbox_depth", "Entries of a partition's outbox", "partition", self.depth
+            "bid_outbox_depth", "Entries in a partition's outbox", "partition", self.depth
         )
         yield labelled_gauge(
             "bid_outbox_age_seconds",
-            "Age of the oldest entry that the archive does not have",
+            "Age of the oldest unarchived entry",
             "partition",
             self.age_s,
         )

@@ -1,8 +1,8 @@
-"""Opens Redis for bids: at once if it is the server we knew, else after putting back what it lost.
+"""Opens Redis for bids. If its run id is new or not recorded, lost bids are put back first.
 
 Each partition's ``meta`` records the run id of the server that the system was last open on. A
-restart or a fail-over changes the server's, FLUSHALL removes the record; bids are then answered 503
-until the relaying process has recovered Redis and recorded the new run id.
+restart or a fail-over changes the server's run id, FLUSHALL deletes our record of it. Bids are then
+answered 503 until the relaying process has recovered Redis and recorded the new run id.
 """
 
 import asyncio

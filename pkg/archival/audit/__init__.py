@@ -1,1 +1,1 @@
-"""The audit: every bid that Redis accepted is accounted for in the archive, or named."""
+"""The audit: checks that the archive accounts for every bid accepted by Redis; reports the rest."""

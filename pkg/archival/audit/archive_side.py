@@ -1,4 +1,4 @@
-"""What the audit reads of PostgreSQL. Nothing is written."""
+"""What the audit reads from PostgreSQL. It writes nothing."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ import asyncpg
 
 from pkg.archival.audit.verdict import ArchivedItem
 from pkg.archival.schema import migrations, refuse_newer
-from pkg.archival.statements import statement
+from pkg.archival.sql import statement
 from pkg.archival.store import CONNECT_TIMEOUT_S, Connection
 from pkg.auction.outbox import OutboxId
 
@@ -39,7 +39,7 @@ class ArchiveSide:
 
     @classmethod
     async def connect(cls, url: str) -> "ArchiveSide":
-        """No statement time-out: an auction of millions of bids takes its time to be walked."""
+        """Sets no statement time-out: millions of bids take time to read."""
         connection = await asyncpg.connect(
             url,
             timeout=CONNECT_TIMEOUT_S,
@@ -55,17 +55,17 @@ class ArchiveSide:
         await self._connection.close(timeout=2)
 
     async def check_schema(self) -> None:
-        """Raises asyncpg.UndefinedTableError without a schema, SchemaTooNewError for a newer."""
+        """Raises asyncpg.UndefinedTableError if there is no schema, SchemaTooNewError if newer."""
         applied = await self._connection.fetchval("SELECT max(version) FROM schema_version")
         refuse_newer(applied or 0, max(migrations()))
 
     async def items(self, upto: Mapping[str, int]) -> dict[str, ArchivedItem]:
-        """What is archived of some items, each up to the seq given; an entry for every one."""
+        """What the archive has of each item, up to the given seq. Every item gets an entry."""
         rows = await self._connection.fetch(_ITEMS, list(upto), list(upto.values()))
         return {row["item_id"]: _archived_item(row) for row in rows}
 
     async def pages(self) -> AsyncIterator[list[str]]:
-        """The ids of all items with bids, through a server-side cursor."""
+        """The ids of all items with bids. Uses a server-side cursor."""
         async with self._connection.transaction(readonly=True):
             cursor = await self._connection.cursor(_IDS)
             while rows := await cursor.fetch(PAGE):
@@ -76,12 +76,12 @@ class ArchiveSide:
         return count
 
     async def dead_letters(self, *, limit: int) -> list[ListedLetter]:
-        """The newest, oldest of them first."""
+        """The newest ``limit`` ones, in order of age, oldest first."""
         rows = await self._connection.fetch(_DEAD_LETTERS, limit)
         return [ListedLetter(**dict(row)) for row in reversed(rows)]  # type: ignore[typeddict-item]
 
     async def known(self, event_ids: Sequence[str]) -> set[str]:
-        """Those that are archived or dead letters."""
+        """The event ids that are archived or dead letters."""
         rows = await self._connection.fetch(_KNOWN, event_ids)
         return {row["event_id"] for row in rows}
 

@@ -1,4 +1,4 @@
-"""What the audit reads of Redis: items, page by page, and the ends of the outboxes."""
+"""What the audit reads from Redis: items, witnessed bids and outboxes. It writes nothing."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
@@ -19,7 +19,7 @@ _EVENT = b"e"
 
 
 class UnreadableWitnessError(Exception):
-    """What gateways remembered cannot be read, so nothing certain can be said of lost bids."""
+    """A witnessed bid cannot be read, so lost bids cannot be determined."""
 
 
 class AuctionSide:
@@ -28,24 +28,24 @@ class AuctionSide:
         self._partitions = partitions
         self.names = partition_names(partitions)
         self.astray: list[str] = []
-        """Items met in another partition than their id says: no bid would find them."""
+        """Items in a partition other than that of their id, where no bid would find them."""
 
     async def check_partitions(self) -> None:
-        """Reads only: what ``record_partitions`` would refuse.
+        """As ``record_partitions`` does, but read-only.
 
         Raises:
-            PartitionsDifferError: items would be looked for in the wrong partition.
+            PartitionsDifferError: the audit would look for items in the wrong partitions.
         """
         for name in self.names:
             recorded = await self._redis.hget(meta_key(name), PARTITIONS)
             if recorded is not None and int(recorded) != self._partitions:
                 raise PartitionsDifferError(
                     f"this Redis was filled with PARTITIONS={int(recorded)}, "
-                    f"the audit is set to {self._partitions}"
+                    f"but the audit runs with {self._partitions}"
                 )
 
     async def pages(self) -> AsyncIterator[list[str]]:
-        """The ids of all items, in no order. SCAN may give one twice, and does not block."""
+        """The ids of all items, unordered. An id may repeat, as SCAN may return it twice."""
         for name in self.names:
             prefix = item_key(name, "")
             cursor = 0
@@ -59,7 +59,7 @@ class AuctionSide:
                     break
 
     async def states(self, item_ids: Iterable[str]) -> dict[str, ItemState | None]:
-        """Each item's state, read in one go each; None for one that Redis does not know."""
+        """Each item's state, read atomically per item; None for one that Redis does not know."""
         ids = list(item_ids)
         async with self._redis.pipeline(transaction=False) as pipeline:
             for item_id in ids:
@@ -72,10 +72,10 @@ class AuctionSide:
         }
 
     async def witnessed(self) -> dict[str, Witnessed]:
-        """Accepted bids that gateways remembered when Redis came back, by event_id.
+        """By event_id, the accepted bids that gateways recorded when Redis had restarted.
 
         Raises:
-            UnreadableWitnessError: a field is none of theirs.
+            UnreadableWitnessError: a field was not written by a gateway.
         """
         found = {}
         for name in self.names:
@@ -85,13 +85,13 @@ class AuctionSide:
                 except ValueError:
                     raise UnreadableWitnessError(
                         f"{witnessed_key(name)} in Redis holds a field that no gateway writes: "
-                        f"{_text(event)!r}; look at it, and remove it with HDEL"
+                        f"{_text(event)!r}; check it and remove it with HDEL"
                     ) from None
                 found[bid.event_id] = bid
         return found
 
     async def outbox_ends(self) -> dict[str, OutboxId]:
-        """The last entry of each outbox that has any."""
+        """The last entry id of each outbox that is not empty."""
         ends = {}
         for name in self.names:
             for entry_id, _ in await self._redis.xrevrange(outbox_key(name), count=1) or ():
@@ -99,7 +99,7 @@ class AuctionSide:
         return ends
 
     async def waiting_after(self, name: str, mark: OutboxId) -> set[str]:
-        """The event_ids of an outbox's entries beyond a watermark."""
+        """The event_ids of an outbox's entries after the watermark."""
         found = set()
         after = f"({mark}"
         while entries := await self._redis.xrange(outbox_key(name), after, count=_COUNT_PAGE):
@@ -111,7 +111,7 @@ class AuctionSide:
         return found
 
     async def entries_after(self, name: str, mark: OutboxId) -> int:
-        """How many entries of an outbox lie beyond a watermark."""
+        """The number of an outbox's entries after the watermark."""
         count = 0
         after = f"({mark}"
         while entries := await self._redis.xrange(outbox_key(name), after, count=_COUNT_PAGE):

@@ -1,4 +1,4 @@
-"""``python -m pkg.archival audit``: its life, its output, its exit code."""
+"""``python -m pkg.archival audit``: runs the audit, prints its report, returns the exit code."""
 
 import asyncio
 import sys
@@ -19,10 +19,11 @@ from pkg.archival.schema import SchemaTooNewError
 from pkg.archival.settings import AuditSettings
 from pkg.archival.store import AWAY
 from pkg.runtime.background import CANCEL_COMMAND_AGAIN_S, ended
-from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
-from pkg.stores.redis_meta import PartitionsDifferError, redis_client
+from pkg.runtime.service_process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
+from pkg.stores.redis_client import redis_client
+from pkg.stores.redis_meta import PartitionsDifferError
 
-_TELL_EVERY_S = 1.0
+_SHOW_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,16 +34,16 @@ class AuditOptions:
 
 
 async def run_audit(settings: AuditSettings, stop: asyncio.Event, *, options: AuditOptions) -> int:
-    """Returns the exit code: 0 all accounted for, 1 not, 2 a store that could not be asked."""
+    """Returns the exit code: 0 all accounted for, 1 not, 2 a store cannot be reached."""
     auditing = asyncio.create_task(_audit(settings, options))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({auditing, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     interrupted = not auditing.done()
     await ended(auditing, again_s=CANCEL_COMMAND_AGAIN_S)
-    # What failed as it was broken off tells no more than that; what was done by then counts.
+    # An error may come from the interruption itself; a result counts despite it.
     if auditing.cancelled() or (interrupted and auditing.exception()):
-        _complain("interrupted; nothing can be said")
+        _complain("interrupted before it was complete")
         return EXIT_FAILED
     return auditing.result()
 
@@ -50,15 +51,17 @@ async def run_audit(settings: AuditSettings, stop: asyncio.Event, *, options: Au
 async def _audit(settings: AuditSettings, options: AuditOptions) -> int:
     verdicts: list[Verdict] | None = [] if options.every_item else None
     try:
-        findings = await compare(settings, options, verdicts=verdicts, tell=_Progress().tell)
+        findings = await compare(settings, options, verdicts=verdicts, progress=_Progress().show)
     except RedisError as error:
-        return _unable(f"cannot ask Redis: {error}")
+        return _unable(f"cannot reach Redis: {error}")
     except (PartitionsDifferError, SchemaTooNewError, UnreadableWitnessError) as error:
         return _unable(str(error))
     except asyncpg.UndefinedTableError:
-        return _unable("the archive has no schema yet; the archival-worker makes it when it starts")
+        return _unable(
+            "the archive has no schema yet; the archival-worker creates it when it starts"
+        )
     except AWAY as error:
-        return _unable(f"cannot ask PostgreSQL: {str(error) or type(error).__name__}")
+        return _unable(f"cannot reach PostgreSQL: {str(error) or type(error).__name__}")
     if options.as_json:
         text = report.as_json(findings)
     else:
@@ -71,14 +74,15 @@ async def compare(
     settings: AuditSettings,
     options: AuditOptions,
     *,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
     verdicts: list[Verdict] | None = None,
 ) -> Findings:
-    """Audits both stores. ``verdicts`` takes one of every item; ``tell`` shows progress.
+    """Audits both stores. Appends every item's verdict to ``verdicts``, if given.
 
     Raises:
-        RedisError, asyncpg.PostgresError, OSError and the like: a store cannot be asked.
-        PartitionsDifferError, SchemaTooNewError: they must not be asked with these settings.
+        RedisError, asyncpg.PostgresError, OSError and the like: a store cannot be reached.
+        PartitionsDifferError, SchemaTooNewError: these settings do not fit the stores.
+        UnreadableWitnessError: lost bids cannot be determined.
     """
     findings = Findings()
     redis = redis_client(settings.redis_target, timeout_s=settings.redis_timeout_s, name="audit")
@@ -89,7 +93,7 @@ async def compare(
         auction = AuctionSide(redis, partitions=settings.partitions)
         await auction.check_partitions()
         await archive.check_schema()
-        walk = Walk(auction, archive, tell=tell)
+        walk = Walk(auction, archive, progress=progress)
         await walk.wait_for_outboxes(findings, wait_s=options.wait_s)
         settle_s = min(SETTLE_S, max(options.wait_s, 1.0))
         await walk.every_witnessed(findings, settle_s=settle_s)
@@ -102,15 +106,15 @@ async def compare(
 
 
 class _Progress:
-    """Lines on stderr, one a second at most."""
+    """Shows lines on stderr, at most one a second."""
 
     def __init__(self) -> None:
-        self._told_at = time.monotonic()
+        self._shown_at = time.monotonic()
 
-    def tell(self, line: str) -> None:
+    def show(self, line: str) -> None:
         now = time.monotonic()
-        if now - self._told_at >= _TELL_EVERY_S:
-            self._told_at = now
+        if now - self._shown_at >= _SHOW_EVERY_S:
+            self._shown_at = now
             _complain(line)
 
 

@@ -1,12 +1,11 @@
-"""The audit's findings, for a person or for a program."""
+"""The audit's findings as text or JSON."""
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from pkg.archival.audit.verdict import Verdict
+from pkg.archival.audit.verdict import Verdict, counted
 from pkg.archival.audit.walk import Findings
-from pkg.archival.wording import counted
 from pkg.auction.money import text_from_cents
 
 MOST_ROWS = 200
@@ -17,18 +16,18 @@ _LETTER_HEADS = ("LETTER", "REASON", "ITEM", "SEQ", "EVENT", "ERROR")
 
 
 def as_table(findings: Findings, *, every_item: Sequence[Verdict] | None = None) -> str:
-    """Failing items, or every one; then dead letters, then the totals."""
+    """Failing items or, if given, every item; then dead letters, lost bids and totals."""
     parts: list[str] = []
     shown = list(every_item if every_item is not None else findings.failing.values())
     rows = [_item_row(verdict) for verdict in sorted(shown, key=lambda each: each.item_id)]
     if every_item is None:
         rows = _cut(rows)
     rows += [
-        (item_id, "-", "-", "-", "-", "only in PostgreSQL: Redis does not know it")
+        (item_id, "-", "-", "-", "-", "only in PostgreSQL, not in Redis")
         for item_id in findings.only_in_postgres[:MOST_ROWS]
     ]
     rows += [
-        (item_id, "-", "-", "-", "-", "Redis has it in another partition than its own")
+        (item_id, "-", "-", "-", "-", "in the wrong partition of Redis")
         for item_id in findings.astray[:MOST_ROWS]
     ]
     if rows:
@@ -115,8 +114,8 @@ def _totals(findings: Findings) -> str:
     lines = []
     if not findings.drained:
         lines.append(
-            f"Not archived when the wait was over: {counted(findings.not_archived, 'event')} in "
-            "the outboxes. Does the archival-worker run?"
+            f"Not archived after the wait: {counted(findings.not_archived, 'event')} in the "
+            "outboxes. Is the archival-worker running?"
         )
     lines.append(
         f"{counted(findings.items, 'item')} in Redis, {counted(findings.accepted, 'event')} "
@@ -125,13 +124,13 @@ def _totals(findings: Findings) -> str:
     )
     if findings.lost:
         lines.append(
-            f"Lost: {counted(len(findings.lost), 'accepted bid')} that Redis forgot before "
-            "reaching the stream. Only the gateways that accepted them remember."
+            f"Lost: {counted(len(findings.lost), 'accepted bid')}. Redis forgot them before they "
+            "reached the stream; only gateways remembered them."
         )
     if findings.only_in_postgres:
         lines.append(
-            f"Forgotten by Redis: {counted(len(findings.only_in_postgres), 'archived item')}; "
-            "`restore` puts back what it forgot (these totals are without it)."
+            f"Missing from Redis, not counted above: "
+            f"{counted(len(findings.only_in_postgres), 'archived item')}. `restore` puts them back."
         )
     wrong = len(findings.failing) + len(findings.only_in_postgres) + len(findings.astray)
     lines.append(

@@ -1,4 +1,4 @@
-"""What one item's two records say together. No I/O."""
+"""Compares one item in Redis with its record in the archive. No I/O."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from pkg.auction.money import text_from_cents
 
 @dataclass(frozen=True, slots=True)
 class ArchivedItem:
-    """What the archive holds of an item up to a seq; see ``sql/audit_items.sql``."""
+    """What the archive has of an item up to a seq; see ``sql/audit_items.sql``."""
 
     archived: int
     dead_lettered: int
@@ -30,14 +30,19 @@ class Verdict:
     record: ArchivedItem
     problems: tuple[str, ...]
     missing: int
-    """Accepted events that are neither archived nor dead letters; with time it may become 0."""
+    """Accepted events that are neither archived nor dead letters yet."""
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 bid``, ``2 bids``. Only for nouns whose plural takes an s."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def judge(item_id: str, state: ItemState, record: ArchivedItem, *, seq_since: int) -> Verdict:
     """Compares an item's state in Redis with the archive up to that state's seq.
 
-    ``seq_since`` is the item's seq in Redis read after the archive: what is archived was accepted
-    before, so the archive can never be ahead of it.
+    ``seq_since`` is the item's seq in Redis, read after the archive. The archive cannot be ahead of
+    it unless Redis lost bids.
     """
     missing = record.missing_inside + max(0, state.seq - record.reached)
     problems: list[str] = []
@@ -61,15 +66,17 @@ def judge(item_id: str, state: ItemState, record: ArchivedItem, *, seq_since: in
 
 def _at_the_last_seq(state: ItemState, record: ArchivedItem) -> list[str]:
     problems: list[str] = []
-    # Today every event is a bid; kinds that are none will make seq exceed count.
+    # Every event is a bid today; other kinds will make seq exceed count.
     if state.count != record.archived + record.dead_lettered - record.twice:
         problems.append(f"Redis counts {state.count} bids of {state.seq} events")
     if record.last_cents is not None and record.last_cents != state.price_cents:
         problems.append(
-            f"the last amount is {text_from_cents(record.last_cents)}, "
-            f"Redis' price {text_from_cents(state.price_cents)}"
+            f"the last archived amount is {text_from_cents(record.last_cents)}, "
+            f"the price in Redis is {text_from_cents(state.price_cents)}"
         )
     if state.seq and state.event_id not in record.last_event_ids:
         archived = " or ".join(record.last_event_ids)
-        problems.append(f"the last event is {archived}, Redis' is {state.event_id}")
+        problems.append(
+            f"the last archived event is {archived}, the last in Redis is {state.event_id}"
+        )
     return problems

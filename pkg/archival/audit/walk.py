@@ -1,4 +1,4 @@
-"""The audit's walk over both stores, in pages, while bids may be going on."""
+"""The audit's walk over both stores, page by page. Bids may be placed meanwhile."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 
 from pkg.archival.audit.archive_side import ArchiveSide, ListedLetter
 from pkg.archival.audit.auction_side import AuctionSide
-from pkg.archival.audit.verdict import Verdict, judge
-from pkg.archival.wording import counted
+from pkg.archival.audit.verdict import Verdict, counted, judge
 from pkg.auction.item import ItemState
 from pkg.auction.outbox import BEGINNING
 from pkg.auction.witnessed import Witnessed
 
 POLL_S = 0.25
-SETTLE_S = 5.0  # for a single item's events, after the outboxes were waited for
+SETTLE_S = 5.0  # for events still on their way after the wait for the outboxes
 MOST_LETTERS = 1000
 _KNOWN_PAGE = 1000
 
@@ -22,7 +21,7 @@ _KNOWN_PAGE = 1000
 class Findings:
     drained: bool = True
     not_archived: int = 0
-    """Outbox entries beyond the watermarks when the wait was over."""
+    """Outbox entries after the watermarks, once the wait was over."""
     items: int = 0
     accepted: int = 0
     archived: int = 0
@@ -31,10 +30,10 @@ class Findings:
     only_in_redis: list[str] = field(default_factory=list)
     only_in_postgres: list[str] = field(default_factory=list)
     astray: list[str] = field(default_factory=list)
-    """Items that lie in another partition of Redis than their ids say."""
+    """Items in the wrong partition of Redis."""
     dead_letters: list[ListedLetter] = field(default_factory=list)
     lost: list[Witnessed] = field(default_factory=list)
-    """Bids that a gateway accepted and that no store holds."""
+    """Bids that a gateway accepted but no store holds."""
 
     @property
     def ok(self) -> bool:
@@ -43,19 +42,21 @@ class Findings:
 
 class Walk:
     def __init__(
-        self, auction: AuctionSide, archive: ArchiveSide, *, tell: Callable[[str], None]
+        self, auction: AuctionSide, archive: ArchiveSide, *, progress: Callable[[str], None]
     ) -> None:
-        """``tell`` shows a line of progress."""
+        """``progress`` shows a line of progress."""
         self._auction = auction
         self._archive = archive
-        self._tell = tell
+        self._progress = progress
         self._witnessed: dict[str, Witnessed] = {}
 
     async def wait_for_outboxes(self, findings: Findings, *, wait_s: float) -> None:
-        """Until every event accepted before the audit began is archived, or the time is over."""
+        """Waits until all events accepted before the audit are archived, or for ``wait_s``."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        self._witnessed = await self._auction.witnessed()  # first: they are older than the ends
+        self._witnessed = (
+            await self._auction.witnessed()
+        )  # first, so that the outbox ends cover them
         ends = await self._auction.outbox_ends()
         while True:
             marks = await self._archive.watermarks()
@@ -65,9 +66,9 @@ class Walk:
             waited_s = loop.time() - began
             if waited_s >= wait_s:
                 break
-            self._tell(
+            self._progress(
                 f"waiting for the archive: {len(behind)} of {len(self._auction.names)} "
-                f"outboxes to go, {waited_s:.0f} of {wait_s:.0f} s"
+                f"outboxes left, {waited_s:.0f} of {wait_s:.0f} s"
             )
             await asyncio.sleep(POLL_S)
         findings.drained = False
@@ -77,28 +78,28 @@ class Walk:
             )
 
     async def every_witnessed(self, findings: Findings, *, settle_s: float = SETTLE_S) -> None:
-        """Names the bids that gateways accepted and no store holds; to be asked when the outboxes
-        were waited for. One on its way gets ``settle_s`` to arrive, and one that waits in an outbox
-        is not lost.
+        """Finds the witnessed bids that no store holds. Call ``wait_for_outboxes`` first.
+
+        Bids on their way get ``settle_s`` to arrive; one in an outbox is not lost.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + settle_s
-        lacking = list(self._witnessed)
+        missing = list(self._witnessed)
         while True:
-            lacking = await self._not_archived(lacking)
-            if not lacking or loop.time() >= deadline:
+            missing = await self._not_archived(missing)
+            if not missing or loop.time() >= deadline:
                 break
-            self._tell(f"{counted(len(lacking), 'bid')} that gateways remember not archived yet")
+            self._progress(f"{counted(len(missing), 'witnessed bid')} not archived yet")
             await asyncio.sleep(POLL_S)
-        if lacking:
+        if missing:
             marks = await self._archive.watermarks()
             waiting: set[str] = set()
             for name in self._auction.names:
                 waiting |= await self._auction.waiting_after(name, marks.get(name, BEGINNING))
-            # What has left an outbox since is archived by now.
-            lacking = await self._not_archived([each for each in lacking if each not in waiting])
+            # Entries that have left an outbox meanwhile are archived by now.
+            missing = await self._not_archived([each for each in missing if each not in waiting])
         findings.lost = sorted(
-            (self._witnessed[each] for each in lacking), key=lambda bid: (bid.item_id, bid.seq)
+            (self._witnessed[each] for each in missing), key=lambda bid: (bid.item_id, bid.seq)
         )
 
     async def _not_archived(self, event_ids: list[str]) -> list[str]:
@@ -113,11 +114,11 @@ class Walk:
         settle_s: float = SETTLE_S,
         show: Callable[[Verdict], None] | None = None,
     ) -> None:
-        """Compares all items. One that fails is looked at again before it is reported: events
-        on their way get ``settle_s`` to arrive.
+        """Compares all items. Checks those that fail again for up to ``settle_s``, as events may be
+        on their way.
         """
         suspects: dict[str, Verdict] = {}
-        seen: set[int] = set()  # hashes, for totals that are right when SCAN repeats itself
+        seen: set[int] = set()  # hashes, so that an id that SCAN repeats counts once
         async for page in self._auction.pages():
             new = [each for each in page if hash(each) not in seen]
             seen.update(map(hash, new))
@@ -126,7 +127,7 @@ class Walk:
                     suspects[verdict.item_id] = verdict
                 else:
                     self._count(findings, verdict, show)
-            self._tell(f"{counted(findings.items, 'item')} compared")
+            self._progress(f"{counted(findings.items, 'item')} compared")
         for verdict in await self._settled(suspects, within_s=settle_s):
             self._count(findings, verdict, show)
             if verdict.problems:
@@ -155,7 +156,7 @@ class Walk:
         return {each: state for each, state in states.items() if state is not None}
 
     async def _judged(self, states: Mapping[str, ItemState]) -> list[Verdict]:
-        """States first, the archive up to them second: bids accepted since do no harm."""
+        """Reads the archive only up to the given states, so that newer bids do not matter."""
         records = await self._archive.items({each: state.seq for each, state in states.items()})
         ahead = [each for each, state in states.items() if records[each].last_seq > state.seq]
         since = await self._auction.states(ahead)
@@ -166,7 +167,7 @@ class Walk:
         ]
 
     async def _settled(self, suspects: dict[str, Verdict], *, within_s: float) -> list[Verdict]:
-        """Looks again, up to the state read first; at another state where nothing is missing."""
+        """Compares again, with the same state while events are missing, else with a new one."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s
         done: list[Verdict] = []
@@ -181,6 +182,6 @@ class Walk:
                     done.append(verdict)
                     del suspects[verdict.item_id]
             if suspects:
-                self._tell(f"{counted(len(suspects), 'item')} not archived yet")
+                self._progress(f"{counted(len(suspects), 'item')} not archived yet")
                 await asyncio.sleep(POLL_S)
         return done

@@ -1,5 +1,5 @@
--- The archive. Ids of outbox entries are two numbers, so that they compare as Redis orders them.
--- Ids sort by bytes ("C"), as the worker sorts what it inserts.
+-- Outbox ids are stored as two numbers, so that they compare as in Redis. Text ids sort by bytes
+-- ("C"), as in the worker.
 
 CREATE TABLE items (
     id text COLLATE "C" PRIMARY KEY,
@@ -17,7 +17,7 @@ CREATE TABLE items (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 
--- No foreign key to items: a bid is archived whatever else is known of its item.
+-- No foreign key to items: a bid is archived even if its item is unknown.
 CREATE TABLE bids (
     event_id uuid PRIMARY KEY,
     bid_id uuid NOT NULL UNIQUE,
@@ -32,7 +32,7 @@ CREATE TABLE bids (
     UNIQUE (item_id, seq)
 );
 
--- Every event of a partition up to and with (last_ms, last_n) is in bids or dead_letters.
+-- Every event of a partition up to and including (last_ms, last_n) is in bids or dead_letters.
 CREATE TABLE watermarks (
     partition text COLLATE "C" PRIMARY KEY,
     last_ms bigint NOT NULL DEFAULT 0,
@@ -40,8 +40,8 @@ CREATE TABLE watermarks (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Archived stretches (prev, last] above the watermark, with a hole before them. They outlive the
--- process: their messages were acknowledged and do not come again.
+-- Archived stretches (prev, last] beyond a hole above the watermark. They must outlive the process,
+-- as their messages were acknowledged and are not redelivered.
 CREATE TABLE watermark_islands (
     partition text COLLATE "C" NOT NULL,
     prev_ms bigint NOT NULL,
@@ -51,7 +51,7 @@ CREATE TABLE watermark_islands (
     PRIMARY KEY (partition, prev_ms, prev_n)
 );
 
--- What could not be archived, kept whole. What is known of it stands beside it.
+-- Events and messages that could not be archived, with the facts known about them.
 CREATE TABLE dead_letters (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     reason text NOT NULL,
@@ -61,7 +61,7 @@ CREATE TABLE dead_letters (
     event_id uuid,
     payload bytea NOT NULL,
     error text NOT NULL,
-    digest bytea NOT NULL UNIQUE, -- SHA-256 of the payload: a redelivery is no second letter
+    digest bytea NOT NULL UNIQUE, -- SHA-256 of the payload, so that a redelivery adds no second letter
     created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX dead_letters_of_item ON dead_letters (item_id, seq);

@@ -1,1 +1,1 @@
-"""Rebuilds a Redis that forgot, from the archive and from what JetStream holds beyond it."""
+"""Rebuilds a Redis that lost data, from the archive and from newer events in JetStream."""

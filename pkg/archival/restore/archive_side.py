@@ -1,7 +1,6 @@
-"""What restore reads of PostgreSQL: how far it is, and the last bid on every item. It never writes.
+"""What restore reads from PostgreSQL: the watermarks and the last bid on every item.
 
-All is read in one snapshot: what the archive takes in meanwhile, JetStream holds behind the
-watermarks of that snapshot.
+It reads one snapshot. Bids archived later are in JetStream, after the snapshot's watermarks.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -12,7 +11,7 @@ from datetime import datetime
 import asyncpg
 
 from pkg.archival.schema import migrations, refuse_newer
-from pkg.archival.statements import statement
+from pkg.archival.sql import statement
 from pkg.archival.store import CONNECT_TIMEOUT_S, Connection
 from pkg.auction.events import UndecodableError, decode_event, redis_timestamp
 from pkg.auction.outbox import BEGINNING, OutboxId
@@ -27,20 +26,20 @@ _ENDS = statement("restore_ends")
 
 @dataclass(frozen=True, slots=True)
 class ArchiveEnd:
-    """Of a partition: all up to ``watermark`` is archived, and nothing beyond ``highest``."""
+    """A partition is archived up to ``watermark``; nothing after ``highest`` is archived."""
 
     watermark: OutboxId = BEGINNING
     highest: OutboxId = BEGINNING
 
 
 class ArchiveSide:
-    """One snapshot of the archive. Made by ``snapshot``."""
+    """One snapshot of the archive, made by ``snapshot``."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def ends(self) -> dict[str, ArchiveEnd]:
-        """Of every partition that the archive ever had a batch of."""
+        """Of every partition of which a batch was ever archived."""
         ends = {}
         for row in await self._connection.fetch(_ENDS):
             watermark = OutboxId(row["last_ms"], row["last_n"])
@@ -49,24 +48,24 @@ class ArchiveSide:
         return ends
 
     async def pages(self) -> AsyncIterator[list[ItemRecord]]:
-        """Every item with a bid, a page at a time, through a server-side cursor."""
+        """Every item with a bid, page by page. Uses a server-side cursor."""
         cursor = await self._connection.cursor(_IDS)
         while rows := await cursor.fetch(PAGE):
             yield await self.items([row["id"] for row in rows])
 
     async def items(self, item_ids: Sequence[str]) -> list[ItemRecord]:
-        """The last bid on each; nothing of an item without a bid."""
+        """The last bid on each item; items without one are left out."""
         rows = await self._connection.fetch(_ITEMS, item_ids)
         return [record for record in map(_record, rows) if record is not None]
 
 
 @asynccontextmanager
 async def snapshot(url: str) -> AsyncIterator[ArchiveSide]:
-    """No statement time-out: an archive of millions of items takes its time to be read.
+    """Sets no statement time-out: millions of items take time to read.
 
     Raises:
         asyncpg.PostgresError, OSError, TimeoutError: PostgreSQL is away, or has no schema.
-        SchemaTooNewError: a newer program was here.
+        SchemaTooNewError: a newer version has migrated the database.
     """
     connection = await asyncpg.connect(
         url,
@@ -92,7 +91,7 @@ def _record(row: asyncpg.Record) -> ItemRecord | None:
         try:
             last = record_of(decode_event(row["letter"]))
         except UndecodableError:
-            pass  # the table was written by hand; what is archived stands
+            pass  # somebody edited the table; use the archived bid
         else:
             return replace(last, timestamp=_text(opened)) if opened else last
     if row["seq"] is None or opened is None:
@@ -108,5 +107,5 @@ def _record(row: asyncpg.Record) -> ItemRecord | None:
 
 
 def _text(instant: datetime) -> str:
-    """As place_bid.lua writes it."""
+    """In the format of place_bid.lua."""
     return redis_timestamp(int(instant.replace(microsecond=0).timestamp()), instant.microsecond)

@@ -1,4 +1,4 @@
-"""``python -m pkg.archival restore``: its life, what it asks, its exit code."""
+"""``python -m pkg.archival restore``: shows the plan, asks, restores, returns the exit code."""
 
 import asyncio
 import sys
@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from pkg.archival.restore import report
 from pkg.archival.restore.archive_side import snapshot
-from pkg.archival.restore.plan import Plan, weigh
+from pkg.archival.restore.plan import Plan, make_plan
 from pkg.archival.restore.rebuilding import OpenedMeanwhileError, RestartedError, rebuild
 from pkg.archival.restore.redis_side import RedisSide
 from pkg.archival.schema import SchemaTooNewError
@@ -22,13 +22,14 @@ from pkg.archival.settings import RestoreSettings
 from pkg.archival.store import AWAY
 from pkg.runtime.background import CANCEL_COMMAND_AGAIN_S, ended
 from pkg.runtime.nats_link import NatsLink, nats_link
-from pkg.runtime.process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
+from pkg.runtime.service_process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.stores.putting_back import Tally
-from pkg.stores.redis_meta import NotOpenError, PartitionsDifferError, redis_client
+from pkg.stores.redis_client import redis_client
+from pkg.stores.redis_meta import NotOpenError, PartitionsDifferError
 
 NATS_WITHIN_S = 5.0
-_TELL_EVERY_S = 1.0
-_OPENS_LAST = "What was put back stays; Redis is opened after all of it. Run it again."
+_SHOW_EVERY_S = 1.0
+_OPENS_LAST = "What was put back stays, and Redis is opened last: run restore again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +42,14 @@ class RestoreOptions:
 async def run_restore(
     settings: RestoreSettings, stop: asyncio.Event, *, options: RestoreOptions
 ) -> int:
-    """Returns the exit code: 0 done or a dry run, 1 refused or interrupted, 2 a store is away."""
+    """Returns the exit code: 0 nothing left to do or dry run, 1 not done, 2 a store is away."""
     restoring = asyncio.create_task(_restore(settings, options))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({restoring, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     interrupted = not restoring.done()
     await ended(restoring, again_s=CANCEL_COMMAND_AGAIN_S)
-    # What failed as it was broken off tells no more than that; what was done by then counts.
+    # An error may come from the interruption itself; a result counts despite it.
     if restoring.cancelled() or (interrupted and restoring.exception()):
         _complain(f"interrupted. {_OPENS_LAST}")
         return EXIT_FAILED
@@ -62,15 +63,17 @@ async def _restore(settings: RestoreSettings, options: RestoreOptions) -> int:
             await _connected(link)
             return await _Restore(settings, options, redis, link.jetstream).run()
     except RedisError as error:
-        return _unable(f"cannot ask Redis: {error}", then=_OPENS_LAST)
+        return _unable(f"cannot reach Redis: {error}", then=_OPENS_LAST)
     except (PartitionsDifferError, SchemaTooNewError) as error:
         return _unable(str(error))
     except asyncpg.UndefinedTableError:
-        return _unable("the archive has no schema yet; the archival-worker makes it when it starts")
+        return _unable(
+            "the archive has no schema yet; the archival-worker creates it when it starts"
+        )
     except nats.errors.Error as error:
-        return _unable(f"cannot ask NATS: {error}")
+        return _unable(f"cannot reach NATS: {error}")
     except AWAY as error:
-        return _unable(f"cannot ask PostgreSQL: {str(error) or type(error).__name__}")
+        return _unable(f"cannot reach PostgreSQL: {str(error) or type(error).__name__}")
     except (RestartedError, NotOpenError) as error:
         return _unable(str(error))
     except OpenedMeanwhileError as error:
@@ -103,23 +106,25 @@ class _Restore:
     async def run(self) -> int:
         await self._side.check_partitions()
         async with snapshot(self._postgres_url) as archive:
-            plan = await weigh(self._side, archive, self._jetstream, tell=self._progress.tell)
+            plan = await make_plan(
+                self._side, archive, self._jetstream, progress=self._progress.show
+            )
         if not self._options.as_json:
             _say(report.as_text(plan))
         why_not, code = await self._why_not(plan)
         if why_not is not None:
-            self._told(plan, None, why_not)
+            self._print_outcome(plan, None, why_not)
             return code
         async with snapshot(self._postgres_url) as archive:
             tally = await rebuild(
                 *(self._redis, self._side, archive, self._jetstream, plan),
-                tell=self._progress.tell,
+                progress=self._progress.show,
             )
-        self._told(plan, tally, None)
+        self._print_outcome(plan, tally, None)
         return EXIT_OK
 
     async def _why_not(self, plan: Plan) -> tuple[str | None, int]:
-        """Why nothing is to be written, with the exit code; ``None`` to go on."""
+        """Why nothing will be written, and the exit code. ``None`` means go ahead."""
         if plan.nothing_to_do:
             return "Redis is open and lacks nothing that the other stores have.", EXIT_OK
         refusal = plan.refusal
@@ -130,14 +135,17 @@ class _Restore:
         if self._options.yes:
             return None, EXIT_OK
         if not sys.stdin.isatty():
-            return "This was a dry run, as nobody can be asked here; --yes does it.", EXIT_OK
+            return (
+                "Nothing was written, as there is no terminal to ask on. Use --yes to restore.",
+                EXIT_OK,
+            )
         if self._options.as_json:
             _complain(report.as_text(plan))
         if await _agreed("Put this back and open Redis? [y/N] "):
             return None, EXIT_OK
         return "Nothing was written.", EXIT_FAILED
 
-    def _told(self, plan: Plan, done: Tally | None, why_not: str | None) -> None:
+    def _print_outcome(self, plan: Plan, done: Tally | None, why_not: str | None) -> None:
         if self._options.as_json:
             _say(report.as_json(plan, done=done, why_not=why_not))
         else:
@@ -145,20 +153,20 @@ class _Restore:
 
 
 class _Progress:
-    """Lines on stderr, one a second at most."""
+    """Shows lines on stderr, at most one a second."""
 
     def __init__(self) -> None:
-        self._told_at = time.monotonic()
+        self._shown_at = time.monotonic()
 
-    def tell(self, line: str) -> None:
+    def show(self, line: str) -> None:
         now = time.monotonic()
-        if now - self._told_at >= _TELL_EVERY_S:
-            self._told_at = now
+        if now - self._shown_at >= _SHOW_EVERY_S:
+            self._shown_at = now
             _complain(line)
 
 
 async def _agreed(question: str) -> bool:
-    """Waits for a line without a thread, so that Ctrl-C ends the wait."""
+    """Asks on the terminal. Uses no thread, so that Ctrl-C ends the wait."""
     sys.stderr.write(question)
     sys.stderr.flush()
     loop = asyncio.get_running_loop()
@@ -175,7 +183,7 @@ async def _agreed(question: str) -> bool:
         loop.remove_reader(sys.stdin.fileno())
 
 
-def _unable(why: str, *, then: str = "Nothing was opened.") -> int:
+def _unable(why: str, *, then: str = "Redis was not opened.") -> int:
     _complain(f"{why.rstrip('.')}. {then}")
     return EXIT_BAD_SETTINGS
 

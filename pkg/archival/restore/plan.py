@@ -1,4 +1,4 @@
-"""What restoring would come to, found out by reading alone. Shown before anything is written."""
+"""The plan of a restore. Making it only reads; it is shown before anything is written."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from nats.js import JetStreamContext
 
 from pkg.archival.restore.archive_side import ArchiveEnd, ArchiveSide
-from pkg.archival.restore.redis_side import Known, RedisSide, Standing
+from pkg.archival.restore.redis_side import Known, RedisSide, RedisState
 from pkg.auction.item import partition_of
 from pkg.auction.outbox import OutboxId
 from pkg.stores.putting_back import ItemRecord, records_of
@@ -14,12 +14,12 @@ from pkg.stores.redis_meta import PartitionsDifferError
 from pkg.stores.stream_tail import batches_after
 
 MOST_NAMED = 100
-"""Refused items that are named; all are counted."""
+"""Maximum number of refused items whose ids are kept; all are counted."""
 
 
 @dataclass(slots=True)
 class PartitionPlan:
-    """``stream_end`` is the highest id behind the watermark that JetStream holds."""
+    """``stream_end`` is the last id that JetStream holds after the watermark."""
 
     end: ArchiveEnd
     stream_end: OutboxId | None = None
@@ -28,20 +28,20 @@ class PartitionPlan:
 
 @dataclass(slots=True)
 class Plan:
-    standing: Standing
+    redis: RedisState
     partitions: dict[str, PartitionPlan]
     items: int = 0
-    """Items the archive holds a bid of."""
+    """Archived items with a bid."""
     items_to_put_back: int = 0
     bids_to_put_back: int = 0
-    """Accepted bids that these items' new seqs stand for."""
+    """By how much the seqs of these items rise in total."""
     from_stream: int = 0
-    """Bids behind the watermarks that raise an item above what Redis and the archive have."""
+    """Bids in JetStream that are newer than what Redis and the archive have of their item."""
     refused: int = 0
     refused_items: list[str] = field(default_factory=list)
-    """Redis has a price of theirs that is no lower, with an earlier seq: it stays."""
+    """Redis has an earlier seq of them, but no lower price. They are left as they are."""
     _refused: set[int] = field(default_factory=set, repr=False)
-    """Hashes: an item whose later bids are refused too counts once."""
+    """Hashes, so that an item whose later bids are refused too counts once."""
 
     @property
     def changes(self) -> bool:
@@ -49,17 +49,17 @@ class Plan:
 
     @property
     def refusal(self) -> str | None:
-        """Why it must not be done, if so."""
-        if self.standing.open_on and not self.standing.empty and self.changes:
+        """Why the plan must not be carried out; None if it may be."""
+        if self.redis.open_on and not self.redis.empty and self.changes:
             return (
-                "Redis is open and bids are being accepted on it: what is put back now could "
-                "overtake them. Stop every api-gateway and restart Redis, then run restore again."
+                "Redis is open and accepting bids, which restoring now could overwrite. "
+                "Stop every api-gateway and restart Redis, then run restore again."
             )
         return None
 
     @property
     def nothing_to_do(self) -> bool:
-        return self.standing.open and not self.changes
+        return self.redis.open and not self.changes
 
     def refuse(self, item_id: str) -> None:
         if hash(item_id) in self._refused:
@@ -70,14 +70,14 @@ class Plan:
             self.refused_items.append(item_id)
 
 
-async def weigh(
+async def make_plan(
     redis: RedisSide,
     archive: ArchiveSide,
     jetstream: JetStreamContext,
     *,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> Plan:
-    """Compares all three stores. Writes nothing. ``tell`` shows a line of progress.
+    """Compares all three stores. ``progress`` shows a line.
 
     Raises:
         PartitionsDifferError: the stores were filled with another number of partitions.
@@ -85,7 +85,7 @@ async def weigh(
     """
     ends = await checked_ends(redis, archive)
     plan = Plan(
-        await redis.standing(),
+        await redis.state(),
         {name: PartitionPlan(ends.get(name, ArchiveEnd())) for name in redis.names},
     )
     async for page in archive.pages():
@@ -100,20 +100,20 @@ async def weigh(
             elif after != has:
                 plan.items_to_put_back += 1
                 plan.bids_to_put_back += after.seq - has.seq
-        tell(f"{plan.items} items of the archive compared")
+        progress(f"{plan.items} archived items compared")
     for name, partition in plan.partitions.items():
-        await _weigh_tail(plan, partition, name, redis, archive, jetstream, tell)
+        await _plan_tail(plan, partition, name, redis, archive, jetstream, progress)
     return plan
 
 
 async def checked_ends(redis: RedisSide, archive: ArchiveSide) -> dict[str, ArchiveEnd]:
-    """Raises PartitionsDifferError where the archive knows a partition beyond ours."""
+    """Raises PartitionsDifferError if the archive has a partition that these settings lack."""
     ends = await archive.ends()
     for name in ends:
         if name not in redis.names:
             raise PartitionsDifferError(
                 f"the archive has bids of partition {name}, "
-                f"which there is none of with PARTITIONS={redis.partitions}"
+                f"which does not exist with PARTITIONS={redis.partitions}"
             )
     return ends
 
@@ -121,26 +121,30 @@ async def checked_ends(redis: RedisSide, archive: ArchiveSide) -> dict[str, Arch
 def _check_home(
     records: Sequence[ItemRecord], ends: dict[str, ArchiveEnd], *, partitions: int
 ) -> None:
-    """An emptied Redis does not say how many partitions there were; each item's own does."""
+    """An empty Redis has lost the number of partitions, but archived items show it.
+
+    Raises:
+        PartitionsDifferError: the archive has nothing of an item's partition.
+    """
     for record in records:
         home = partition_of(record.item_id, partitions)
         if home not in ends:
             raise PartitionsDifferError(
                 f"PARTITIONS={partitions} puts item {record.item_id!r} into {home}, "
-                "of which the archive never had a batch: the number was another one"
+                "of which nothing was ever archived: the number has changed"
             )
 
 
-async def _weigh_tail(
+async def _plan_tail(
     plan: Plan,
     partition: PartitionPlan,
     name: str,
     redis: RedisSide,
     archive: ArchiveSide,
     jetstream: JetStreamContext,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> None:
-    """One entry is kept of each item with a bid that the archive lacks; no event is."""
+    """Keeps one entry per item in memory, and no events."""
     after: dict[str, Known] = {}
     async for batch in batches_after(jetstream, name, partition.end.watermark):
         partition.stream_end = max(
@@ -150,8 +154,8 @@ async def _weigh_tail(
         for record in records:
             if partition_of(record.item_id, redis.partitions) != name:
                 raise PartitionsDifferError(
-                    f"JetStream has item {record.item_id!r} in {name}, PARTITIONS="
-                    f"{redis.partitions} puts it elsewhere: the number was another one"
+                    f"JetStream has item {record.item_id!r} in {name}, but PARTITIONS="
+                    f"{redis.partitions} puts it elsewhere: the number has changed"
                 )
         new = {record.item_id for record in records} - after.keys()
         after |= await _after_archive(redis, archive, new)
@@ -163,13 +167,13 @@ async def _weigh_tail(
                 after[record.item_id] = then
                 partition.from_stream += 1
                 plan.from_stream += 1
-        tell(f"{name}: {partition.from_stream} bids that only JetStream holds")
+        progress(f"{name}: {partition.from_stream} bids to put back from JetStream")
 
 
 async def _after_archive(
     redis: RedisSide, archive: ArchiveSide, item_ids: Iterable[str]
 ) -> dict[str, Known]:
-    """What Redis will know of some items when the archive's share is put back."""
+    """What Redis will hold of the items once the archive is put back."""
     ids = list(item_ids)
     known = await redis.known(ids)
     for record in await archive.items(ids):
@@ -178,7 +182,7 @@ async def _after_archive(
 
 
 def _restored(record: ItemRecord, has: Known) -> Known | None:
-    """The rule of restore_item.lua; ``None`` where it refuses."""
+    """The rule of restore_item.lua; ``None`` if it refuses the record."""
     if record.seq <= has.seq:
         return has
     if record.price_cents <= has.price_cents:

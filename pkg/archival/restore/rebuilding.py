@@ -1,7 +1,6 @@
-"""Puts everything back, then opens Redis.
+"""Puts everything back, then opens Redis. No bid is accepted before that.
 
-Each step compares before it writes: killed anywhere and run again, or run twice at once, it comes
-to the same. Until the very end no bid is accepted.
+Each step compares before it writes, so a restore can be killed and run again, or run twice at once.
 """
 
 import asyncio
@@ -31,11 +30,11 @@ _STREAM_NOT_FOUND = 10059
 
 
 class RestartedError(Exception):
-    """Redis restarted meanwhile and may have forgotten again. It was not opened; run it again."""
+    """Redis restarted during the restore and may have lost data. It was not opened."""
 
 
 class OpenedMeanwhileError(Exception):
-    """Somebody opened Redis since the plan was made. Nothing was written."""
+    """Redis was opened after the plan was made. Nothing was written."""
 
 
 async def rebuild(
@@ -45,18 +44,20 @@ async def rebuild(
     jetstream: JetStreamContext,
     plan: Plan,
     *,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> Tally:
-    """Does what the plan says, from a newer snapshot than the plan's; opens Redis.
+    """Carries out the plan on a fresh snapshot of the archive, then opens Redis.
 
     Raises:
-        OpenedMeanwhileError, RestartedError: see there.
+        OpenedMeanwhileError, RestartedError: Redis is not in the state it was planned for.
         redis.exceptions.RedisError, asyncpg.PostgresError, nats.errors.Error, OSError: a store is
-            away. What was put back stays; Redis is opened after all of it.
+            away. What was put back stays; Redis is opened last.
     """
-    found = await side.standing()
-    if found.open_on and not found.empty and not plan.standing.open_on:
-        raise OpenedMeanwhileError("Redis was opened meanwhile: run restore again.")
+    found = await side.state()
+    if found.open_on and not found.empty and not plan.redis.open_on:
+        raise OpenedMeanwhileError(
+            "Redis was opened while restore was planning. Nothing was written; run it again."
+        )
     if found.open_on and found.empty:
         await side.close_partitions()
     ends = await checked_ends(side, archive)
@@ -67,24 +68,26 @@ async def rebuild(
         for name, records in _by_partition(page, partitions=side.partitions).items():
             await putting_back.items(name, records, tally)
         items += len(page)
-        tell(f"{items} of {plan.items} items put back")
+        progress(f"{items} of {plan.items} items put back")
     for name in side.names:
         end = ends.get(name, ArchiveEnd())
-        tell(f"{name}: reading what JetStream holds beyond the archive")
-        await _bar_the_way(jetstream, name, behind=end.highest)
+        progress(f"{name}: reading newer bids from JetStream")
+        await _publish_barrier(jetstream, name, highest=end.highest)
         tail = await putting_back.stream_tail(jetstream, name, end.watermark)
         tally.put_back += tail.put_back
         tally.refused += tail.refused
         await putting_back.move_outbox(name, end.highest)
         await redis.hset(meta_key(name), ARCHIVED_TO, str(end.watermark))
     if await server_run_id(redis) != found.run_id:
-        raise RestartedError("Redis restarted meanwhile and may have forgotten again.")
+        raise RestartedError(
+            "Redis restarted during the restore and may have lost data: run it again."
+        )
     await _open(redis, side, found.run_id)
     return tally
 
 
 async def _open(redis: Redis, side: RedisSide, run_id: str) -> None:
-    """Raises NotOpenError where others keep opening it too, each some of the partitions."""
+    """Raises NotOpenError if concurrent restores keep opening some of the partitions."""
     for _ in range(_TRIES):
         if await side.is_open():
             return
@@ -93,10 +96,12 @@ async def _open(redis: Redis, side: RedisSide, run_id: str) -> None:
     await require_open(redis, side.partitions)
 
 
-async def _bar_the_way(jetstream: JetStreamContext, partition: str, *, behind: OutboxId) -> None:
-    """Publishes an empty batch: a relay that read the outbox before Redis forgot, and slept since,
-    cannot publish any more, as its fence names another message. What it did publish before is read
-    after this. ``behind`` is the highest id that the archive met.
+async def _publish_barrier(
+    jetstream: JetStreamContext, partition: str, *, highest: OutboxId
+) -> None:
+    """Publishes an empty batch as a barrier: a relay that read the outbox before Redis lost data
+    can no longer publish, as its fence expects an older message. Read the stream after this, to
+    include what it published before. ``highest`` is the highest id in the archive.
 
     Raises:
         nats.errors.Error: NATS is away, or others keep publishing.
@@ -113,8 +118,8 @@ async def _bar_the_way(jetstream: JetStreamContext, partition: str, *, behind: O
                 return
             sequence, last = 0, BEGINNING
         except UndecodableError:
-            return  # not the relay's: it bars the way already
-        end = max(last, behind)
+            return  # not published by a relay; it serves as a barrier already
+        end = max(last, highest)
         if end == BEGINNING:
             return
         try:

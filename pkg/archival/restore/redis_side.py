@@ -1,4 +1,4 @@
-"""What restore reads of Redis: whether it is open, whether it is empty, and what it still knows."""
+"""What restore reads from Redis: whether it is open or empty, and what it holds of each item."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ _SCAN_COUNT = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How Redis is found. ``open_on`` are the partitions that take bids on this very server;
-    ``open`` says that all do, and were opened together.
+class RedisState:
+    """``open_on`` are the partitions opened on this server process, identified by ``run_id``. If
+    ``open``, all of them are, and they were opened together, so that bids are accepted.
     """
 
     run_id: str
@@ -34,7 +34,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What Redis knows of an item; zeros where it knows nothing."""
+    """What Redis holds of an item; zeros if nothing."""
 
     seq: int = 0
     price_cents: int = 0
@@ -47,16 +47,16 @@ class RedisSide:
         self.names = partition_names(partitions)
 
     async def check_partitions(self) -> None:
-        """Raises PartitionsDifferError: restored items would be looked for in vain."""
+        """Raises PartitionsDifferError if restored items would end up in the wrong partitions."""
         for name in self.names:
             recorded = await self._redis.hget(meta_key(name), PARTITIONS)
             if recorded is not None and int(recorded) != self.partitions:
                 raise PartitionsDifferError(
                     f"this Redis was filled with PARTITIONS={int(recorded)}, "
-                    f"restore is set to {self.partitions}"
+                    f"but restore runs with {self.partitions}"
                 )
 
-    async def standing(self) -> Standing:
+    async def state(self) -> RedisState:
         """Raises redis.exceptions.RedisError: Redis is away."""
         run_id = await server_run_id(self._redis)
         open_on = [
@@ -64,7 +64,7 @@ class RedisSide:
             for name in self.names
             if is_opened_on(run_id, await self._redis.hget(meta_key(name), RUN_ID))
         ]
-        return Standing(
+        return RedisState(
             run_id=run_id,
             open_on=tuple(open_on),
             open=await self.is_open(),
@@ -72,7 +72,7 @@ class RedisSide:
         )
 
     async def is_open(self) -> bool:
-        """By the very condition that the gateway checks."""
+        """Uses the gateway's own condition."""
         try:
             await require_open(self._redis, self.partitions)
         except NotOpenError:
@@ -80,7 +80,7 @@ class RedisSide:
         return True
 
     async def close_partitions(self) -> None:
-        """No bid is accepted from here on until the partitions are opened."""
+        """Stops bids until the partitions are opened again."""
         for name in self.names:
             await self._redis.hdel(meta_key(name), RUN_ID)
 
@@ -97,7 +97,7 @@ class RedisSide:
         }
 
     async def _any_item(self) -> bool:
-        """Not by DBSIZE: an emptied Redis has keys of its own again within a second."""
+        """Does not use DBSIZE, as relays soon write other keys to an emptied Redis."""
         for name in self.names:
             cursor = 0
             while True:

@@ -1,4 +1,4 @@
-"""What restore says, to a person or to a program."""
+"""The plan and the outcome of a restore, as text or JSON."""
 
 import json
 from typing import Any
@@ -11,28 +11,28 @@ MOST_SHOWN = 20
 
 
 def as_text(plan: Plan) -> str:
-    standing = plan.standing
+    redis = plan.redis
     opened = (
         "open"
-        if standing.open
-        else f"open in {', '.join(standing.open_on)} only"
-        if standing.open_on
+        if redis.open
+        else f"open in {', '.join(redis.open_on)} only"
+        if redis.open_on
         else "closed"
     )
     archive = (
         f"From the archive: {plan.items_to_put_back} of {plan.items} items to put back, "
-        f"{plan.bids_to_put_back} bids behind them."
+        f"covering {plan.bids_to_put_back} bids."
     )
     lines = [
-        f"Redis is {opened} and {'empty' if standing.empty else 'not empty'}.",
+        f"Redis is {opened} and {'empty' if redis.empty else 'not empty'}.",
         archive,
-        f"From JetStream: {plan.from_stream} bids beyond what the archive has.",
+        f"From JetStream: {plan.from_stream} newer bids.",
     ]
     if plan.refused:
         named = ", ".join(plan.refused_items[:MOST_SHOWN])
         more = plan.refused - min(MOST_SHOWN, len(plan.refused_items))
         lines.append(
-            f"Refused: {plan.refused} items, as Redis has a price that is no lower: {named}"
+            f"Refused: {plan.refused} items whose price in Redis is not lower: {named}"
             + (f" and {more} more." if more else ".")
         )
     heads = ("PARTITION", "ARCHIVED TO", "JETSTREAM AHEAD TO", "BIDS FROM JETSTREAM")
@@ -57,19 +57,19 @@ def outcome_text(tally: Tally) -> str:
     refused = f", refused: {tally.refused}" if tally.refused else ""
     return (
         f"Redis is rebuilt and open for bids. Put back: {tally.put_back}{refused}. "
-        "The audit tells whether a bid is missing."
+        "Run the audit to see whether any bid is missing."
     )
 
 
 def as_json(plan: Plan, *, done: Tally | None, why_not: str | None) -> str:
-    """``why_not`` says why nothing was written, where nothing was."""
+    """``why_not`` says why nothing was written; None if something was."""
     body: dict[str, Any] = {
         "restored": done is not None,
         "why_not": why_not,
         "put_back": done.put_back if done else 0,
         "plan": {
-            "open": plan.standing.open,
-            "empty": plan.standing.empty,
+            "open": plan.redis.open,
+            "empty": plan.redis.empty,
             "items": plan.items,
             "items_to_put_back": plan.items_to_put_back,
             "bids_to_put_back": plan.bids_to_put_back,

@@ -1,5 +1,5 @@
--- $1  bigint  how many at most
--- Gives the newest dead letters, and of each whether its event was archived after all.
+-- $1  bigint  maximum number
+-- Returns the newest dead letters, and whether the event of each was archived after all.
 SELECT
     letter.id,
     letter.reason,

@@ -1,16 +1,16 @@
--- What the archive holds of some items, up to a seq of each.
+-- What the archive holds of each item, up to a given seq.
 -- $1  text[]    item ids
--- $2  bigint[]  for each, the seq up to which the archive must be whole
--- Gives a row an item:
+-- $2  bigint[]  for each item, the seq up to which the archive must be complete
+-- Returns one row per item:
 --   archived, dead_lettered        events up to that seq; a dead letter whose event was archived
 --                                  after all does not count
 --   missing_inside, first_missing  seqs not accounted for below the last one found
---   reached                        the last seq found up to the one asked for
---   twice                          seqs that are accounted for more than once
---   first_fall                     the first seq whose amount does not exceed all before it
---   last_amount, last_event_ids    at the very seq asked for
---   last_seq                       the last one in the archive, whatever was asked
---   item_agrees                    whether the row of items says what the bids say; null for none
+--   reached                        the last seq found, up to the given one
+--   twice                          number of events whose seq another event already has
+--   first_fall                     the first seq whose amount does not exceed all amounts before
+--   last_amount, last_event_ids    at the given seq itself
+--   last_seq                       the last seq in the archive, even beyond the given one
+--   item_agrees                    whether the row in items matches the bids; null without a row
 WITH asked AS (
     SELECT item_id, upto FROM unnest($1::text[], $2::bigint[]) AS asked (item_id, upto)
 ), accounted AS (

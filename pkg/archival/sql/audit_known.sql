@@ -1,5 +1,5 @@
 -- $1  text[]  event ids
--- Gives those of them that are archived or dead letters.
+-- Returns those that are archived or dead letters.
 SELECT asked.event_id
 FROM unnest($1::text[]) AS asked (event_id)
 WHERE EXISTS (SELECT FROM bids WHERE bids.event_id = asked.event_id::uuid)

@@ -1,7 +1,7 @@
--- Of the events that insert_bids.sql was given, those that are not in the archive by event_id.
--- $1  jsonb   the same array
--- Gives event_id, seq_holder and bid_holder: the archived event that has its (item_id, seq), and
--- the one that has its bid_id. A statement of its own, for a snapshot that sees what another
+-- The events that insert_bids.sql left out although no bid has their event_id: the conflicts.
+-- $1  jsonb   the array given to insert_bids.sql
+-- Returns event_id, seq_holder and bid_holder: the archived event with the same (item_id, seq), and
+-- the one with the same bid_id. A separate statement, so that its snapshot includes what another
 -- worker committed while the insert waited for it.
 SELECT
     event.event_id::text AS event_id,

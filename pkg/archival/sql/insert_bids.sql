@@ -1,10 +1,10 @@
--- Archives the bids that are not there yet, and brings their items up to date.
+-- Inserts the bids that are not archived yet and updates their items.
 -- $1  jsonb   an array of bid events
--- Gives one row: how many bids were new. What conflicts with any unique key is left out
--- (find_left_out.sql tells the duplicates from the conflicts).
+-- Returns the number of new bids. A bid that violates a unique key is left out;
+-- find_left_out.sql tells conflicts from duplicates.
 --
--- Rows go in sorted by key, and all bids before the items, so that two workers wait for each other
--- rather than deadlock.
+-- Inserts in the order of keys, and all bids before the items, so that concurrent workers wait for
+-- each other instead of deadlocking.
 WITH inserted AS (
     INSERT INTO bids (
         event_id, bid_id, item_id, seq, user_id, amount, previous_bid, strategy, placed_at
@@ -41,7 +41,7 @@ WITH inserted AS (
     FROM newest
     ORDER BY item_id
     ON CONFLICT (id) DO UPDATE SET
-        -- Batches may come out of order: counts add up in any order, the standing never goes back.
+        -- Batches may come out of order: an older one adds to the count only.
         bid_count = items.bid_count + excluded.bid_count,
         start_time = least(items.start_time, excluded.start_time),
         updated_at = now(),

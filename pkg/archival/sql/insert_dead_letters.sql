@@ -1,7 +1,7 @@
--- Keeps what could not be archived, each payload once.
+-- Stores dead letters, each payload once.
 -- $1 text[] reasons  $2 text[] partitions  $3 text[] item ids  $4 bigint[] seqs
 -- $5 uuid[] event ids  $6 bytea[] payloads  $7 text[] errors  $8 bytea[] SHA-256 of the payloads
--- Gives the reason of each that was new.
+-- Returns the reason of each new one.
 INSERT INTO dead_letters (reason, partition, item_id, seq, event_id, payload, error, digest)
 SELECT *
 FROM unnest(

@@ -1,4 +1,4 @@
--- Makes the rows of partitions that have none, before every entry.
+-- Creates missing watermarks, at a position before all entries.
 -- $1  text[]  partitions
 INSERT INTO watermarks (partition)
 SELECT partition FROM unnest($1::text[]) AS partition ORDER BY partition

@@ -1,6 +1,6 @@
--- The stretches above the watermarks of some partitions. Read it after lock_watermarks.sql.
+-- The islands of some partitions. Run it after lock_watermarks.sql.
 -- $1  text[]  partitions
--- Gives partition, prev_ms, prev_n, last_ms, last_n.
+-- Returns partition, prev_ms, prev_n, last_ms, last_n.
 SELECT partition, prev_ms, prev_n, last_ms, last_n
 FROM watermark_islands
 WHERE partition = ANY ($1::text[])

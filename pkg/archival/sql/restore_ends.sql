@@ -1,5 +1,5 @@
--- How far the archive is: of each partition its watermark, and the highest outbox id it ever met.
--- Gives partition, last_ms, last_n, island_ms, island_n; the latter two null without an island.
+-- Each partition's watermark and the end of its last island.
+-- Returns partition, last_ms, last_n, island_ms, island_n; the latter two null without an island.
 SELECT partition, watermarks.last_ms, watermarks.last_n, island_ms, island_n
 FROM watermarks
 LEFT JOIN LATERAL (

@@ -1,5 +1,5 @@
--- The ids of all items that the archive holds an accepted bid of. Read through a cursor.
--- A dead letter counts where it is a bid of ours that only the table refused.
+-- The ids of all items of which the archive holds an accepted bid. Read through a cursor.
+-- A dead letter counts if it is a valid bid that only the table refused.
 SELECT id FROM items WHERE seq > 0
 UNION
 SELECT item_id FROM bids

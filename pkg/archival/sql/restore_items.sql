@@ -1,10 +1,10 @@
--- The last bid on some items that the archive knows of.
+-- The last archived bid on each item.
 -- $1  text[]  item ids
--- Gives a row an item:
---   seq, amount, user_id, event_id  of its newest bid; null where none is archived
+-- Returns one row per item:
+--   seq, amount, user_id, event_id  of its newest bid; null if none is archived
 --   opened                          when its first archived bid was placed
---   letter                          the payload of a dead letter of ours that is newer still:
---                                   Redis accepted that bid, and its seq is taken
+--   letter                          the payload of a newer dead letter that only the table refused:
+--                                   Redis accepted that bid, so its seq is taken
 SELECT
     asked.item_id,
     newest.seq,

@@ -14,19 +14,19 @@ T = TypeVar("T")
 
 
 class SettingsError(Exception):
-    """Variables are missing or invalid; the message names every one. Nothing was started."""
+    """Variables are missing or invalid; the message names each one. Nothing was started."""
 
 
 def setting(
     parse: Callable[[str], T],
     *,
-    default: Any = dataclasses.MISSING,  # noqa: ANN401 - of the field's own type, checked by use
+    default: Any = dataclasses.MISSING,  # noqa: ANN401 - of the field's type
     secret: bool = False,
     what: str,
 ) -> Any:  # noqa: ANN401 - as dataclasses.field
     """A field read from the environment.
 
-    A secret may also be in a file that ``NAME_FILE`` names. ``what`` is its description, with unit.
+    A secret may also be in a file that ``NAME_FILE`` names. ``what`` describes it, with its unit.
     """
     return dataclasses.field(
         default=default, metadata={"parse": parse, "secret": secret, "what": what}

@@ -22,7 +22,7 @@ def plain_text(text: str) -> str:
 def one_of(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
-            raise ValueError(f"{text!r} is none of {', '.join(choices)}")
+            raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
         return text
 
     return parse
@@ -39,7 +39,7 @@ def whole(minimum: int, maximum: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and minimum <= int(text) <= maximum):
-            raise ValueError(f"{text!r} is no whole number from {minimum} to {maximum}")
+            raise ValueError(f"{text!r} is not a whole number from {minimum} to {maximum}")
         return int(text)
 
     return parse
@@ -54,7 +54,7 @@ def seconds(minimum: float, maximum: float) -> Callable[[str], float]:
         except ValueError:
             value = float("nan")
         if not minimum <= value <= maximum:  # also refuses NaN
-            raise ValueError(f"{text!r} is no number of seconds from {minimum:g} to {maximum:g}")
+            raise ValueError(f"{text!r} is not a number of seconds from {minimum:g} to {maximum:g}")
         return value
 
     return parse
@@ -64,7 +64,7 @@ def address(text: str) -> Address:
     """``host:port``, ``:port`` (every interface), ``[v6]:port``, or ``fd:N`` (inherited)."""
     host, colon, port = text.rpartition(":")
     if not (colon and port.isascii() and port.isdecimal() and int(port) <= 65535):  # noqa: PLR2004
-        raise ValueError(f"{text!r} is no address (host:port, :port or fd:N)")
+        raise ValueError(f"{text!r} is not an address (host:port, :port or fd:N)")
     if host == "fd":
         return Address(fd=int(port))
     if host.startswith("[") and host.endswith("]"):

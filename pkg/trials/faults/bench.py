@@ -30,7 +30,7 @@ SHORTEN_ACK_WAIT_EVERY_S = 5
 """Repeated because a worker that reconnects resets the consumer's ack wait."""
 
 
-_UNABLE = (
+_ERRORS = (
     NotInTimeError,
     AuditUnableError,
     OSError,
@@ -66,8 +66,8 @@ async def run(row: Row, backend: Backend, *, short: bool, logs: Path | None = No
                     await _run_phases(row, trial, pace, result)
                 finally:
                     _count(trial, result)
-    except _UNABLE as error:  # TimeoutError of the whole row is an OSError
-        result.problems.append(str(error) or f"{type(error).__name__} of the bench itself")
+    except _ERRORS as error:  # TimeoutError of the whole row is an OSError
+        result.problems.append(str(error) or f"{type(error).__name__} in the bench")
         result.problems += getattr(error, "__notes__", [])
     result.took_s = time.monotonic() - began
     return result

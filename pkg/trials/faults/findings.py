@@ -10,7 +10,7 @@ _AUDITED_WITHIN_S = 60.0
 
 
 class AuditUnableError(Exception):
-    """The audit could not read both stores; it found nothing."""
+    """The audit could not read both stores, so there are no findings."""
 
 
 class Command(Protocol):

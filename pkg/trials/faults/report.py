@@ -102,30 +102,30 @@ def section(rows: Sequence[tuple[Row, Result]], *, setting: Setting, short: bool
 def _how(*, short: bool, contained: bool) -> str:
     outages = "Outages are shortened. " if short else ""
     system = (
-        "Every row begins with empty stores. Two gateways and two broadcasters stand behind the "
-        "load balancer, which every bid and every viewer passes, and one archiver; the services "
-        "are started anew for each row. Of two replicas one is hit. What is killed is started "
-        "again after a moment."
+        "Every row starts with empty stores and new services: two gateways and two broadcasters "
+        "behind the load balancer, which all bids and viewers pass, and one archiver. A fault "
+        "hits one of two replicas. A killed container is started again after a moment."
         if contained
-        else "Every row has stores of its own, two gateways, two broadcasters and an archiver "
-        "(or two)."
+        else "Every row has its own stores, two gateways, two broadcasters and one or two "
+        "archivers."
     )
-    end = " (what was killed is started then, and not yet healthy)" if contained else ""
+    end = " (killed containers are started then, but not yet healthy)" if contained else ""
     unknown = ", or the load balancer's 502 or 504" if contained else ""
     return (
         f"{outages}{system} {len(ITEMS) * BIDDERS_PER_ITEM} clients, half of them `lua` and half "
         f"`optimistic`, offer {RATE_PER_S} bids/s on {len(ITEMS)} items ({LEAST_RATE_PER_S} a "
-        f"second have to be accepted before the fault), and {VIEWERS} viewers watch, one in "
-        f"{LATEST_OF} with `mode=latest`. After the fault the load goes on, then the outboxes "
-        "drain, the audit runs, and every 201 that a client was given is looked for in `bids`. "
-        "An archived bid that no client was told of has to be one of the unknown ones.\n\n"
-        "Failed: answered with a documented 503, or not connected; nothing was written. Unknown: "
+        f"second must be accepted before the fault), and {VIEWERS} viewers watch, one in "
+        f"{LATEST_OF} with `mode=latest`. After the fault the load continues; then the outboxes "
+        "drain, the audit runs, and every bid answered with 201 is looked up in `bids`. Every "
+        "other archived bid must be one whose outcome was unknown to its client.\n\n"
+        "Failed: answered with a documented 503, or no connection; nothing was written. Unknown: "
         f"`outcome_unknown`, or the connection ended without an answer{unknown}. Repaired and "
-        "unrepaired: viewers' gaps; one is repaired when a snapshot stands in for what was "
-        f"missed. Recover: seconds from the end of the fault{end} to the first 201. Drain: seconds "
-        "from the end of the load to empty outboxes. Audit: its exit code. Lost: told 201, and "
-        "nowhere. Conflicts: told 201, and kept aside as a dead letter, since another bid has its "
-        "place. Verdict: ok where all is as the row expects, what it may lose included."
+        "unrepaired: gaps in viewers' events; a gap is repaired by a snapshot that replaces "
+        f"the missing events. Recover: seconds from the end of the fault{end} to the first 201. "
+        "Drain: seconds from the end of the load to empty outboxes. Audit: its exit code. Lost: "
+        "answered 201, but in no store. Conflicts: answered 201, but kept as a dead letter because "
+        "another bid has its sequence number. Verdict: ok if the row's expectations hold, "
+        "including what it may lose."
     )
 
 

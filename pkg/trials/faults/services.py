@@ -51,7 +51,7 @@ class Replica:
 
     async def becomes_ready(self) -> None:
         try:
-            await until(self.ready, within_s=READY_WITHIN_S, what=f"{self.name} gets ready")
+            await until(self.ready, within_s=READY_WITHIN_S, what=f"{self.name} becomes ready")
         except NotInTimeError as error:
             error.add_note(self.process.log)
             raise

@@ -25,7 +25,7 @@ async def judge(row: Row, trial: Trial, result: Result) -> None:
     if row.may_lose:
         trial.notes += older_states
     else:
-        result.problems += [f"{each} Nothing was forgotten." for each in older_states]
+        result.problems += [f"{each} Redis had lost nothing." for each in older_states]
     result.audit, findings = await trial.services.audit(
         environment=trial.environment, wait_s=AUDIT_WAITS_S
     )
@@ -34,7 +34,7 @@ async def judge(row: Row, trial: Trial, result: Result) -> None:
     result.lost, result.conflicts = len(comparison.lost), len(comparison.conflicts)
     result.problems += comparison.problems
     if missing := set(STRATEGIES) - comparison.strategies:
-        result.problems.append(f"no bid was archived that was placed by {' or '.join(missing)}")
+        result.problems.append(f"no archived bid was placed by {' or '.join(missing)}")
     if comparison.unknown_archived:
         trial.note(f"{comparison.unknown_archived} bids of unknown outcome turned out accepted.")
     if row.may_lose and (row.must_lose or comparison.lost or comparison.conflicts):

@@ -1,4 +1,4 @@
-"""A stand-in for the API and its relay: accepts bids into Redis and publishes their batches."""
+"""A fake API and relay: writes accepted bids to Redis and publishes their batches."""
 
 import itertools
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Event:
 
 @dataclass(slots=True)
 class Item:
-    """An item's bids, each a hundred cents over the one before."""
+    """Makes an item's bids, each 100 cents higher than the one before."""
 
     item_id: str
     seq: int = 0
@@ -64,7 +64,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Chain:
-    """A partition's batches, each beginning where the one before ended."""
+    """Makes a partition's batches, each starting where the previous one ended."""
 
     partition: str = "p00"
     at: OutboxId = BEGINNING
@@ -82,7 +82,7 @@ class Chain:
 
 
 async def publish(nats_url: str, *batches: Batch | tuple[str, bytes]) -> None:
-    """Into the stream, in this order; makes the stream when it is missing."""
+    """Publishes to the stream in this order; creates the stream if it is missing."""
     client: Client = await nats.connect(nats_url)
     try:
         jetstream = client.jetstream()
@@ -97,7 +97,7 @@ async def publish(nats_url: str, *batches: Batch | tuple[str, bytes]) -> None:
 
 
 async def accept(redis_url: str, *events: Event, outbox: bool = False) -> None:
-    """Writes what place_bid.lua writes of each event, the last of an item standing."""
+    """Writes to Redis what place_bid.lua writes for these events."""
     async with Redis.from_url(redis_url) as redis, redis.pipeline(transaction=False) as pipeline:
         for event in events:
             partition = partition_of(event.item_id, PARTITIONS)

@@ -1,5 +1,5 @@
-"""archive: the test's database with the schema in it, and a connection to look at it.
-workers: the worker as it runs in its process, without the process.
+"""archive: a connection to the test's database, with the schema in it.
+workers: runs archival workers inside the test's process.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class Workers:
         return len(self._running) - 1
 
     async def stop(self, number: int = 0) -> int:
-        """As SIGTERM does; returns the exit code."""
+        """Stops a worker as SIGTERM does; returns its exit code."""
         stop, task = self._running[number]
         stop.set()
         return await asyncio.wait_for(task, timeout=20)

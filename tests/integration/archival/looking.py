@@ -1,4 +1,4 @@
-"""What tests look at to see how far the archive is."""
+"""Shows how far the archive has got."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

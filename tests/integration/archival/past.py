@@ -1,4 +1,4 @@
-"""An auction that went on for a while: its batches, and what Redis knew at the end of it."""
+"""Makes the past of an auction: its batches, and the state of Redis that they led to."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ State = dict[str, dict[bytes, bytes]]
 
 @dataclass(slots=True)
 class Past:
-    """`go_on` accepts bids and gives their batches; what becomes of those is the test's choice."""
+    """`bid` accepts bids and returns their batches, for the test to publish, archive or drop."""
 
     items: dict[str, Item] = field(default_factory=dict)
     state: State = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Past:
         default_factory=lambda: {name: Chain(name) for name in partition_names(PARTITIONS)}
     )
 
-    def go_on(self, item_ids: Iterable[str], *, bids: int) -> list[Batch]:
+    def bid(self, item_ids: Iterable[str], *, bids: int) -> list[Batch]:
         events: dict[str, list[Event]] = {}
         for item_id in item_ids:
             item = self.items.setdefault(item_id, Item(item_id))
@@ -37,7 +37,7 @@ class Past:
         return [self.chains[name].batch(each) for name, each in sorted(events.items())]
 
     def _remember(self, accepted: list[Event]) -> None:
-        """As place_bid.lua leaves an item."""
+        """Keeps what place_bid.lua would write."""
         first, last = decode_event(accepted[0].json), decode_event(accepted[-1].json)
         key = item_key(partition_of(last.item_id, PARTITIONS), last.item_id)
         opened = self.state.get(key, {}).get(b"opened_at", first.timestamp.encode())
@@ -59,7 +59,7 @@ async def archive_batches(archive: Connection, batches: Iterable[Batch]) -> None
 
 
 async def items_in(redis_url: str) -> State:
-    """Every item's hash, by its key."""
+    """Every item's hash, by key."""
     async with Redis.from_url(redis_url) as redis:
         keys = sorted([key async for key in redis.scan_iter(match="{p*}:item:*", count=1000)])
         async with redis.pipeline(transaction=False) as pipeline:
@@ -70,6 +70,6 @@ async def items_in(redis_url: str) -> State:
 
 
 async def everything_in(redis_url: str) -> dict[bytes, bytes | None]:
-    """A DUMP of every key."""
+    """The DUMP of every key."""
     async with Redis.from_url(redis_url) as redis:
         return {key: await redis.dump(key) async for key in redis.scan_iter(count=1000)}

@@ -1,4 +1,4 @@
-"""The audit finds what is wrong, names it, and is content with what is right."""
+"""The audit reports what is wrong and passes what is right."""
 
 import asyncio
 import json
@@ -30,16 +30,16 @@ async def archive_all(archive: Connection, events: Sequence[Event | bytes]) -> N
 
 
 async def audit(
-    stores: Stores, *, wait_s: float = 0, tell: Callable[[str], None] = print
+    stores: Stores, *, wait_s: float = 0, progress: Callable[[str], None] = print
 ) -> tuple[bool, dict[str, Any]]:
     settings = AuditSettings(redis_url=stores.redis_url, postgres_url=stores.postgres_url)
     options = AuditOptions(as_json=True, every_item=False, wait_s=wait_s)
-    findings = json.loads(as_json(await compare(settings, options, tell=tell)))
+    findings = json.loads(as_json(await compare(settings, options, progress=progress)))
     return findings["ok"], findings
 
 
 async def only_problem(stores: Stores) -> str:
-    """The one sentence about the one failing item."""
+    """The only problem of the only failing item."""
     ok, findings = await audit(stores)
     assert not ok
     (failing,) = findings["failing"]
@@ -117,12 +117,12 @@ async def test_finds_that_redis_forgot_what_the_archive_has(
 @pytest.mark.parametrize(
     ("field", "value", "problem"),
     [
-        ("price", "499", "the last amount is 5.00, Redis' price 4.99"),
-        ("event_id", "another", "Redis' is another"),
+        ("price", "499", "the last archived amount is 5.00, the price in Redis is 4.99"),
+        ("event_id", "another", "the last in Redis is another"),
         ("count", "4", "Redis counts 4 bids of 5 events"),
     ],
 )
-async def test_finds_a_standing_that_differs(
+async def test_finds_a_current_bid_that_differs(
     stores: Stores, archive: Connection, field: str, value: str, problem: str
 ) -> None:
     events = Item("lamp").bids(5)
@@ -176,9 +176,7 @@ async def test_dead_letter_accounts_for_its_event_and_is_listed(
     assert (letter["reason"], letter["item_id"], letter["seq"]) == ("bad_event", "lamp", 3)
 
 
-async def test_dead_letter_at_the_end_stands_for_the_last_event(
-    stores: Stores, archive: Connection
-) -> None:
+async def test_dead_letter_accounts_for_the_last_event(stores: Stores, archive: Connection) -> None:
     events = Item("lamp").bids(3)
     bad = events[2].json.replace(b'"amount":3.00', b'"amount":3.001')
     await accept(stores.redis_url, *events)
@@ -189,7 +187,7 @@ async def test_dead_letter_at_the_end_stands_for_the_last_event(
     assert ok
 
 
-async def test_conflict_is_never_content(stores: Stores, archive: Connection) -> None:
+async def test_conflict_is_a_problem(stores: Stores, archive: Connection) -> None:
     events = Item("lamp").bids(3)
     await accept(stores.redis_url, *events)
     await archive_all(archive, [*events, Item("lamp").bid()])
@@ -199,9 +197,7 @@ async def test_conflict_is_never_content(stores: Stores, archive: Connection) ->
     assert problem == "1 seq taken by more than one event"
 
 
-async def test_item_in_a_partition_that_is_not_its_own_is_named(
-    stores: Stores, archive: Connection
-) -> None:
+async def test_item_in_the_wrong_partition_is_listed(stores: Stores, archive: Connection) -> None:
     wrong = next(each for each in ("p00", "p01") if each != partition_of("lamp", PARTITIONS))
     async with Redis.from_url(stores.redis_url) as redis:
         await redis.hset(item_key(wrong, "lamp"), "seq", "1")
@@ -211,7 +207,7 @@ async def test_item_in_a_partition_that_is_not_its_own_is_named(
     assert (ok, findings["astray"]) == (False, ["lamp"])
 
 
-async def test_table_names_failing_items_and_totals(
+async def test_table_lists_failing_items_and_totals(
     stores: Stores, archive: Connection, services: Services
 ) -> None:
     good, bad = Item("good").bids(2), Item("bad").bids(2)
@@ -228,7 +224,7 @@ async def test_table_names_failing_items_and_totals(
     assert "1 of 2 not archived, the first is seq 2" in lines[1]
     assert "good " not in said
     assert "bad_event" in said
-    assert "Not archived when the wait was over: 4 events in the outboxes. Does" in said
+    assert "Not archived after the wait: 4 events in the outboxes. Is the" in said
     assert said.endswith("Wrong: 1 item.\n")
     assert any(
         line.startswith("good ") and line.endswith(" ok") for line in everything.splitlines()
@@ -248,14 +244,14 @@ async def test_json_is_one_object_on_standard_output(
     assert json.loads(said)["accepted"] == 2
 
 
-async def test_waits_for_what_is_on_its_way(stores: Stores, archive: Connection) -> None:
+async def test_waits_for_events_on_their_way(stores: Stores, archive: Connection) -> None:
     events = Item("lamp").bids(5)
     partition = partition_of("lamp", PARTITIONS)
     await accept(stores.redis_url, *events, outbox=True)
     async with Redis.from_url(stores.redis_url, decode_responses=True) as redis:
         entries = await redis.xrevrange(outbox_key(partition), count=1)
     waiting = asyncio.Event()
-    running = asyncio.create_task(audit(stores, wait_s=20, tell=lambda _: waiting.set()))
+    running = asyncio.create_task(audit(stores, wait_s=20, progress=lambda _: waiting.set()))
     await waiting.wait()
 
     await archive_all(archive, events)
@@ -272,20 +268,20 @@ async def test_waits_for_what_is_on_its_way(stores: Stores, archive: Connection)
     assert findings["drained"]
 
 
-async def test_item_whose_bid_arrives_meanwhile_is_looked_at_again(
+async def test_item_whose_bid_arrives_during_the_audit_is_compared_again(
     stores: Stores, archive: Connection
 ) -> None:
     events = Item("lamp").bids(5)
     await accept(stores.redis_url, *events)
     await archive_all(archive, events[:4])
-    looked = asyncio.Event()
+    compared = asyncio.Event()
 
-    def tell(line: str) -> None:
+    def progress(line: str) -> None:
         if line == "1 item not archived yet":
-            looked.set()
+            compared.set()
 
-    running = asyncio.create_task(audit(stores, wait_s=20, tell=tell))
-    await looked.wait()
+    running = asyncio.create_task(audit(stores, wait_s=20, progress=progress))
+    await compared.wait()
 
     await archive_all(archive, events)
 
@@ -293,15 +289,15 @@ async def test_item_whose_bid_arrives_meanwhile_is_looked_at_again(
     assert ok, findings
 
 
-async def test_bids_accepted_meanwhile_give_no_false_alarm(
+async def test_bids_accepted_during_the_audit_cause_no_false_alarm(
     stores: Stores, archive: Connection
 ) -> None:
-    """The archive is always a little behind Redis here, and now and then ahead of what was read."""
+    """The archive lags behind Redis, but may be ahead of a state that was read earlier."""
     items = [Item(f"item-{number}") for number in range(50)]
     chain = Chain()
     over = asyncio.Event()
 
-    async def go_on() -> None:
+    async def keep_bidding() -> None:
         while not over.is_set():
             events = [item.bid() for item in items]
             await accept(stores.redis_url, *events)
@@ -309,7 +305,7 @@ async def test_bids_accepted_meanwhile_give_no_false_alarm(
             portion.add("bid.events.p00", chain.batch(events).data)
             await commit(archive, portion)
 
-    going = asyncio.create_task(go_on())
+    going = asyncio.create_task(keep_bidding())
 
     results = [await audit(stores, wait_s=20) for _ in range(3)]
 
@@ -336,6 +332,6 @@ async def test_bad_settings_and_unreachable_stores_exit_with_2(
     assert not any("Traceback" in complaint for _, _, complaint in codes)
     sentences = [complaint for _, _, complaint in codes]
     assert "POSTGRES_URL" in sentences[0]
-    assert "cannot ask PostgreSQL" in sentences[1]
-    assert "cannot ask Redis" in sentences[2]
+    assert "cannot reach PostgreSQL" in sentences[1]
+    assert "cannot reach Redis" in sentences[2]
     assert "no schema yet" in sentences[3]

@@ -1,4 +1,4 @@
-"""The audit names the bids that gateways remember and that no store holds."""
+"""The audit lists the bids that gateways witnessed but no store holds."""
 
 import pytest
 from redis.asyncio import Redis
@@ -22,7 +22,7 @@ async def _witness(stores: Stores, *events: Event) -> None:
             await redis.hset(key, bid.event_id, bid.text)
 
 
-async def test_names_exactly_the_witnessed_bids_that_no_store_holds(
+async def test_lists_exactly_the_witnessed_bids_that_no_store_holds(
     stores: Stores, archive: Connection
 ) -> None:
     events = Item("lamp").bids(3)
@@ -49,7 +49,7 @@ async def test_names_exactly_the_witnessed_bids_that_no_store_holds(
 async def test_a_witnessed_bid_that_waits_in_its_outbox_is_not_lost(
     stores: Stores, archive: Connection
 ) -> None:
-    """With the worker away, after Redis was restarted: nothing is archived, and nothing is lost."""
+    """The worker is away and nothing is archived, but only a bid in no outbox is lost."""
     events = Item("lamp").bids(3)
     await accept(stores.redis_url, *events, outbox=True)
     gone = Event("lamp", 4, uuid7(), 450, b"")
@@ -61,7 +61,7 @@ async def test_a_witnessed_bid_that_waits_in_its_outbox_is_not_lost(
     assert [each["seq"] for each in findings["lost"]] == [4]
 
 
-async def test_is_content_where_every_witnessed_bid_is_archived(
+async def test_passes_if_every_witnessed_bid_is_archived(
     stores: Stores, archive: Connection
 ) -> None:
     events = Item("lamp").bids(3)
@@ -89,7 +89,7 @@ async def test_a_witnessed_bid_among_the_dead_letters_is_not_lost(
     assert findings["lost"] == []
 
 
-async def test_a_field_that_no_gateway_wrote_is_said_and_not_passed_by(
+async def test_a_field_that_no_gateway_wrote_is_an_error(
     stores: Stores, archive: Connection
 ) -> None:
     events = Item("lamp").bids(1)

@@ -1,11 +1,11 @@
-"""One transaction: effectively once, nothing dropped, the watermark with it."""
+"""The archiving transaction: effectively once, nothing dropped, together with the watermark."""
 
 import asyncio
 
 import asyncpg
 import pytest
 
-from pkg.archival.commit import Committed, commit
+from pkg.archival.commit import ArchivedTo, Committed, commit
 from pkg.archival.intake import DeadLetter, Portion, Reason
 from pkg.archival.store import Connection
 from pkg.auction.ids import uuid7
@@ -44,7 +44,7 @@ async def test_bids_are_archived_as_they_were_published(archive: Connection) -> 
     assert rows[0]["placed_at"].isoformat() == "2026-09-21T14:13:20.000001+00:00"
 
 
-async def test_first_bid_makes_the_item_and_later_ones_move_it(archive: Connection) -> None:
+async def test_first_bid_creates_the_item_and_later_ones_update_it(archive: Connection) -> None:
     chain, item = Chain(), Item("lamp")
     await commit(archive, portion_of(chain.batch(item.bids(3))))
 
@@ -58,7 +58,7 @@ async def test_first_bid_makes_the_item_and_later_ones_move_it(archive: Connecti
     assert (row["start_time"].microsecond, row["end_time"]) == (1, None)
 
 
-async def test_older_batch_adds_to_the_count_and_leaves_the_standing(archive: Connection) -> None:
+async def test_older_batch_adds_to_the_count_and_keeps_the_current_bid(archive: Connection) -> None:
     chain, item = Chain(), Item("lamp")
     older, newer = chain.batch(item.bids(3)), chain.batch(item.bids(2))
     await commit(archive, portion_of(newer))
@@ -80,7 +80,7 @@ async def test_redelivery_is_counted_and_changes_nothing(archive: Connection) ->
     assert (again.archived, again.duplicates, again.dead_letters) == (0, 6, {})
     assert await archived_seqs(archive, "lamp") == [1, 2, 3]
     assert await archive.fetchval("SELECT bid_count FROM items") == 3
-    assert again.standings["p00"].last == batch.last
+    assert again.archived_to["p00"].watermark == batch.last
 
 
 async def test_batch_twice_in_one_portion_is_archived_once(archive: Connection) -> None:
@@ -103,7 +103,7 @@ async def test_seq_taken_by_another_event_is_a_dead_letter_once(archive: Connect
     assert first.dead_letters == {"seq_conflict": 2}
     assert again.dead_letters == {}
     assert set(await letters(archive)) == {("seq_conflict", "lamp", 1), ("seq_conflict", "lamp", 2)}
-    assert again.standings["p00"].last == rival.last
+    assert again.archived_to["p00"].watermark == rival.last
 
 
 async def test_conflict_inside_one_portion_is_a_dead_letter(archive: Connection) -> None:
@@ -133,7 +133,7 @@ REFUSED_BY_POSTGRES = {
 
 
 @pytest.mark.parametrize("head", REFUSED_BY_POSTGRES.values(), ids=REFUSED_BY_POSTGRES.keys())
-async def test_one_event_postgres_refuses_does_not_hold_up_the_others(
+async def test_an_event_that_postgres_refuses_does_not_block_the_others(
     archive: Connection, head: bytes
 ) -> None:
     events: list[Event | bytes] = list(Item("lamp").bids(500))
@@ -147,7 +147,7 @@ async def test_one_event_postgres_refuses_does_not_hold_up_the_others(
     assert (result.archived, result.dead_letters) == (499, {"refused": 1})
     assert await letters(archive) == [("refused", "lamp", 322)]
     assert await archive.fetchval("SELECT payload FROM dead_letters") == events[321]
-    assert result.standings["p00"].last == batch.last
+    assert result.archived_to["p00"].watermark == batch.last
 
 
 async def test_date_that_only_postgres_refuses_is_a_dead_letter(archive: Connection) -> None:
@@ -159,8 +159,8 @@ async def test_date_that_only_postgres_refuses_is_a_dead_letter(archive: Connect
     assert (result.archived, result.dead_letters) == (0, {"refused": 1})
 
 
-async def test_dead_letter_is_kept_whatever_its_error_quotes(archive: Connection) -> None:
-    """One that PostgreSQL refused would be tried again for ever, and all that follows with it."""
+async def test_dead_letter_is_stored_whatever_its_error_quotes(archive: Connection) -> None:
+    """If PostgreSQL refused it, the worker would retry forever and archive nothing more."""
     portion = portion_of(Chain().batch([Item("lamp").bid().json.replace(b"lua", b"gu\\u0000ess")]))
     portion.add(
         "bid.events.p00", b'{"v":1,"partition":"\\u0000","prev":"0-0","last":"9-0","events":[]}'
@@ -173,7 +173,7 @@ async def test_dead_letter_is_kept_whatever_its_error_quotes(archive: Connection
     assert sum(result.dead_letters.values()) == 4
 
 
-async def test_unreadable_event_and_refused_event_go_with_the_batch(archive: Connection) -> None:
+async def test_bad_events_become_dead_letters_with_their_batch(archive: Connection) -> None:
     item = Item("lamp")
     good, bad = item.bid(), item.bid()
     batch = Chain().batch([good, bad.json.replace(b"2.00", b"2.005"), b'{"kind":"opened"}', b"17"])
@@ -182,7 +182,7 @@ async def test_unreadable_event_and_refused_event_go_with_the_batch(archive: Con
 
     assert (result.archived, result.dead_letters) == (1, {"bad_event": 3})
     assert {letter[1:] for letter in await letters(archive)} == {("lamp", 2), (None, None)}
-    assert result.standings["p00"].last == batch.last
+    assert result.archived_to["p00"].watermark == batch.last
 
 
 async def test_watermark_never_passes_a_hole_and_folds_when_it_is_filled(
@@ -193,27 +193,27 @@ async def test_watermark_never_passes_a_hole_and_folds_when_it_is_filled(
     await commit(archive, portion_of(batches[0]))
 
     beyond = await commit(archive, portion_of(batches[4], batches[2]))
-    # Another process goes on with what the first one left in the tables.
+    # Another process continues from the tables.
     other = await asyncpg.connect(stores.postgres_url)
     joined = await commit(other, portion_of(batches[3]))
     filled = await commit(other, portion_of(batches[1]))
     await other.close()
 
-    assert (beyond.standings["p00"].last, beyond.standings["p00"].islands) == (batches[0].last, 2)
-    assert (joined.standings["p00"].last, joined.standings["p00"].islands) == (batches[0].last, 1)
-    assert (filled.standings["p00"].last, filled.standings["p00"].islands) == (batches[4].last, 0)
+    assert beyond.archived_to["p00"] == ArchivedTo(batches[0].last, islands=2)
+    assert joined.archived_to["p00"] == ArchivedTo(batches[0].last, islands=1)
+    assert filled.archived_to["p00"] == ArchivedTo(batches[4].last, islands=0)
     assert await archive.fetchval("SELECT count(*) FROM watermark_islands") == 0
 
 
-async def test_partitions_have_watermarks_of_their_own(archive: Connection) -> None:
+async def test_each_partition_has_its_own_watermark(archive: Connection) -> None:
     one, two = Chain("p00"), Chain("p01")
     first, _, late = one.batch([]), two.batch(Item("a").bids(1)), two.batch(Item("b").bids(1))
 
     result = await commit(archive, portion_of(first, late))
 
-    assert result.standings["p00"].last == first.last
-    assert result.standings["p01"].last == BEGINNING
-    assert result.standings["p01"].islands == 1
+    assert result.archived_to["p00"].watermark == first.last
+    assert result.archived_to["p01"].watermark == BEGINNING
+    assert result.archived_to["p01"].islands == 1
 
 
 async def test_failed_transaction_leaves_neither_bids_nor_a_watermark(archive: Connection) -> None:
@@ -229,7 +229,7 @@ async def test_failed_transaction_leaves_neither_bids_nor_a_watermark(archive: C
 async def test_two_workers_with_the_same_batches_archive_each_once(
     archive: Connection, stores: Stores
 ) -> None:
-    """Also in opposite orders, over many items, as redelivery may bring them."""
+    """In opposite orders and over many items, as redeliveries may come."""
     items = [Item(f"item-{number}") for number in range(20)]
     chains = [Chain(f"p0{number}") for number in range(4)]
     batches = [
@@ -258,24 +258,26 @@ async def test_two_workers_with_the_same_batches_archive_each_once(
     assert [row["last_n"] for row in marks] == [3, 3, 3, 3]
 
 
-async def test_same_events_in_opposite_orders_at_once_do_not_deadlock(
+async def test_concurrent_commits_in_opposite_orders_do_not_deadlock(
     archive: Connection, stores: Stores
 ) -> None:
     other: Connection = await asyncpg.connect(stores.postgres_url)
     chain, items = Chain(), [Item(f"item-{number}") for number in range(40)]
     for _ in range(5):
         events = [item.bid() for _ in range(40) for item in items]
-        there, back = chain.batch(events), chain.batch(events[::-1])
+        forward, backward = chain.batch(events), chain.batch(events[::-1])
 
         results = await asyncio.gather(
-            commit(archive, portion_of(there)), commit(other, portion_of(back))
+            commit(archive, portion_of(forward)), commit(other, portion_of(backward))
         )
 
         assert sum(result.archived for result in results) == len(events)
     await other.close()
 
 
-async def test_duplicate_is_told_by_its_event_id_in_either_case(archive: Connection) -> None:
+async def test_duplicate_is_recognised_by_its_event_id_in_upper_case_too(
+    archive: Connection,
+) -> None:
     event = Item("lamp").bid(event_id=uuid7().upper())
     batch = Chain().batch([event])
     await commit(archive, portion_of(batch))

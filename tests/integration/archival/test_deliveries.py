@@ -1,4 +1,4 @@
-"""Pulling from a real stream: nothing held back, nothing beyond the bound, nothing acked twice."""
+"""Deliveries on a real stream: they come at once, are bounded, and only valid acks are sent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ async def take(deliveries: Deliveries, count: int) -> list[Delivery]:
     return taken
 
 
-async def test_message_comes_at_once_though_the_pull_wants_more(stores: Stores) -> None:
+async def test_message_is_delivered_at_once_though_the_pull_asks_for_more(stores: Stores) -> None:
     async with delivering(stores.nats_url, batch=100) as (deliveries, _):
         await publish(stores.nats_url, Chain().batch(Item("lamp").bids(1)))
 
@@ -54,8 +54,8 @@ async def test_message_comes_at_once_though_the_pull_wants_more(stores: Stores) 
     assert first.message.subject == "bid.events.p00"
 
 
-async def test_no_more_than_one_pull_is_held_while_nobody_takes(stores: Stores) -> None:
-    """With PostgreSQL away nothing is taken, and so nothing more is fetched."""
+async def test_no_more_than_one_pull_is_held_while_nothing_is_taken(stores: Stores) -> None:
+    """As happens while PostgreSQL is away."""
     chain, item = Chain(), Item("lamp")
     await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(100)))
     async with delivering(stores.nats_url, batch=10) as (deliveries, _):
@@ -68,7 +68,7 @@ async def test_no_more_than_one_pull_is_held_while_nobody_takes(stores: Stores) 
         assert deliveries.arrived() is None
 
 
-async def test_what_is_held_is_bounded_in_bytes_and_all_of_it_comes(stores: Stores) -> None:
+async def test_held_messages_are_bounded_in_bytes_and_all_are_delivered(stores: Stores) -> None:
     large = [("bid.events.p00", bytes(900_000)) for _ in range(20)]
     await publish(stores.nats_url, *large)
     async with delivering(stores.nats_url, batch=20) as (deliveries, _):
@@ -85,10 +85,10 @@ async def _ack_pending(nats_url: str, count: int) -> bool:
     return (await consumer(nats_url)).num_ack_pending == count
 
 
-async def test_acknowledgement_from_an_earlier_life_of_the_consumer_is_not_sent(
+async def test_acknowledgement_for_a_deleted_consumer_is_not_sent(
     stores: Stores,
 ) -> None:
-    """Its number would acknowledge a message of the new one that nobody archived."""
+    """Its sequence would acknowledge an unarchived message of the new consumer."""
     chain, item = Chain(), Item("lamp")
     await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(3)))
     async with delivering(stores.nats_url) as (deliveries, link):
@@ -105,7 +105,7 @@ async def test_acknowledgement_from_an_earlier_life_of_the_consumer_is_not_sent(
         await until(lambda: _ack_pending(stores.nats_url, 0), within_s=5)
 
 
-async def test_what_nobody_took_is_given_back_at_the_end(stores: Stores) -> None:
+async def test_messages_that_were_not_taken_are_given_back_on_close(stores: Stores) -> None:
     chain, item = Chain(), Item("lamp")
     await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(5)))
     async with delivering(stores.nats_url) as (deliveries, _):
@@ -119,7 +119,7 @@ async def test_what_nobody_took_is_given_back_at_the_end(stores: Stores) -> None
         await until(lambda: _ack_pending(stores.nats_url, 0), within_s=5)
 
 
-async def test_end_of_waiting_ends_a_wait(stores: Stores) -> None:
+async def test_end_waiting_ends_a_pending_next(stores: Stores) -> None:
     async with delivering(stores.nats_url) as (deliveries, _):
         waiting = asyncio.create_task(deliveries.next(within_s=30))
         await until(lambda: deliveries.probe() is None, within_s=5)
@@ -129,10 +129,10 @@ async def test_end_of_waiting_ends_a_wait(stores: Stores) -> None:
         assert await asyncio.wait_for(waiting, timeout=5) is None
 
 
-async def test_reconnect_finds_the_same_consumer_and_acknowledges_only_what_came_since(
+async def test_after_a_reconnect_only_newer_messages_are_acknowledged(
     servers: Servers, stores: Stores
 ) -> None:
-    """NATS may have come back with less: an old acknowledgement could name a newer message."""
+    """NATS may have lost messages: an old sequence could now belong to another message."""
     chain, item = Chain(), Item("lamp")
     await publish(stores.nats_url, chain.batch(item.bids(1)))
     async with delivering(stores.nats_url) as (deliveries, link):

@@ -1,4 +1,4 @@
-"""python -m pkg.archival as an orchestrator sees it: exit codes, readiness, metrics, signals."""
+"""The worker's process: exit codes, readiness, metrics, signals."""
 
 import signal
 import time
@@ -19,7 +19,7 @@ async def ready_checks(url: str) -> tuple[int, dict[str, str]]:
 
 
 async def metrics(url: str) -> dict[str, float]:
-    """Every sample by its name with labels."""
+    """Every sample, by name and labels."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as response:
         lines = (await response.text()).splitlines()
     samples = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
@@ -36,9 +36,7 @@ async def test_missing_settings_are_all_named_and_exit_with_2(services: Services
     assert complaint.count("\n") == 1
 
 
-async def test_an_option_of_the_url_that_makes_no_sense_ends_the_worker_with_2(
-    stores: Stores, services: Services
-) -> None:
+async def test_invalid_option_in_the_url_exits_with_2(stores: Stores, services: Services) -> None:
     code, _, complaint = await services.run(
         "archival", env={"POSTGRES_URL": f"{stores.postgres_url}?sslmode=bogus"}
     )
@@ -68,7 +66,7 @@ async def _says(url: str, name: str, word: str) -> bool:
     return status == 503 and checks[name] == word
 
 
-async def test_starts_without_any_store_and_works_once_they_are_there(
+async def test_starts_without_any_store_and_becomes_ready_once_they_are_up(
     servers: Servers, stores: Stores, archive: Connection, services: Services
 ) -> None:
     await archive.close()
@@ -83,7 +81,7 @@ async def test_starts_without_any_store_and_works_once_they_are_there(
     await worker.replicas[0].becomes_ready()
 
 
-async def test_told_to_stop_under_load_it_ends_well_and_leaves_nothing_half_done(
+async def test_worker_stopped_under_load_exits_with_0_and_loses_nothing(
     stores: Stores, archive: Connection, services: Services
 ) -> None:
     chain, item = Chain(), Item("lamp")
@@ -102,14 +100,14 @@ async def test_told_to_stop_under_load_it_ends_well_and_leaves_nothing_half_done
     assert await archive.fetchval("SELECT bid_count FROM items") == 4000
 
 
-async def test_told_to_stop_while_postgres_hangs_it_ends_in_time(
+async def test_worker_stopped_while_postgres_hangs_ends_in_time(
     servers: Servers, stores: Stores, archive: Connection, services: Services
 ) -> None:
     chain, item = Chain(), Item("lamp")
     worker = await services.archival(env={"SHUTDOWN_TIMEOUT_S": "5"})
     await publish(stores.nats_url, chain.batch(item.bids(1)))
     await until(lambda: holds(archive, 1), within_s=10)
-    # The session alone: the whole server would also hang the fixtures.
+    # Hangs only the session; a hanging server would also hang the fixtures.
     await archive.execute("BEGIN; LOCK TABLE bids IN ACCESS EXCLUSIVE MODE")
     await publish(stores.nats_url, chain.batch(item.bids(1)))
     await until(lambda: _waits_for_a_lock(archive), within_s=5)
@@ -121,7 +119,7 @@ async def test_told_to_stop_while_postgres_hangs_it_ends_in_time(
     assert await holds(archive, 1)
 
 
-async def test_statement_that_runs_out_of_time_is_tried_again_until_it_succeeds(
+async def test_statement_that_times_out_is_retried_until_it_succeeds(
     stores: Stores, archive: Connection, services: Services
 ) -> None:
     chain, item = Chain(), Item("lamp")
@@ -138,7 +136,7 @@ async def test_statement_that_runs_out_of_time_is_tried_again_until_it_succeeds(
 
 
 async def _fails_again_and_is_never_ready(url: str) -> bool:
-    """Connected it is, again and again; but nothing gets done."""
+    """The worker reconnects each time, but no transaction succeeds."""
     assert (await ready_checks(url))[0] == 503
     return (await metrics(url))["bid_archive_retries_total"] >= 3
 
@@ -152,7 +150,7 @@ async def _waits_for_a_lock(archive: Connection) -> bool:
     )
 
 
-async def test_metrics_tell_what_was_archived(
+async def test_metrics_show_what_was_archived(
     stores: Stores, archive: Connection, services: Services
 ) -> None:
     chain, item = Chain("p01"), Item("lamp")
@@ -164,18 +162,18 @@ async def test_metrics_tell_what_was_archived(
     await publish(stores.nats_url, *batches, batches[0], rival, beyond, ("bid.events.p03", b"?"))
     await until(lambda: everything_acknowledged(stores.nats_url), within_s=10)
 
-    told = await metrics(worker.url)
-    assert told["bid_archive_events_total"] == 15
-    assert told["bid_archive_duplicates_total"] == 10
-    assert told['bid_archive_dead_letters_total{reason="seq_conflict"}'] == 1
-    assert told['bid_archive_dead_letters_total{reason="undecodable"}'] == 1
-    assert told['bid_archive_dead_letters_total{reason="refused"}'] == 0
-    assert told["bid_archive_conflicts_total"] == 1
-    assert told['bid_archive_watermark_milliseconds{partition="p01"}'] == STARTED_S * 1000
-    assert told['bid_archive_islands{partition="p01"}'] == 1
-    assert told["bid_archive_transaction_seconds_count"] >= 1
-    assert told["bid_archive_batch_events_sum"] == 27
-    assert told["bid_archive_postgres_up"] == 1
+    samples = await metrics(worker.url)
+    assert samples["bid_archive_events_total"] == 15
+    assert samples["bid_archive_duplicates_total"] == 10
+    assert samples['bid_archive_dead_letters_total{reason="seq_conflict"}'] == 1
+    assert samples['bid_archive_dead_letters_total{reason="undecodable"}'] == 1
+    assert samples['bid_archive_dead_letters_total{reason="refused"}'] == 0
+    assert samples["bid_archive_conflicts_total"] == 1
+    assert samples['bid_archive_watermark_milliseconds{partition="p01"}'] == STARTED_S * 1000
+    assert samples['bid_archive_islands{partition="p01"}'] == 1
+    assert samples["bid_archive_transaction_seconds_count"] >= 1
+    assert samples["bid_archive_batch_events_sum"] == 27
+    assert samples["bid_archive_postgres_up"] == 1
 
 
 async def test_lag_grows_while_postgres_is_away_and_falls_with_the_commit(
@@ -194,7 +192,7 @@ async def test_lag_grows_while_postgres_is_away_and_falls_with_the_commit(
     async def above_one() -> bool:
         return await lag_s() > 1
 
-    async def gone() -> bool:
+    async def zero() -> bool:
         return await lag_s() == 0
 
     async def down() -> bool:
@@ -203,4 +201,4 @@ async def test_lag_grows_while_postgres_is_away_and_falls_with_the_commit(
     await until(above_one, within_s=10)
     await until(down, within_s=10)
     servers.start("postgres")
-    await until(gone, within_s=15)
+    await until(zero, within_s=15)

@@ -1,4 +1,4 @@
-"""Restore rebuilds a Redis that forgot: all that another store holds, and nothing lower."""
+"""Restore puts back everything that another store holds, and never lowers a price."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ ITEMS = [f"item-{number}" for number in range(60)]
 
 @pytest.fixture
 def restore(stores: Stores, capsys: pytest.CaptureFixture[str]) -> Restore:
-    """`await restore(yes=True)`: exit code, what it said as JSON, what it complained of."""
+    """`await restore(yes=True)` returns the exit code, the JSON and the text on stderr."""
 
     async def run(
         *,
@@ -52,7 +52,7 @@ def restore(stores: Stores, capsys: pytest.CaptureFixture[str]) -> Restore:
         capsys.readouterr()
         code = await run_restore(loaded, asyncio.Event(), options=options)
         said = capsys.readouterr()
-        start = said.out.find("{\n")  # behind what is logged
+        start = said.out.find("{\n")  # after the log lines
         body = json.JSONDecoder().raw_decode(said.out, start)[0] if start >= 0 else {}
         return code, body, said.err
 
@@ -80,11 +80,11 @@ async def put(stores: Stores, item_id: str, **fields: str | int) -> str:
     return key
 
 
-async def test_everything_archived_is_put_back_as_it_was_and_redis_is_open(
+async def test_everything_archived_is_put_back_unchanged_and_redis_is_opened(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
     past = Past()
-    batches = [*past.go_on(ITEMS, bids=3), *past.go_on(ITEMS[:20], bids=4)]
+    batches = [*past.bid(ITEMS, bids=3), *past.bid(ITEMS[:20], bids=4)]
     await publish(stores.nats_url, *batches)
     await archive_batches(archive, batches)
 
@@ -95,12 +95,12 @@ async def test_everything_archived_is_put_back_as_it_was_and_redis_is_open(
     assert await is_open(stores)
 
 
-async def test_what_only_jetstream_holds_is_put_back_behind_the_archive(
+async def test_bids_that_only_jetstream_holds_are_put_back_after_archived_ones(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
     past = Past()
-    archived = past.go_on(ITEMS[:30], bids=3)
-    tail = [*past.go_on(ITEMS, bids=2), *past.go_on(ITEMS[:10], bids=1)]
+    archived = past.bid(ITEMS[:30], bids=3)
+    tail = [*past.bid(ITEMS, bids=2), *past.bid(ITEMS[:10], bids=1)]
     await publish(stores.nats_url, *archived, *tail)
     await archive_batches(archive, archived)
 
@@ -110,11 +110,11 @@ async def test_what_only_jetstream_holds_is_put_back_behind_the_archive(
     assert await items_in(stores.redis_url) == past.state
 
 
-async def test_bids_archived_beyond_a_hole_count_with_those_in_the_hole(
+async def test_bids_archived_beyond_a_hole_are_put_back(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
     past = Past()
-    first, hole, beyond = (past.go_on(ITEMS, bids=count) for count in (3, 2, 4))
+    first, hole, beyond = (past.bid(ITEMS, bids=count) for count in (3, 2, 4))
     await publish(stores.nats_url, *first, *hole, *beyond)
     await archive_batches(archive, [*first, *beyond])
 
@@ -129,7 +129,7 @@ async def test_bid_that_the_table_refused_keeps_its_seq(
 ) -> None:
     past = Past()
     await archive.execute("ALTER TABLE bids ADD CHECK (seq < 4)")
-    await archive_batches(archive, past.go_on(["vase"], bids=4))
+    await archive_batches(archive, past.bid(["vase"], bids=4))
 
     code, _, _ = await restore()
 
@@ -137,15 +137,15 @@ async def test_bid_that_the_table_refused_keeps_its_seq(
     assert await items_in(stores.redis_url) == past.state
 
 
-async def test_next_outbox_entries_come_behind_everything_known(
+async def test_new_outbox_entries_follow_all_known_ids(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
-    """JetStream is the furthest in one partition, an island of the archive in another."""
+    """The highest id is JetStream's in one partition and an archived island's in another."""
     past = Past()
-    first, hole, beyond = (past.go_on(ITEMS, bids=1) for _ in range(3))
+    first, hole, beyond = (past.bid(ITEMS, bids=1) for _ in range(3))
     far = OutboxId(4_000_000_000_000, 7)  # beyond this machine's clock
     past.chains["p01"].at = far
-    streamed = past.go_on([next(i for i in ITEMS if partition_of(i, 4) == "p01")], bids=1)
+    streamed = past.bid([next(i for i in ITEMS if partition_of(i, 4) == "p01")], bids=1)
     await publish(stores.nats_url, *first, *hole, *streamed)
     await archive_batches(archive, [*first, *beyond])
     island = beyond[2].last
@@ -164,9 +164,9 @@ async def test_watermark_is_recorded_for_trimming(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
     past = Past()
-    batches = past.go_on(ITEMS, bids=1)
+    batches = past.bid(ITEMS, bids=1)
     await archive_batches(archive, batches)
-    past.go_on(ITEMS, bids=1)
+    past.bid(ITEMS, bids=1)
 
     await restore()
 
@@ -178,11 +178,11 @@ async def test_watermark_is_recorded_for_trimming(
     assert recorded == {batch.partition: str(batch.last).encode() for batch in batches}
 
 
-async def test_dry_run_writes_nothing_and_tells_what_it_would_do(
+async def test_dry_run_shows_the_plan_and_writes_nothing(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
     past = Past()
-    archived, tail = past.go_on(ITEMS, bids=3), past.go_on(ITEMS, bids=2)
+    archived, tail = past.bid(ITEMS, bids=3), past.bid(ITEMS, bids=2)
     await publish(stores.nats_url, *archived, *tail)
     await archive_batches(archive, archived)
     await put(stores, "item-7", price=100, seq=1, count=1, bidder="ann", event_id="x")
@@ -197,10 +197,10 @@ async def test_dry_run_writes_nothing_and_tells_what_it_would_do(
     assert await everything_in(stores.redis_url) == before
 
 
-async def test_nobody_to_ask_makes_it_a_dry_run(
+async def test_without_a_terminal_or_yes_nothing_is_written(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
-    await archive_batches(archive, Past().go_on(ITEMS, bids=1))
+    await archive_batches(archive, Past().bid(ITEMS, bids=1))
 
     code, said, _ = await restore(yes=False)
 
@@ -209,11 +209,11 @@ async def test_nobody_to_ask_makes_it_a_dry_run(
     assert await everything_in(stores.redis_url) == {}
 
 
-async def test_higher_price_in_redis_is_not_lowered_and_is_named(
+async def test_higher_price_in_redis_is_kept_and_its_item_listed(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
     past = Past()
-    await archive_batches(archive, past.go_on(ITEMS, bids=5))
+    await archive_batches(archive, past.bid(ITEMS, bids=5))
     key = await put(stores, "item-3", price=999, seq=2, count=2, bidder="ann", event_id="x")
     before = (await items_in(stores.redis_url))[key]
 
@@ -224,10 +224,10 @@ async def test_higher_price_in_redis_is_not_lowered_and_is_named(
     assert await items_in(stores.redis_url) == {**past.state, key: before}
 
 
-async def test_open_redis_that_lacks_bids_is_refused_and_stays_as_it_is(
+async def test_open_redis_that_lacks_bids_is_refused_and_unchanged(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
-    await archive_batches(archive, Past().go_on(ITEMS, bids=5))
+    await archive_batches(archive, Past().bid(ITEMS, bids=5))
     await put(stores, "item-3", price=100, seq=1, count=1, bidder="ann", event_id="x")
     await open_redis(stores)
     before = await everything_in(stores.redis_url)
@@ -236,14 +236,14 @@ async def test_open_redis_that_lacks_bids_is_refused_and_stays_as_it_is(
     dry_code, dry, _ = await restore(dry_run=True)
 
     assert (code, said["restored"], dry_code) == (1, False, 0)
-    assert "bids are being accepted" in said["why_not"] == dry["why_not"]
+    assert "open and accepting bids" in said["why_not"] == dry["why_not"]
     assert await everything_in(stores.redis_url) == before
 
 
-async def test_open_redis_that_lacks_nothing_is_left_alone(
+async def test_open_redis_that_lacks_nothing_is_unchanged(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
-    batches = Past().go_on(ITEMS, bids=5)
+    batches = Past().bid(ITEMS, bids=5)
     await publish(stores.nats_url, *batches)
     await archive_batches(archive, batches)
     await restore()
@@ -260,7 +260,7 @@ async def test_redis_that_was_opened_empty_is_closed_and_rebuilt(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
     past = Past()
-    await archive_batches(archive, past.go_on(ITEMS, bids=2))
+    await archive_batches(archive, past.bid(ITEMS, bids=2))
     await open_redis(stores)
 
     code, _, _ = await restore()
@@ -280,7 +280,7 @@ async def test_empty_stores_open_an_empty_redis(
     assert await items_in(stores.redis_url) == {}
 
 
-async def test_archive_without_a_schema_opens_nothing(stores: Stores, restore: Restore) -> None:
+async def test_without_a_schema_redis_is_not_opened(stores: Stores, restore: Restore) -> None:
     code, _, complaint = await restore()
 
     assert code == 2
@@ -289,27 +289,27 @@ async def test_archive_without_a_schema_opens_nothing(stores: Stores, restore: R
 
 
 @pytest.mark.parametrize("store", ["redis", "nats", "postgres"])
-async def test_store_that_is_away_is_named_and_nothing_is_opened(
+async def test_store_that_is_away_is_named_and_nothing_is_written(
     stores: Stores, archive: Connection, restore: Restore, store: str
 ) -> None:
-    await archive_batches(archive, Past().go_on(ITEMS, bids=1))
+    await archive_batches(archive, Past().bid(ITEMS, bids=1))
     scheme = "postgresql" if store == "postgres" else store
 
     code, _, complaint = await restore(**{f"{store}_url": f"{scheme}://127.0.0.1:1"})
 
     names = {"redis": "Redis", "nats": "NATS", "postgres": "PostgreSQL"}
     assert code == 2
-    assert f"cannot ask {names[store]}" in complaint
+    assert f"cannot reach {names[store]}" in complaint
     assert await everything_in(stores.redis_url) == {}
 
 
 @pytest.mark.parametrize("recorded", [True, False])
-async def test_other_number_of_partitions_is_refused(
+async def test_different_number_of_partitions_is_refused(
     stores: Stores, archive: Connection, restore: Restore, *, recorded: bool
 ) -> None:
-    """Recorded in Redis; or told by the archive, when Redis forgot that too."""
+    """Redis records the number; if that is lost, the archive shows it."""
     if not recorded:
-        await archive_batches(archive, Past().go_on(ITEMS, bids=1))
+        await archive_batches(archive, Past().bid(ITEMS, bids=1))
     else:
         async with Redis.from_url(stores.redis_url) as redis:
             await redis.hset(meta_key("p00"), RECORDED, "4")
@@ -321,23 +321,23 @@ async def test_other_number_of_partitions_is_refused(
     assert await everything_in(stores.redis_url) == before
 
 
-async def test_jetstream_alone_tells_that_the_number_of_partitions_differs(
+async def test_jetstream_alone_shows_a_different_number_of_partitions(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
-    await publish(stores.nats_url, *Past().go_on(ITEMS, bids=1))
+    await publish(stores.nats_url, *Past().bid(ITEMS, bids=1))
 
     code, _, complaint = await restore(partitions=8)
 
     assert code == 2
-    assert "the number was another one" in complaint
+    assert "the number has changed" in complaint
     assert await everything_in(stores.redis_url) == {}
 
 
-async def test_two_at_once_come_to_the_same(
+async def test_concurrent_restores_give_the_same_result(
     stores: Stores, archive: Connection, restore: Restore
 ) -> None:
     past = Past()
-    archived, tail = past.go_on(ITEMS, bids=3), past.go_on(ITEMS, bids=2)
+    archived, tail = past.bid(ITEMS, bids=3), past.bid(ITEMS, bids=2)
     await publish(stores.nats_url, *archived, *tail)
     await archive_batches(archive, archived)
 

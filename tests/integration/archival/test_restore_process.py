@@ -1,4 +1,4 @@
-"""Restore as an operator runs it: beside the running system, killed half-way, on a terminal."""
+"""Restore as an operator runs it: with the system running, killed half-way, on a terminal."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from tests.integration.providers import Stores
 
 MANY = [f"item-{number}" for number in range(20_000)]
 
-_TOLD_MEMORY = """
+_PRINTS_ITS_MEMORY = """
 import psutil, runpy, sys
 sys.argv[:] = ["restore", "restore", "--yes"]
 try:
@@ -38,7 +38,7 @@ finally:
 
 
 async def bid(api: Service, item: str, amount: int) -> tuple[int, str]:
-    """The status, and the code where it was refused."""
+    """The HTTP status, and the error code if the bid was refused."""
     body = {"user_id": f"user-{amount % 5}", "amount": amount}
     async with (
         aiohttp.ClientSession() as session,
@@ -64,7 +64,7 @@ async def flush(stores: Stores) -> None:
 
 
 async def relayed(stores: Stores) -> bool:
-    """Nothing stands in an outbox that JetStream does not hold; with the archive on, nothing."""
+    """Whether the outboxes are empty: everything is in JetStream and archived."""
     async with Redis.from_url(stores.redis_url) as redis:
         return not [1 for name in partition_names(PARTITIONS) if await redis.xlen(outbox_key(name))]
 
@@ -80,7 +80,7 @@ def environment(stores: Stores) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), **stores.environment}
 
 
-async def test_running_system_goes_on_after_a_flush_as_if_nothing_had_happened(
+async def test_running_system_resumes_after_a_flush_and_a_restore(
     stores: Stores, services: Services
 ) -> None:
     items = [f"lot-{number}" for number in range(12)]
@@ -105,7 +105,7 @@ async def test_running_system_goes_on_after_a_flush_as_if_nothing_had_happened(
     assert code == 0, table
 
 
-async def test_bids_the_archive_never_got_come_back_from_jetstream(
+async def test_bids_that_were_never_archived_come_back_from_jetstream(
     stores: Stores, archive: Connection, services: Services
 ) -> None:
     items = [f"lot-{number}" for number in range(12)]
@@ -143,11 +143,11 @@ async def in_stream(stores: Stores, events: int) -> bool:
     return sum(len(batch.events) for batch in batches) == events
 
 
-async def test_killed_half_way_it_opens_nothing_and_the_next_run_completes_it(
+async def test_restore_killed_half_way_opens_nothing_and_the_next_run_completes_it(
     stores: Stores, archive: Connection, services: Services
 ) -> None:
     past = Past()
-    archived, tail = past.go_on(MANY, bids=1), past.go_on(MANY[:500], bids=2)
+    archived, tail = past.bid(MANY, bids=1), past.bid(MANY[:500], bids=2)
     await archive_batches(archive, archived)
     await publish(stores.nats_url, *tail)
     process = await asyncio.create_subprocess_exec(
@@ -178,7 +178,7 @@ async def test_memory_does_not_grow_with_the_archive(stores: Stores, archive: Co
 
     async def resident_bytes() -> int:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-c", _TOLD_MEMORY),
+            *(sys.executable, "-P", "-c", _PRINTS_ITS_MEMORY),
             env=environment(stores),
             stdout=asyncio.subprocess.PIPE,
         )
@@ -187,20 +187,20 @@ async def test_memory_does_not_grow_with_the_archive(stores: Stores, archive: Co
         await flush(stores)
         return int(said.split()[-1])
 
-    await archive_batches(archive, past.go_on(MANY[:1000], bids=1))
+    await archive_batches(archive, past.bid(MANY[:1000], bids=1))
     few = await resident_bytes()
-    await archive_batches(archive, past.go_on(MANY[1000:], bids=1))
+    await archive_batches(archive, past.bid(MANY[1000:], bids=1))
 
     many = await resident_bytes()
 
     assert many - few < 6 * 1024 * 1024, (few, many)
 
 
-async def test_on_a_terminal_it_asks_and_does_nothing_without_a_yes(
+async def test_restore_asks_on_a_terminal_and_writes_nothing_without_a_yes(
     stores: Stores, archive: Connection
 ) -> None:
     past = Past()
-    await archive_batches(archive, past.go_on(["vase"], bids=3))
+    await archive_batches(archive, past.bid(["vase"], bids=3))
 
     async def answered(line: bytes) -> tuple[int, bytes]:
         ours, theirs = pty.openpty()
@@ -224,11 +224,11 @@ async def test_on_a_terminal_it_asks_and_does_nothing_without_a_yes(
     agreed, said = await answered(b"yes\n")
 
     assert (declined, untouched, agreed) == (1, {}, 0)
-    assert b"1 of 1 items to put back, 3 bids" in said
+    assert b"1 of 1 items to put back, covering 3 bids" in said
     assert await items_in(stores.redis_url) == past.state
 
 
-async def test_interrupted_at_the_question_it_ends_at_once(
+async def test_restore_interrupted_at_the_question_ends_at_once(
     stores: Stores, archive: Connection
 ) -> None:
     ours, theirs = pty.openpty()

@@ -1,4 +1,4 @@
-"""Restore broken off at any of its steps: nothing is open, and the next run completes it."""
+"""A restore that fails at any step opens nothing, and the next run completes it."""
 
 from collections.abc import Callable
 from contextlib import aclosing
@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from pkg.archival.restore.archive_side import snapshot
-from pkg.archival.restore.plan import weigh
+from pkg.archival.restore.plan import make_plan
 from pkg.archival.restore.rebuilding import OpenedMeanwhileError, RestartedError, rebuild
 from pkg.archival.restore.redis_side import RedisSide
 from pkg.archival.store import Connection
@@ -23,11 +23,11 @@ from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.nats_link import nats_link
 from pkg.runtime.settings.sections import NatsSettings
+from pkg.stores.redis_client import redis_client
 from pkg.stores.redis_meta import (
     RUN_ID,
     NotOpenError,
     open_partitions,
-    redis_client,
     require_open,
     server_run_id,
 )
@@ -40,10 +40,10 @@ from tests.integration.providers import Servers, Stores
 
 ITEMS = [f"item-{number}" for number in range(1100)]
 STEPS = 3 + PARTITIONS
-"""Three pages of items, then the partitions' tails: what progress is told of."""
+"""Calls of `progress`: one for each page of items, one for each partition's tail."""
 
 
-class BrokenOffError(Exception):
+class InterruptingError(Exception):
     pass
 
 
@@ -51,13 +51,13 @@ async def rebuilt(
     stores: Stores,
     *,
     at_step: Callable[[int], None] = lambda _: None,
-    opened_between: bool = False,
+    opened_after_planning: bool = False,
     client: Redis | None = None,
 ) -> None:
-    """Plan and rebuilding; `at_step` is called with the number of each step from 1 on."""
+    """Plans and rebuilds. Calls `at_step` with the number of each step, from 1."""
     step = 0
 
-    def tell(_: str) -> None:
+    def progress(_: str) -> None:
         nonlocal step
         step += 1
         at_step(step)
@@ -68,11 +68,11 @@ async def rebuilt(
         await link.wait_connected()
         side = RedisSide(client, partitions=PARTITIONS)
         async with snapshot(stores.postgres_url) as archive:
-            plan = await weigh(side, archive, link.jetstream, tell=lambda _: None)
-        if opened_between:
+            plan = await make_plan(side, archive, link.jetstream, progress=lambda _: None)
+        if opened_after_planning:
             await open_partitions(client, PARTITIONS, await server_run_id(client))
         async with snapshot(stores.postgres_url) as archive:
-            await rebuild(client, side, archive, link.jetstream, plan, tell=tell)
+            await rebuild(client, side, archive, link.jetstream, plan, progress=progress)
 
 
 def opened(stores: Stores) -> list[str]:
@@ -86,7 +86,7 @@ def opened(stores: Stores) -> list[str]:
 async def past(stores: Stores, archive: Connection) -> Past:
     """Two thirds archived, the rest in JetStream."""
     past = Past()
-    archived, tail = past.go_on(ITEMS, bids=2), past.go_on(ITEMS[:50], bids=1)
+    archived, tail = past.bid(ITEMS, bids=2), past.bid(ITEMS[:50], bids=1)
     await publish(stores.nats_url, *tail)
     await archive_batches(archive, archived)
     return past
@@ -107,16 +107,16 @@ async def test_nothing_is_open_before_the_last_step(
     assert opened(stores) == partition_names(PARTITIONS)
 
 
-@pytest.mark.parametrize("broken_at", range(1, STEPS + 1))
-async def test_broken_off_at_any_step_the_next_run_completes_it(
-    stores: Stores, past: Past, broken_at: int
+@pytest.mark.parametrize("fails_at", range(1, STEPS + 1))
+async def test_restore_that_fails_at_any_step_is_completed_by_the_next_run(
+    stores: Stores, past: Past, fails_at: int
 ) -> None:
-    def break_off(step: int) -> None:
-        if step == broken_at:
-            raise BrokenOffError
+    def fail(step: int) -> None:
+        if step == fails_at:
+            raise InterruptingError
 
-    with pytest.raises(BrokenOffError):
-        await rebuilt(stores, at_step=break_off)
+    with pytest.raises(InterruptingError):
+        await rebuilt(stores, at_step=fail)
     left_open = opened(stores)
     await rebuilt(stores)
 
@@ -126,7 +126,7 @@ async def test_broken_off_at_any_step_the_next_run_completes_it(
 
 
 @pytest.mark.parametrize("restarts_at", [1, STEPS])
-async def test_redis_that_restarts_meanwhile_is_not_opened(
+async def test_redis_that_restarts_during_a_restore_is_not_opened(
     servers: Servers, stores: Stores, past: Past, restarts_at: int
 ) -> None:
     def restart(step: int) -> None:
@@ -134,7 +134,7 @@ async def test_redis_that_restarts_meanwhile_is_not_opened(
             servers.kill("redis")
             servers.start("redis")
 
-    # One that connects again by itself meets no error: the server's own id must tell.
+    # A client that reconnects meets no error; only the server's run id shows the restart.
     client = Redis.from_url(stores.redis_url, retry=Retry(NoBackoff(), 3))
 
     with pytest.raises(RestartedError):
@@ -146,7 +146,7 @@ async def test_redis_that_restarts_meanwhile_is_not_opened(
     assert await items_in(stores.redis_url) == past.state
 
 
-async def test_relay_that_slept_since_before_the_flush_cannot_publish_any_more(
+async def test_relay_that_paused_before_the_flush_can_no_longer_publish(
     stores: Stores, past: Past
 ) -> None:
     name, (sequence, stored) = "p01", await last_of(stores, "p01")
@@ -167,7 +167,7 @@ async def test_relay_that_slept_since_before_the_flush_cannot_publish_any_more(
     assert OutboxId.parse(info["last-generated-id"]) >= barrier >= stored
 
 
-async def test_what_bars_the_way_is_no_dead_letter(
+async def test_barrier_is_not_a_dead_letter(
     stores: Stores, past: Past, archive: Connection, workers: Workers
 ) -> None:
     await rebuilt(stores)
@@ -181,10 +181,10 @@ async def test_what_bars_the_way_is_no_dead_letter(
     assert [OutboxId(row["last_ms"], row["last_n"]) for row in marks] == [barrier]
 
 
-async def test_partitions_that_were_opened_apart_are_opened_together(
+async def test_partitions_that_were_opened_separately_are_opened_together(
     stores: Stores, past: Past
 ) -> None:
-    """As two restores at once, or one killed while it opened, may leave them."""
+    """Concurrent restores, or one killed while opening, may leave them like that."""
     await rebuilt(stores)
     async with aclosing(redis_client(stores.redis_url, timeout_s=2, name="test")) as client:
         mark = f"{await server_run_id(client)}:another"
@@ -203,21 +203,21 @@ async def last_of(stores: Stores, name: str) -> tuple[int, OutboxId]:
     return message.seq or 0, OutboxId.parse(decode_batch(message.data or b"").last)
 
 
-async def test_redis_with_items_that_was_opened_since_the_plan_is_left_alone(
+async def test_redis_with_items_that_was_opened_after_planning_is_unchanged(
     stores: Stores, past: Past
 ) -> None:
     await rebuilt_partly(stores)
     before = await items_in(stores.redis_url)
 
     with pytest.raises(OpenedMeanwhileError):
-        await rebuilt(stores, opened_between=True)
+        await rebuilt(stores, opened_after_planning=True)
 
     assert await items_in(stores.redis_url) == before
 
 
 async def rebuilt_partly(stores: Stores) -> None:
-    def break_off(_: int) -> None:
-        raise BrokenOffError
+    def fail(_: int) -> None:
+        raise InterruptingError
 
-    with pytest.raises(BrokenOffError):
-        await rebuilt(stores, at_step=break_off)
+    with pytest.raises(InterruptingError):
+        await rebuilt(stores, at_step=fail)

@@ -13,7 +13,7 @@ from tests.integration.processes import Services
 from tests.integration.providers import Stores
 
 
-async def test_two_that_start_at_once_make_one_schema(stores: Stores) -> None:
+async def test_concurrent_migrations_create_one_schema(stores: Stores) -> None:
     connections = [await asyncpg.connect(stores.postgres_url) for _ in range(4)]
 
     versions = await asyncio.gather(*(migrate(connection) for connection in connections))
@@ -33,7 +33,7 @@ async def test_migrating_again_changes_nothing(archive: Connection) -> None:
     assert await archive.fetchval("SELECT name FROM items") == "A lamp"
 
 
-async def test_schema_of_a_newer_program_is_refused(archive: Connection) -> None:
+async def test_newer_schema_is_refused(archive: Connection) -> None:
     await archive.execute("INSERT INTO schema_version (version, name) VALUES (9999, 'future')")
 
     with pytest.raises(SchemaTooNewError, match=r"9999.*run the newer program"):
@@ -64,10 +64,10 @@ async def test_worker_refuses_a_newer_schema_in_one_sentence(
     assert "Traceback" not in complaint
 
 
-async def test_worker_that_meets_a_newer_schema_later_ends_too(
+async def test_worker_that_finds_a_newer_schema_later_exits(
     archive: Connection, services: Services
 ) -> None:
-    """What ends the worker's loop ends the process, for an orchestrator to see."""
+    """An error that ends the worker's loop ends the process, so that an orchestrator notices."""
     worker = (await services.archival()).replicas[0]
     await archive.execute("INSERT INTO schema_version (version, name) VALUES (9999, 'future')")
 
@@ -80,10 +80,10 @@ async def test_worker_that_meets_a_newer_schema_later_ends_too(
     assert "run the newer program" in worker.log
 
 
-async def test_schema_that_vanished_is_made_again(
+async def test_schema_that_vanished_is_created_again(
     archive: Connection, stores: Stores, workers: Workers
 ) -> None:
-    """A database put back from before the archive: the worker finds out by its next failure."""
+    """As after restoring an empty database: the next failure makes the worker migrate again."""
     chain, item = Chain(), Item("lamp")
     workers.start()
     await publish(stores.nats_url, chain.batch(item.bids(1)))

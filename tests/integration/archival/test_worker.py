@@ -1,4 +1,4 @@
-"""The worker between a real stream and a real database, with either of them going away."""
+"""The worker with a real stream and a real database, including outages of both."""
 
 import asyncio
 import time
@@ -28,8 +28,8 @@ from tests.integration.providers import Servers, Stores
 PG_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
-async def archived_twice_or_torn(archive: Connection) -> list[str]:
-    """Items whose bids are not exactly 1, 2, 3 … or whose count is off."""
+async def inconsistent_items(archive: Connection) -> list[str]:
+    """Items whose seqs are not exactly 1, 2, 3 … or whose count is wrong."""
     rows = await archive.fetch(
         "SELECT item_id FROM bids JOIN items ON id = item_id GROUP BY item_id, items.seq, bid_count"
         " HAVING count(*) <> max(bids.seq) OR items.seq <> max(bids.seq) OR bid_count <> count(*)"
@@ -47,10 +47,10 @@ async def test_published_bids_are_archived_and_acknowledged(
 
     await until(lambda: holds(archive, 500), within_s=10)
     await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
-    assert await archived_twice_or_torn(archive) == []
+    assert await inconsistent_items(archive) == []
 
 
-async def test_worker_makes_schema_stream_and_consumer_where_none_are(
+async def test_worker_creates_missing_schema_stream_and_consumer(
     stores: Stores, workers: Workers
 ) -> None:
     workers.start(statement_timeout_s=20.0)
@@ -66,7 +66,7 @@ async def test_worker_makes_schema_stream_and_consumer_where_none_are(
     await archive.close()
 
 
-async def test_consumer_made_otherwise_is_brought_into_line(
+async def test_consumer_with_other_settings_is_updated(
     stores: Stores, archive: Connection, workers: Workers
 ) -> None:
     await publish(stores.nats_url, Chain().batch(Item("lamp").bids(3)))
@@ -95,7 +95,7 @@ async def test_lone_bid_is_archived_at_once(
         await until(partial(holds, archive, count), within_s=10)
         took_s.append(time.monotonic() - began)
 
-    assert min(took_s) < 1, took_s  # the machine may be busy, but not each time
+    assert min(took_s) < 1, took_s  # a busy machine may delay some, but not all
 
 
 async def test_two_workers_on_one_stream_archive_each_bid_once(
@@ -114,16 +114,16 @@ async def test_two_workers_on_one_stream_archive_each_bid_once(
 
     await until(lambda: holds(archive, 3000), within_s=20)
     await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
-    assert await archived_twice_or_torn(archive) == []
+    assert await inconsistent_items(archive) == []
     marks = await archive.fetch("SELECT last_n FROM watermarks ORDER BY partition")
     assert [row["last_n"] for row in marks] == [25, 25, 25, 25]
     assert await archive.fetchval("SELECT count(*) FROM dead_letters") == 0
 
 
-async def test_everything_delivered_again_changes_nothing(
+async def test_redelivery_of_everything_changes_nothing(
     stores: Stores, archive: Connection, workers: Workers
 ) -> None:
-    """As after acknowledgements that got lost: here the consumer itself is."""
+    """As after lost acknowledgements. The test deletes the consumer to cause it."""
     chain, item = Chain(), Item("lamp")
     workers.start()
     await publish(stores.nats_url, *(chain.batch(item.bids(20)) for _ in range(10)))
@@ -137,7 +137,7 @@ async def test_everything_delivered_again_changes_nothing(
     assert info.delivered is not None
     assert info.delivered.consumer_seq == 10
     assert await holds(archive, 200)
-    assert await archived_twice_or_torn(archive) == []
+    assert await inconsistent_items(archive) == []
 
 
 async def test_message_another_client_gave_back_is_archived(
@@ -156,7 +156,7 @@ async def test_message_another_client_gave_back_is_archived(
     await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
 
 
-async def test_garbage_does_not_hold_up_what_follows(
+async def test_garbage_does_not_block_later_messages(
     stores: Stores, archive: Connection, workers: Workers
 ) -> None:
     chain, item = Chain(), Item("lamp")
@@ -170,7 +170,7 @@ async def test_garbage_does_not_hold_up_what_follows(
     assert await archive.fetchval("SELECT payload FROM dead_letters") == b"\x00garbage"
 
 
-async def test_postgres_that_comes_late_and_goes_loses_nothing(
+async def test_outages_of_postgres_at_the_start_and_later_lose_nothing(
     servers: Servers, stores: Stores, workers: Workers
 ) -> None:
     chain, item = Chain(), Item("lamp")
@@ -189,11 +189,11 @@ async def test_postgres_that_comes_late_and_goes_loses_nothing(
     archive = await asyncpg.connect(stores.postgres_url)
     await until(lambda: holds(archive, 400), within_s=15, forgiving=PG_AWAY)
     await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
-    assert await archived_twice_or_torn(archive) == []
+    assert await inconsistent_items(archive) == []
     await archive.close()
 
 
-async def test_sessions_ended_in_the_middle_of_transactions_lose_nothing(
+async def test_sessions_terminated_in_transactions_lose_nothing(
     stores: Stores, archive: Connection, workers: Workers
 ) -> None:
     chain, item = Chain(), Item("lamp")
@@ -212,10 +212,10 @@ async def test_sessions_ended_in_the_middle_of_transactions_lose_nothing(
     await until(lambda: holds(archive, 2000), within_s=20)
     assert ended == 4
     await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
-    assert await archived_twice_or_torn(archive) == []
+    assert await inconsistent_items(archive) == []
 
 
-async def test_nats_that_lost_its_disk_gets_stream_and_consumer_anew(
+async def test_nats_that_lost_its_disk_gets_a_new_stream_and_consumer(
     servers: Servers, stores: Stores, archive: Connection, workers: Workers
 ) -> None:
     chain, item = Chain(), Item("lamp")
@@ -233,7 +233,7 @@ async def test_nats_that_lost_its_disk_gets_stream_and_consumer_anew(
     assert await archive.fetchval("SELECT count(*) FROM watermark_islands") == 0
 
 
-async def test_stream_deleted_under_the_worker_is_found_again(
+async def test_worker_continues_after_the_stream_is_deleted_and_recreated(
     stores: Stores, archive: Connection, workers: Workers
 ) -> None:
     chain, item = Chain(), Item("lamp")
@@ -249,33 +249,33 @@ async def test_stream_deleted_under_the_worker_is_found_again(
 
 
 @asynccontextmanager
-async def heard(nats_url: str) -> AsyncIterator[list[tuple[str, OutboxId]]]:
-    """The watermarks told since, as they come."""
-    told: list[tuple[str, OutboxId]] = []
+async def announced(nats_url: str) -> AsyncIterator[list[tuple[str, OutboxId]]]:
+    """The watermarks announced from now on, as they arrive."""
+    watermarks: list[tuple[str, OutboxId]] = []
 
-    async def hear(message: Msg) -> None:
-        told.append(decode_watermark(message.data))
+    async def receive(message: Msg) -> None:
+        watermarks.append(decode_watermark(message.data))
 
     async with connected(nats_url) as client:
-        await client.subscribe("bid.archived.*", cb=hear)
+        await client.subscribe("bid.archived.*", cb=receive)
         await client.flush()
-        yield told
+        yield watermarks
 
 
-async def test_watermark_is_told_again_every_second(
+async def test_watermark_is_announced_every_second(
     stores: Stores, archive: Connection, workers: Workers
 ) -> None:
     batch = Chain("p02").batch(Item("lamp").bids(5))
     workers.start()
-    async with heard(stores.nats_url) as told:
+    async with announced(stores.nats_url) as watermarks:
         await publish(stores.nats_url, batch)
 
-        await until(lambda: told.count(("p02", batch.last)) >= 3, within_s=5)
+        await until(lambda: watermarks.count(("p02", batch.last)) >= 3, within_s=5)
 
-    assert {partition for partition, _ in told} == {"p02"}
+    assert {partition for partition, _ in watermarks} == {"p02"}
 
 
-async def test_watermark_is_told_right_after_the_commit(
+async def test_watermark_is_announced_right_after_the_commit(
     stores: Stores, archive: Connection, workers: Workers
 ) -> None:
     chain, item = Chain(), Item("lamp")
@@ -283,32 +283,32 @@ async def test_watermark_is_told_right_after_the_commit(
     await publish(stores.nats_url, chain.batch(item.bids(1)))
     await until(lambda: holds(archive, 1), within_s=10)
     took_s = []
-    async with heard(stores.nats_url) as told:
+    async with announced(stores.nats_url) as watermarks:
         for _ in range(8):
             batch = chain.batch(item.bids(1))
             began = time.monotonic()
             await publish(stores.nats_url, batch)
-            await until(partial(told.__contains__, ("p00", batch.last)), within_s=5)
+            await until(partial(watermarks.__contains__, ("p00", batch.last)), within_s=5)
             took_s.append(time.monotonic() - began)
 
-    # By the second alone each takes one but for the first, which may meet its end.
+    # With the announcements every second alone, nearly all would take about a second.
     assert sum(each < 0.6 for each in took_s) >= 3, took_s
 
 
-async def test_watermarks_known_to_postgres_are_told_after_a_restart(
+async def test_watermarks_in_postgres_are_announced_after_a_restart(
     stores: Stores, archive: Connection, workers: Workers
 ) -> None:
     await archive.execute("INSERT INTO watermarks VALUES ('p03', 17, 4)")
-    async with heard(stores.nats_url) as told:
+    async with announced(stores.nats_url) as watermarks:
         workers.start()
 
-        await until(lambda: ("p03", OutboxId(17, 4)) in told, within_s=5)
+        await until(lambda: ("p03", OutboxId(17, 4)) in watermarks, within_s=5)
 
 
-async def test_worker_told_to_stop_leaves_the_rest_to_the_next_at_once(
+async def test_stopped_worker_hands_its_messages_to_the_next_at_once(
     servers: Servers, stores: Stores, archive: Connection, workers: Workers
 ) -> None:
-    """Not only after the ninety seconds for which an acknowledgement may be outstanding."""
+    """Without waiting for the ack wait of ninety seconds."""
     chain, item = Chain(), Item("lamp")
     first = workers.start()
     await publish(stores.nats_url, chain.batch(item.bids(1)))
@@ -326,6 +326,6 @@ async def test_worker_told_to_stop_leaves_the_rest_to_the_next_at_once(
     workers.start()
 
     assert code == 0
-    anew = await asyncpg.connect(stores.postgres_url)
-    await until(lambda: holds(anew, 101), within_s=10)
-    await anew.close()
+    archive_again = await asyncpg.connect(stores.postgres_url)
+    await until(lambda: holds(archive_again, 101), within_s=10)
+    await archive_again.close()

@@ -48,21 +48,21 @@ def variables() -> dict[str, str]:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the files that compose reads; the images are built already."""
     folder = tmp_path_factory.mktemp("checkout")
-    made = shutil.ignore_patterns("secrets", ".env", "services.env")
-    shutil.copytree(ROOT / "compose", folder / "compose", ignore=made)
+    private = shutil.ignore_patterns("secrets", ".env", "services.env")
+    shutil.copytree(ROOT / "compose", folder / "compose", ignore=private)
     return folder
 
 
 @pytest.fixture(scope="module")
 def shell(checkout: Path, variables: dict[str, str]) -> Shell:
     """Runs a command as a user types it, without a variable for the passwords."""
-    given = {name: text for name, text in os.environ.items() if name != "SECRETS_DIR"}
+    environment = {name: text for name, text in os.environ.items() if name != "SECRETS_DIR"}
 
     def run(command: str) -> str:
         ran = subprocess.run(
             ["sh", "-c", command],
             cwd=checkout,
-            env={**given, **variables},
+            env={**environment, **variables},
             capture_output=True,
             text=True,
             timeout=120,

@@ -1,4 +1,4 @@
-"""A NATS server that says hello, and may be rude about it; or a rude one before a real one."""
+"""A fake NATS server, or a proxy of a real one, that resets connections during the handshake."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ _INFO = {
 
 
 class Reset(StrEnum):
-    """When in its handshake a connection is reset."""
+    """The step of the handshake after which a connection is reset."""
 
     ACCEPTED = "accepted"
     GREETED = "greeted"
@@ -31,23 +31,23 @@ class Reset(StrEnum):
 
 @dataclass
 class FakeNats:
-    """Greets, and answers PING; what else it is told it keeps."""
+    """Answers CONNECT and PING, and ignores everything else."""
 
-    behind: tuple[str, int] | None = None
-    """Where a connection goes on to that was not reset; None: nowhere, this is the server."""
+    upstream: tuple[str, int] | None = None
+    """The real server to which connections are forwarded unless reset. None: this is the server."""
 
     resets: list[Reset] = field(default_factory=list)
-    """What is done to the next connections, first to last; those behind them are served."""
+    """Resets of the next connections, in order; later connections are served."""
 
     password: str | None = None
-    """Who says another is refused."""
+    """If set, a client with another password is refused."""
 
     away: bool = False
-    """Every connection is reset when it comes."""
+    """Whether every new connection is reset at once."""
 
-    hold: Callable[[bool], None] = lambda _held: None
-    """Stops the peer while it is greeted and reset (True), and lets it go on (False): it finds
-    both at once, and writes to a connection that is closed already.
+    pause_client: Callable[[bool], None] = lambda _stopped: None
+    """Stops the client (True) before it is greeted and reset, and continues it (False) afterwards,
+    so that the client reads the greeting and writes to a connection that is already closed.
     """
 
     port: int = 0
@@ -55,12 +55,12 @@ class FakeNats:
     refused: int = 0
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
-    def say(self, line: bytes) -> None:
-        """To everybody who is connected."""
+    def send_line(self, line: bytes) -> None:
+        """Sends a line to every connected client."""
         for writer in self._writers:
             writer.write(line + b"\r\n")
 
-    def cut(self) -> None:
+    def reset_all(self) -> None:
         """Resets every connection."""
         for writer in tuple(self._writers):
             _reset(writer)
@@ -70,20 +70,20 @@ class FakeNats:
         if self.away or reset is Reset.ACCEPTED:
             _reset(writer)
             return
-        if self.behind and reset is None:
-            await self._pass_on(reader, writer, self.behind)
+        if self.upstream and reset is None:
+            await self._forward(reader, writer, self.upstream)
             return
         if reset is Reset.GREETED:
-            self.hold(True)
+            self.pause_client(True)
         writer.write(b"INFO %b\r\n" % json.dumps(_INFO).encode())
         await writer.drain()
         if reset is Reset.GREETED:
             _reset(writer)
-            asyncio.get_running_loop().call_soon(self.hold, False)
+            asyncio.get_running_loop().call_soon(self.pause_client, False)
             return
-        await self._talk(reader, writer, reset)
+        await self._serve_client(reader, writer, reset)
 
-    async def _talk(
+    async def _serve_client(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reset: Reset | None
     ) -> None:
         while line := await reader.readline():
@@ -91,8 +91,8 @@ class FakeNats:
                 _reset(writer)
                 return
             if line.startswith(b"CONNECT"):
-                said = json.loads(line.removeprefix(b"CONNECT"))
-                if self.password is not None and said.get("pass") != self.password:
+                options = json.loads(line.removeprefix(b"CONNECT"))
+                if self.password is not None and options.get("pass") != self.password:
                     self.refused += 1
                     writer.write(b"-ERR 'Authorization Violation'\r\n")
                     await writer.drain()
@@ -105,27 +105,27 @@ class FakeNats:
         self._writers.discard(writer)
         writer.close()
 
-    async def _pass_on(
+    async def _forward(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        behind: tuple[str, int],
+        upstream: tuple[str, int],
     ) -> None:
-        there_reader, there_writer = await asyncio.open_connection(*behind)
-        self._writers |= {writer, there_writer}
+        upstream_reader, upstream_writer = await asyncio.open_connection(*upstream)
+        self._writers |= {writer, upstream_writer}
         self.served += 1
-        ways = {
-            asyncio.ensure_future(_copy(reader, there_writer)),
-            asyncio.ensure_future(_copy(there_reader, writer)),
+        copies = {
+            asyncio.ensure_future(_copy(reader, upstream_writer)),
+            asyncio.ensure_future(_copy(upstream_reader, writer)),
         }
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for way in ways:
-                way.cancel()
-            for one in (writer, there_writer):
-                one.transport.abort()
-                self._writers.discard(one)
+            for copy in copies:
+                copy.cancel()
+            for each in (writer, upstream_writer):
+                each.transport.abort()
+                self._writers.discard(each)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -136,16 +136,18 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """RST, not FIN: what the peer writes next fails."""
+    """Sends RST, not FIN, so that the peer's next write fails."""
     connection: socket.socket = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
 @asynccontextmanager
-async def fake_nats(behind: str | None = None) -> AsyncIterator[FakeNats]:
-    """``behind`` is the URL of a real server."""
-    parts = urlsplit(behind or "")
-    one = FakeNats(behind=(parts.hostname, parts.port) if parts.hostname and parts.port else None)
-    async with listening(one.serve) as one.port:
-        yield one
+async def fake_nats(upstream: str | None = None) -> AsyncIterator[FakeNats]:
+    """``upstream`` is the URL of a real server to forward to."""
+    parts = urlsplit(upstream or "")
+    server = FakeNats(
+        upstream=(parts.hostname, parts.port) if parts.hostname and parts.port else None
+    )
+    async with listening(server.serve) as server.port:
+        yield server

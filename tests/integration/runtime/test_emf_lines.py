@@ -1,4 +1,4 @@
-"""What alarms and dashboard ask for is in the lines that the services' processes write."""
+"""The services write the metrics that the alarms and the dashboard read."""
 
 import json
 import re
@@ -17,14 +17,14 @@ ENV = {"EMF_EVERY_S": "0.5", "LOG_FORMAT": "json", "DRAIN_S": "0"}
 
 
 def lines_of(service: Service) -> list[dict[str, Any]]:
-    """Its log's lines, each a JSON object: those of EMF, and the records of its logger."""
+    """The JSON objects in the service's log: EMF lines and log records."""
     [replica] = service.replicas
-    *whole, _begun = replica.log_file.read_text().split("\n")
-    return [json.loads(line) for line in whole]
+    *complete, _unfinished = replica.log_file.read_text().split("\n")
+    return [json.loads(line) for line in complete]
 
 
-def told_by(service: Service) -> set[tuple[str, str]]:
-    """Metrics, and the service that they are said to be of."""
+def emitted_by(service: Service) -> set[tuple[str, str]]:
+    """Names of the emitted metrics, each with the service in its line."""
     return {
         (metric["Name"], line["Service"])
         for line in lines_of(service)
@@ -33,8 +33,8 @@ def told_by(service: Service) -> set[tuple[str, str]]:
     }
 
 
-def asked() -> set[tuple[str, str]]:
-    """Metrics and their services, as the alarms and the dashboard of Terraform name them."""
+def read_by_terraform() -> set[tuple[str, str]]:
+    """Metrics and their services as named by Terraform's alarms and dashboard."""
     text = "".join(
         (ROOT / "terraform" / f"{name}.tf").read_text() for name in ("observability", "dashboard")
     )
@@ -42,7 +42,7 @@ def asked() -> set[tuple[str, str]]:
 
 
 @pytest.mark.timeout(90)
-async def test_every_metric_is_told_by_the_service_that_alarms_name(services: Services) -> None:
+async def test_every_metric_is_emitted_by_the_service_that_alarms_name(services: Services) -> None:
     running = [
         await services.api(env=ENV),
         await services.broadcast(env=ENV),
@@ -55,15 +55,15 @@ async def test_every_metric_is_told_by_the_service_that_alarms_name(services: Se
     ):
         assert answer.status == 201
 
-    def told() -> bool:
-        return set().union(*(told_by(each) for each in running)) >= asked()
+    def all_emitted() -> bool:
+        return set().union(*(emitted_by(each) for each in running)) >= read_by_terraform()
 
-    assert {metric for metric, _ in asked()} == {each.name for each in EMITTED}
-    await until(told, within_s=20, log=lambda: "\n".join(each.log for each in running))
+    assert {metric for metric, _ in read_by_terraform()} == {each.name for each in EMITTED}
+    await until(all_emitted, within_s=20, log=lambda: "\n".join(each.log for each in running))
 
 
 @pytest.mark.timeout(60)
-async def test_what_was_counted_before_the_end_is_in_the_last_line(services: Services) -> None:
+async def test_last_line_has_the_counts_up_to_the_exit(services: Services) -> None:
     api = await services.api(env={**ENV, "EMF_EVERY_S": "600"})
     async with (
         aiohttp.ClientSession(api.url) as client,

@@ -1,4 +1,4 @@
-"""The connection to NATS comes up whatever the server does, and says so once, without secrets."""
+"""The connection to NATS recovers from any fault and logs each change once, without secrets."""
 
 import signal
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ def settings(nats: FakeNats, credentials: str = "") -> NatsSettings:
     return NatsSettings(nats_url=f"nats://{credentials}127.0.0.1:{nats.port}")
 
 
-async def up(link: NatsLink) -> None:
+async def wait_connected(link: NatsLink) -> None:
     await until(lambda: link.connected, within_s=15)
 
 
@@ -37,17 +37,19 @@ async def up(link: NatsLink) -> None:
 async def test_service_connects_to_a_server_that_resets_its_first_connections(
     stores: Stores, services: Services, when: Reset
 ) -> None:
-    """As a process, on uvloop: its transports raise where asyncio's say nothing."""
+    """Run as a process on uvloop, whose transports raise errors that asyncio's do not."""
     async with fake_nats(stores.nats_url) as nats:
         nats.resets = [when] * 3
         api = await services.api(env={"NATS_URL": f"nats://127.0.0.1:{nats.port}"}, wait=False)
         replica = api.replicas[0]
-        nats.hold = lambda held: replica.send(signal.SIGSTOP if held else signal.SIGCONT)
+        nats.pause_client = lambda stopped: replica.send(
+            signal.SIGSTOP if stopped else signal.SIGCONT
+        )
         await until(lambda: nats.served, within_s=20, log=lambda: api.log)
         await replica.becomes_ready()
 
         nats.resets = [when] * 3
-        nats.cut()
+        nats.reset_all()
 
         await until(lambda: nats.served >= 2, within_s=20, log=lambda: api.log)
         async with (
@@ -57,65 +59,70 @@ async def test_service_connects_to_a_server_that_resets_its_first_connections(
         ):
             assert answer.status == 201
 
-            async def told() -> bool:
+            async def event_is_stored() -> bool:
                 return sum(map(len, (await stream_events(link)).values())) == 1
 
-            await until(told, within_s=15, forgiving=(Exception,), log=lambda: api.log)
+            await until(event_is_stored, within_s=15, forgiving=(Exception,), log=lambda: api.log)
 
 
-async def test_any_one_of_several_servers_will_do(nats: FakeNats) -> None:
-    (nobody,) = free_ports(1)
-    several = NatsSettings(nats_url=f"nats://127.0.0.1:{nobody},nats://127.0.0.1:{nats.port}")
+async def test_link_uses_any_server_that_answers(nats: FakeNats) -> None:
+    (unused,) = free_ports(1)
+    settings_of_two = NatsSettings(
+        nats_url=f"nats://127.0.0.1:{unused},nats://127.0.0.1:{nats.port}"
+    )
 
-    async with nats_link(several, name="test") as link:
-        await up(link)
+    async with nats_link(settings_of_two, name="test") as link:
+        await wait_connected(link)
 
 
-async def test_complaint_on_a_standing_connection_is_a_reason_to_connect_again(
+async def test_server_error_on_an_open_connection_leads_to_a_reconnect(
     nats: FakeNats,
 ) -> None:
     async with nats_link(settings(nats), name="test") as link:
-        await up(link)
+        await wait_connected(link)
 
-        nats.say(b"-ERR 'Maximum Connections Exceeded'")
+        nats.send_line(b"-ERR 'Maximum Connections Exceeded'")
 
         await until(lambda: nats.served >= 2, within_s=10)
-        await up(link)
+        await wait_connected(link)
         assert link.probe() is None
 
 
-async def test_refused_subject_ends_no_connection(nats: FakeNats) -> None:
+async def test_permissions_violation_keeps_the_connection(nats: FakeNats) -> None:
     async with nats_link(settings(nats), name="test") as link:
-        await up(link)
+        await wait_connected(link)
 
-        nats.say(b"-ERR 'Permissions Violation for Subscription to \"x\"'")
+        nats.send_line(b"-ERR 'Permissions Violation for Subscription to \"x\"'")
         await link.client.flush()
 
         assert link.connected
         assert nats.served == 1
 
 
-async def test_each_change_of_state_is_told_once_and_without_the_password(nats: FakeNats) -> None:
+async def test_each_change_of_state_is_logged_once_without_the_password(nats: FakeNats) -> None:
     with capture_logs() as records:
         nats.resets = [Reset.ACCEPTED] * 3
         async with nats_link(settings(nats, f"ann:{PASSWORD}@"), name="test") as link:
-            await up(link)
+            await wait_connected(link)
             nats.resets = [Reset.ACCEPTED] * 3
 
-            nats.cut()
+            nats.reset_all()
 
             await until(lambda: nats.served >= 2, within_s=15)
             await until(lambda: _events(records)[-1] == "connected", within_s=5)
 
-    first, up_again = _events(records)[:2], _events(records)[2:]
+    first, after_reset = _events(records)[:2], _events(records)[2:]
     assert first == ["cannot be used; trying on", "connected"]
-    # A reset is told by its reason and as the loss, in whichever order the client notices.
-    assert sorted(up_again[:-1]) == ["cannot be used; trying on", "connection lost; reconnecting"]
-    assert up_again[-1] == "connected"
+    # The client may report the error and the lost connection in either order.
+    assert sorted(after_reset[:-1]) == [
+        "cannot be used; trying on",
+        "connection lost; reconnecting",
+    ]
+    assert after_reset[-1] == "connected"
     assert PASSWORD not in str(records)
 
 
-async def test_wrong_password_is_told_once_and_the_right_one_is_taken_later(
+async def test_wrong_password_is_logged_once_and_a_later_right_one_connects(
     nats: FakeNats,
 ) -> None:
     nats.password = "another"
@@ -128,7 +135,7 @@ async def test_wrong_password_is_told_once_and_the_right_one_is_taken_later(
 
             nats.password = PASSWORD
 
-            await up(link)
+            await wait_connected(link)
     assert PASSWORD not in str(records)
 
 

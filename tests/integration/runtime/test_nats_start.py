@@ -1,4 +1,4 @@
-"""terraform/nats/start.sh, which starts NATS in its task: any password, and a cluster."""
+"""terraform/nats/start.sh, which starts NATS in its ECS task, with any password or as a cluster."""
 
 import asyncio
 import os
@@ -19,18 +19,18 @@ from pkg.devkit.process.wheels import Programs
 from pkg.trials.waiting import until
 
 SCRIPT = Path(__file__).parents[3] / "terraform" / "nats" / "start.sh"
-ODD = "n@3/h:8%Zp5 s\"Y\\c'1$F`b{#}[]é;&|<>~!"
+ODD_PASSWORD = "n@3/h:8%Zp5 s\"Y\\c'1$F`b{#}[]é;&|<>~!"
 
 pytestmark = pytest.mark.skipif(
-    shutil.which("flock") is None, reason="flock, which the image of NATS has"
+    shutil.which("flock") is None, reason="needs flock, which the NATS image has"
 )
 
 
 @contextmanager
 def started(folder: Path, number: int) -> Iterator[list[str]]:
-    """The URLs of so many servers; of more than one, as a cluster."""
-    every = free_ports(3 * number)
-    ports, routes, pages = every[::3], every[1::3], every[2::3]
+    """Yields the URLs of ``number`` servers; more than one form a cluster."""
+    free = free_ports(3 * number)
+    ports, routes, http_ports = free[::3], free[1::3], free[2::3]
     running = []
     try:
         for index, port in enumerate(ports):
@@ -38,16 +38,16 @@ def started(folder: Path, number: int) -> Iterator[list[str]]:
             environment = {
                 "PATH": f"{Programs().nats_server().parent}:{os.environ['PATH']}",
                 "NATS_NAME": f"nats-{index + 1}",
-                "NATS_PASSWORD": ODD,
+                "NATS_PASSWORD": ODD_PASSWORD,
                 "NATS_ROUTES": " ".join(f"127.0.0.1:{one}" for one in routes if number > 1),
                 "NATS_STORE": str(folder / str(index)),
                 "NATS_PORT": str(port),
-                "NATS_HTTP": str(pages[index]),
+                "NATS_HTTP": str(http_ports[index]),
                 "NATS_CLUSTER_PORT": str(routes[index]),
             }
             running.append(
                 subprocess.Popen(
-                    # As ECS does it: the script is an argument, and there is no file of it.
+                    # As in ECS: the script is an argument, not a file.
                     ["sh", "-c", SCRIPT.read_text()],
                     env=environment,
                     stdin=subprocess.DEVNULL,
@@ -63,8 +63,8 @@ def started(folder: Path, number: int) -> Iterator[list[str]]:
             server.wait()
 
 
-def heard_by_servers() -> list[set[tuple[str, int]]]:
-    """Of each NATS server that this process started, the addresses on which it listens."""
+def listening_addresses() -> list[set[tuple[str, int]]]:
+    """The addresses on which each NATS server started by this process listens."""
     return [
         {
             (one.laddr.ip, one.laddr.port)
@@ -77,8 +77,8 @@ def heard_by_servers() -> list[set[tuple[str, int]]]:
 
 
 @asynccontextmanager
-async def connected(url: str, password: str = ODD) -> AsyncIterator[Client]:
-    """A client that leaves nothing open when it is refused."""
+async def connected(url: str, password: str = ODD_PASSWORD) -> AsyncIterator[Client]:
+    """A client that is closed even if the server refuses it."""
     client = Client()
     try:
         await client.connect(
@@ -96,13 +96,13 @@ async def listening(url: str) -> bool:
     return True
 
 
-async def test_any_password_opens_the_server_and_no_other_does(tmp_path: Path) -> None:
+async def test_any_password_works_and_a_wrong_one_is_refused(tmp_path: Path) -> None:
     with started(tmp_path, 1) as [url]:
         await until(lambda: listening(url), within_s=15, forgiving=(OSError,))
 
         with pytest.raises(nats.errors.Error):
             async with connected(url, "another"):
-                pytest.fail("any password will do")
+                pytest.fail("a wrong password was accepted")
         async with connected(url) as client:
             await client.jetstream().add_stream(name="S", subjects=["s"])
             await client.jetstream().publish("s", b"kept")
@@ -110,41 +110,45 @@ async def test_any_password_opens_the_server_and_no_other_does(tmp_path: Path) -
         assert list((tmp_path / "0" / "jetstream").rglob("*.blk"))
 
 
-async def test_the_page_without_a_password_is_for_the_own_host_alone(tmp_path: Path) -> None:
+async def test_monitoring_page_without_a_password_listens_only_on_loopback(tmp_path: Path) -> None:
     with started(tmp_path, 1) as [url]:
         await until(lambda: listening(url), within_s=15, forgiving=(OSError,))
         port = int(url.rpartition(":")[2])
-        (heard,) = (each for each in heard_by_servers() if port in {number for _, number in each})
+        (addresses,) = (
+            each for each in listening_addresses() if port in {number for _, number in each}
+        )
 
-    assert len(heard) == 2
-    assert {number for address, number in heard if address != "127.0.0.1"} == {port}
+    assert len(addresses) == 2
+    assert {number for address, number in addresses if address != "127.0.0.1"} == {port}
 
 
-async def test_three_servers_find_each_other_and_hold_a_stream_three_times(tmp_path: Path) -> None:
+async def test_three_servers_form_a_cluster_and_keep_three_copies_of_a_stream(
+    tmp_path: Path,
+) -> None:
     with started(tmp_path, 3) as urls:
         await until(lambda: listening(urls[0]), within_s=15, forgiving=(OSError,))
         async with connected(urls[0]) as client:
             jetstream = client.jetstream()
 
-            async def kept() -> StreamInfo:
+            async def replicated_stream() -> StreamInfo:
                 await jetstream.add_stream(name="S", subjects=["s"], num_replicas=3)
                 await jetstream.publish("s", b"kept")
                 return await jetstream.stream_info("S")
 
-            info = await until(kept, within_s=30, forgiving=(nats.errors.Error,))
+            info = await until(replicated_stream, within_s=30, forgiving=(nats.errors.Error,))
 
         assert info.cluster is not None
         assert len(info.cluster.replicas or []) == 2
 
 
-async def test_two_servers_are_never_on_one_store(tmp_path: Path) -> None:
-    """Though ECS should start a second one while a host that was cut off runs on."""
+async def test_second_server_on_the_same_store_exits(tmp_path: Path) -> None:
+    """ECS may start a second server while a host that was cut off still runs the first."""
     with started(tmp_path, 1) as [url]:
         await until(lambda: listening(url), within_s=15, forgiving=(OSError,))
         environment = {
             "PATH": f"{Programs().nats_server().parent}:{os.environ['PATH']}",
             "NATS_NAME": "nats",
-            "NATS_PASSWORD": ODD,
+            "NATS_PASSWORD": ODD_PASSWORD,
             "NATS_STORE": str(tmp_path / "0"),
             "NATS_STORE_WAIT_S": "1",
         }
@@ -161,6 +165,6 @@ async def test_two_servers_are_never_on_one_store(tmp_path: Path) -> None:
 
     assert second.returncode == 1
     assert "another server is on" in second.stderr
-    # The lock went with the process that was killed.
+    # The killed process released the lock.
     with started(tmp_path, 1) as [url]:
         await until(lambda: listening(url), within_s=15, forgiving=(OSError,))

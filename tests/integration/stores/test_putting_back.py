@@ -1,4 +1,4 @@
-"""What is put back into Redis: all that the stream holds behind a point, and nothing lower."""
+"""Redis gets back all that the stream holds after an id, and no price falls."""
 
 import random
 from collections.abc import AsyncIterator
@@ -66,7 +66,7 @@ async def hash_of(redis: Redis, item_id: str = "vase") -> dict[str, str]:
     return {str(name): str(value) for name, value in state.items()}
 
 
-async def test_forgotten_item_is_put_back_whole(redis: Redis) -> None:
+async def test_lost_item_is_put_back_completely(redis: Redis) -> None:
     tally = await put_back(redis, VASE)
 
     assert tally == Tally(put_back=1)
@@ -89,7 +89,7 @@ async def test_forgotten_item_is_put_back_whole(redis: Redis) -> None:
         (replace(VASE, seq=6, price_cents=500), Tally(refused=1)),
     ],
 )
-async def test_nothing_older_and_nothing_lower_is_written(
+async def test_older_and_not_higher_bids_are_not_written(
     redis: Redis, record: ItemRecord, outcome: Tally
 ) -> None:
     await put_back(redis, VASE)
@@ -110,7 +110,7 @@ async def test_prices_and_seqs_compare_as_numbers(redis: Redis) -> None:
     assert (state["seq"], state["price"]) == ("10", "999999999999")
 
 
-async def test_newer_bid_keeps_when_the_item_was_opened(redis: Redis) -> None:
+async def test_newer_bid_keeps_opened_at(redis: Redis) -> None:
     await put_back(redis, VASE)
 
     await put_back(redis, replace(VASE, seq=6, price_cents=600, timestamp="later"))
@@ -118,9 +118,9 @@ async def test_newer_bid_keeps_when_the_item_was_opened(redis: Redis) -> None:
     assert (await hash_of(redis))["opened_at"] == AT
 
 
-async def test_count_rises_with_every_bid_and_by_those_that_are_lost(redis: Redis) -> None:
+async def test_count_includes_lost_bids(redis: Redis) -> None:
     await put_back(redis, VASE)
-    await redis.hset(item_key(P, "vase"), "count", 4)  # as if one of five events was no bid
+    await redis.hset(item_key(P, "vase"), "count", 4)  # as if one of five events were not a bid
 
     await put_back(redis, replace(VASE, seq=6, price_cents=600))
     after_one = (await hash_of(redis))["count"]
@@ -134,16 +134,16 @@ async def test_outbox_moves_on_and_never_back(redis: Redis) -> None:
     far = OutboxId(4_000_000_000_000, 5)
 
     await putting_back.move_outbox(P, BEGINNING)
-    made = await redis.exists(outbox_key(P))
+    exists = await redis.exists(outbox_key(P))
     await putting_back.move_outbox(P, far)
     await putting_back.move_outbox(P, OutboxId(5, 5))
 
-    assert made == 0
+    assert exists == 0
     assert await redis.xlen(outbox_key(P)) == 0
     assert await redis.xadd(outbox_key(P), {"e": ""}) == str(far.next())
 
 
-async def test_entries_that_stand_in_the_outbox_stay(redis: Redis) -> None:
+async def test_entries_in_the_outbox_stay(redis: Redis) -> None:
     await redis.xadd(outbox_key(P), {"e": "accepted"}, id="7-7")
 
     await PuttingBack(redis).move_outbox(P, OutboxId(9, 0))
@@ -151,7 +151,7 @@ async def test_entries_that_stand_in_the_outbox_stay(redis: Redis) -> None:
     assert await redis.xrange(outbox_key(P)) == [("7-7", {"e": "accepted"})]
 
 
-async def test_tail_of_the_stream_is_put_back_and_the_outbox_is_behind_it(
+async def test_tail_of_the_stream_is_put_back_and_the_outbox_moved_past_it(
     redis: Redis, jetstream: JetStreamContext
 ) -> None:
     await publish(jetstream, 10, event("vase", 1), event("lamp", 1))
@@ -175,7 +175,7 @@ async def test_tail_of_the_stream_is_put_back_and_the_outbox_is_behind_it(
     assert info["last-generated-id"] == "20-0"
 
 
-async def test_tail_put_back_twice_comes_to_the_same(
+async def test_tail_put_back_twice_gives_the_same_state(
     redis: Redis, jetstream: JetStreamContext
 ) -> None:
     await publish(jetstream, 10, event("vase", 1), event("vase", 2))
@@ -190,7 +190,7 @@ async def test_tail_put_back_twice_comes_to_the_same(
     assert await hash_of(redis) == before
 
 
-async def test_without_anything_in_the_stream_the_outbox_still_moves_on(
+async def test_outbox_moves_on_even_if_the_stream_is_empty(
     redis: Redis, jetstream: JetStreamContext
 ) -> None:
     tally = await PuttingBack(redis).stream_tail(jetstream, P, OutboxId(50, 1))
@@ -227,10 +227,10 @@ async def test_event_that_no_gateway_accepted_is_not_put_back(
     assert (await hash_of(redis))["seq"] == "1"
 
 
-async def test_what_is_no_batch_hides_nothing_before_or_behind_it(
+async def test_message_that_is_not_a_batch_hides_no_batch(
     jetstream: JetStreamContext,
 ) -> None:
-    """Wherever it lies, the last message included."""
+    """At any position, even as the last message."""
     for number in range(1, 9):
         await publish(jetstream, number * 10)
         await jetstream.publish(events_subject(P), b"no batch")
@@ -246,7 +246,7 @@ async def test_what_is_no_batch_hides_nothing_before_or_behind_it(
     assert found == [[f"{each * 10}-0" for each in range(n + 1, 9)] for n in range(9)]
 
 
-async def test_stream_that_is_not_there_holds_nothing(jetstream: JetStreamContext) -> None:
+async def test_missing_stream_gives_no_batches(jetstream: JetStreamContext) -> None:
     await jetstream.delete_stream(STREAM)
 
     found = [batch async for batch in batches_after(jetstream, P, BEGINNING)]
@@ -255,64 +255,64 @@ async def test_stream_that_is_not_there_holds_nothing(jetstream: JetStreamContex
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_everything_behind_any_point_is_found_in_any_layout(
+async def test_every_event_after_any_id_is_found_in_any_layout(
     jetstream: JetStreamContext, seed: int
 ) -> None:
-    """Against reading it all: runs published again and cut otherwise, other partitions, an expired
-    beginning, messages that are no batch.
+    """Random layouts have runs republished in other batches, other partitions, an expired start and
+    messages that are not batches. The expectation comes from reading everything.
     """
-    chance = random.Random(seed)
-    layout = await lay_out(jetstream, chance)
+    rng = random.Random(seed)
+    layout = await publish_random_layout(jetstream, rng)
     newest = layout[-1][-1]
-    points = {0, newest, *(batch[-1] for batch in layout), *chance.choices(range(newest), k=10)}
+    starts = {0, newest, *(batch[-1] for batch in layout), *rng.choices(range(newest), k=10)}
 
-    for point in sorted(points):
+    for start in sorted(starts):
         found = [
             [decode_event(each).seq for each in batch.events]
-            async for batch in batches_after(jetstream, P, OutboxId(point, 0))
+            async for batch in batches_after(jetstream, P, OutboxId(start, 0))
         ]
 
-        behind = {each for batch in layout for each in batch if each > point}
-        assert behind <= {each for batch in found for each in batch}, (point, layout)
-        # It reads on from somewhere to the end; from the last one on there is nothing.
-        assert found == (layout[-len(found) :] if found else []), (point, layout)
-        assert bool(found) == (point < newest), (point, layout)
+        expected = {each for batch in layout for each in batch if each > start}
+        assert expected <= {each for batch in found for each in batch}, (start, layout)
+        # The batches found run to the end of the stream. After its newest id there are none.
+        assert found == (layout[-len(found) :] if found else []), (start, layout)
+        assert bool(found) == (start < newest), (start, layout)
 
 
-async def lay_out(jetstream: JetStreamContext, chance: random.Random) -> list[list[int]]:
-    """The batches that the stream holds at last, each as the ids of its events."""
-    newest = chance.randint(1, 40)
+async def publish_random_layout(jetstream: JetStreamContext, rng: random.Random) -> list[list[int]]:
+    """Publishes random batches. Returns those still in the stream, as ids of their events."""
+    newest = rng.randint(1, 40)
     runs = [range(1, newest + 1)]
-    for _ in range(chance.randint(0, 3)):
-        began, newest = chance.randint(1, newest), newest + chance.randint(0, 8)
+    for _ in range(rng.randint(0, 3)):
+        began, newest = rng.randint(1, newest), newest + rng.randint(0, 8)
         runs.append(range(began, newest + 1))
-    batches = [batch for run in runs for batch in cut(run, chance)]
+    batches = [batch for run in runs for batch in split_at_random(run, rng)]
     for batch in batches:
-        if chance.random() < 0.2:
-            await publish(jetstream, chance.randint(1, 99), partition="p02")
-        if chance.random() < 0.1:
+        if rng.random() < 0.2:
+            await publish(jetstream, rng.randint(1, 99), partition="p02")
+        if rng.random() < 0.1:
             await jetstream.publish(events_subject(P), b"no batch")
         await publish(jetstream, batch[-1], *(event("vase", each) for each in batch))
-    if chance.random() < 0.5:
+    if rng.random() < 0.5:
         state = (await jetstream.stream_info(STREAM)).state
-        await jetstream.purge_stream(STREAM, seq=chance.randint(1, state.last_seq))
+        await jetstream.purge_stream(STREAM, seq=rng.randint(1, state.last_seq))
     info = await jetstream.stream_info(STREAM, subjects_filter=events_subject(P))
     left = (info.state.subjects or {})[events_subject(P)]
-    foreign = await foreign_left(jetstream)
+    foreign = await count_non_batches(jetstream)
     return batches[len(batches) - (left - foreign) :]
 
 
-def cut(run: range, chance: random.Random) -> list[list[int]]:
-    """A batch may end anywhere."""
+def split_at_random(run: range, rng: random.Random) -> list[list[int]]:
+    """Splits a run into batches at random places."""
     batches: list[list[int]] = [[]]
     for each in run:
         batches[-1].append(each)
-        if chance.random() < 0.6:
+        if rng.random() < 0.6:
             batches.append([])
     return [batch for batch in batches if batch]
 
 
-async def foreign_left(jetstream: JetStreamContext) -> int:
+async def count_non_batches(jetstream: JetStreamContext) -> int:
     state = (await jetstream.stream_info(STREAM)).state
     messages = [
         await jetstream.get_msg(STREAM, number)

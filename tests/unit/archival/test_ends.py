@@ -1,6 +1,6 @@
-"""How the worker and its commands end where one cancellation is lost.
+"""How the worker and its commands end when a task swallows a cancellation.
 
-As wait_for loses one, before Python 3.12, that meets the answer or the time-out it waits for.
+Before Python 3.12, ``wait_for`` does that if it finishes or times out at the same moment.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ STORES = {
 }
 
 
-async def loses_a_cancellation(*_: object) -> int:
+async def swallows_a_cancellation(*_: object) -> int:
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
@@ -33,7 +33,7 @@ async def loses_a_cancellation(*_: object) -> int:
     return 0
 
 
-async def is_done_all_the_same(*_: object) -> int:
+async def finishes_when_cancelled(*_: object) -> int:
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
@@ -41,14 +41,14 @@ async def is_done_all_the_same(*_: object) -> int:
     return 1
 
 
-async def fails_as_it_is_broken_off(*_: object) -> int:
+async def fails_when_cancelled(*_: object) -> int:
     try:
         await asyncio.Event().wait()
     finally:
         raise ConnectionResetError
 
 
-async def test_what_fails_in_the_worker_ends_it_though_another_part_loses_a_cancellation(
+async def test_worker_that_fails_ends_the_process_though_another_task_swallows_a_cancellation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class FailingWorker:
@@ -59,7 +59,7 @@ async def test_what_fails_in_the_worker_ends_it_though_another_part_loses_a_canc
             raise ZeroDivisionError("a defect")
 
     monkeypatch.setattr(app, "Worker", FailingWorker)
-    monkeypatch.setattr(app, "watch_backlog", loses_a_cancellation)
+    monkeypatch.setattr(app, "watch_backlog", swallows_a_cancellation)
     settings = load(ArchivalSettings, STORES | {"ADMIN_ADDR": "127.0.0.1:0"})
 
     with pytest.raises(ExceptionGroup) as failed:
@@ -82,15 +82,15 @@ def _restore(stop: asyncio.Event) -> Awaitable[int]:
 @pytest.mark.parametrize(
     ("work", "code", "said"),
     [
-        (loses_a_cancellation, 1, "interrupted"),
-        (fails_as_it_is_broken_off, 1, "interrupted"),
-        (is_done_all_the_same, 0, ""),
+        (swallows_a_cancellation, 1, "interrupted"),
+        (fails_when_cancelled, 1, "interrupted"),
+        (finishes_when_cancelled, 0, ""),
     ],
 )
 @pytest.mark.parametrize(
     ("module", "run"), [(audit, _audit), (restore, _restore)], ids=["audit", "restore"]
 )
-async def test_a_command_that_is_told_to_end_ends_and_keeps_to_the_truth(
+async def test_a_stopped_command_ends_and_reports_whether_it_was_interrupted(
     module: ModuleType,
     run: Callable[[asyncio.Event], Awaitable[int]],
     work: Callable[..., Awaitable[int]],

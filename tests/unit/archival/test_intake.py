@@ -18,7 +18,7 @@ PREV, LAST = OutboxId(5, 0), OutboxId(9, 3)
 
 
 def event(**changes: object) -> bytes:
-    """A good event's JSON; a change to ``None`` leaves the field out."""
+    """A valid event's JSON with some fields changed; ``None`` leaves the field out."""
     bid = Bid("lamp", "ann", 1050, EVENT_ID, BID_ID)
     made = event_head(bid, Strategy.LUA) + event_tail(
         previous_cents=1000, timestamp="2026-01-02T03:04:05.000006Z", seq=7
@@ -39,14 +39,14 @@ def message(*events: bytes, partition: str = "p01") -> bytes:
     return encode_batch(partition, prev=PREV, last=LAST, events=events)
 
 
-def taken(data: bytes, subject: str = "bid.events.p01") -> Portion:
+def portion_of(data: bytes, subject: str = "bid.events.p01") -> Portion:
     portion = Portion()
     portion.add(subject, data)
     return portion
 
 
-def test_good_batch_gives_its_events_as_published_and_its_stretch() -> None:
-    portion = taken(message(event(), event(seq=8)))
+def test_valid_batch_yields_its_events_as_published_and_its_stretch() -> None:
+    portion = portion_of(message(event(), event(seq=8)))
 
     assert [each.seq for each in portion.events] == [7, 8]
     assert portion.events[0].text == event().decode()
@@ -54,8 +54,8 @@ def test_good_batch_gives_its_events_as_published_and_its_stretch() -> None:
     assert not portion.dead_letters
 
 
-def test_a_batch_of_nothing_that_goes_nowhere_is_no_dead_letter() -> None:
-    portion = taken(encode_batch("p01", prev=LAST, last=LAST, events=[]))
+def test_barrier_is_not_a_dead_letter() -> None:
+    portion = portion_of(encode_batch("p01", prev=LAST, last=LAST, events=[]))
 
     assert len(portion) == 0
     assert not portion.stretches
@@ -63,26 +63,26 @@ def test_a_batch_of_nothing_that_goes_nowhere_is_no_dead_letter() -> None:
 
 BAD_EVENTS: dict[str, dict[str, Any]] = {
     "three decimals, which numeric would round": {"amount": "10.505"},
-    "no positive amount": {"amount": "0.00"},
+    "an amount of zero": {"amount": "0.00"},
     "a negative amount": {"amount": "-1.00"},
     "an amount beyond the maximum": {"amount": "10000000000.00"},
     "an amount of many digits": {"amount": "1.0000000000000000000000000000000001"},
     "an exponent of a thousand million": {"amount": "1e999999999"},
-    "an exponent below that": {"amount": "1e-999999999"},
-    "an amount that is no number": {"amount": '"NaN"'},
+    "an exponent of minus a thousand million": {"amount": "1e-999999999"},
+    "an amount that is not a number": {"amount": '"NaN"'},
     "an infinite amount": {"amount": '"Infinity"'},
-    "three decimals before": {"previous_bid": "1.001"},
+    "a previous bid with three decimals": {"previous_bid": "1.001"},
     "a seq of zero": {"seq": 0},
     "a seq beyond bigint": {"seq": 2**63},
-    "a seq beyond any register": {"seq": 10**40},
+    "a seq of forty digits": {"seq": 10**40},
     "no seq": {"seq": None},
     "a NUL in the user": {"user_id": "an\0n"},
-    "an item that is no identifier": {"item_id": "a lamp"},
+    "an item that is not an identifier": {"item_id": "a lamp"},
     "an item too long for an index": {"item_id": "x" * 9000},
-    "an event id that is none": {"event_id": "17"},
+    "an event id that is not a UUID": {"event_id": "17"},
     "a bid id in braces": {"bid_id": f"{{{BID_ID}}}"},
-    "a timestamp of words": {"timestamp": "yesterday"},
-    "a timestamp PostgreSQL would fill in": {"timestamp": "now"},
+    "a timestamp that is a word": {"timestamp": "yesterday"},
+    "a timestamp that PostgreSQL would evaluate": {"timestamp": "now"},
     "a timestamp without a zone": {"timestamp": "2026-01-02T03:04:05.000006"},
     "a thirteenth month": {"timestamp": "2026-13-02T03:04:05.000006Z"},
     "an unknown strategy": {"strategy": "guess"},
@@ -91,48 +91,48 @@ BAD_EVENTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", BAD_EVENTS.values(), ids=BAD_EVENTS.keys())
-def test_event_the_columns_do_not_hold_is_a_dead_letter_beside_the_good_ones(
+def test_event_that_the_columns_cannot_hold_becomes_a_dead_letter_without_its_batch(
     changes: dict[str, Any],
 ) -> None:
     bad = event(**changes)
 
-    portion = taken(message(event(), bad))
+    portion = portion_of(message(event(), bad))
 
     assert len(portion.events) == 1
     assert [(each.reason, each.payload) for each in portion.dead_letters] == [("bad_event", bad)]
     assert portion.stretches == {"p01": [Stretch(PREV, LAST)]}
 
 
-def test_dead_letter_says_whose_event_it_was() -> None:
-    (letter,) = taken(message(event(amount="10.505"))).dead_letters
+def test_dead_letter_names_its_event() -> None:
+    (letter,) = portion_of(message(event(amount="10.505"))).dead_letters
 
     assert (letter.partition, letter.item_id, letter.seq) == ("p01", "lamp", 7)
     assert letter.event_id == EVENT_ID
     assert "two decimals" in letter.error
 
 
-def test_dead_letter_keeps_no_fact_that_its_columns_would_refuse() -> None:
+def test_dead_letter_omits_facts_that_its_columns_would_refuse() -> None:
     bad = event(item_id="la\0mp", seq=2**64, event_id="\0")
 
-    (letter,) = taken(message(bad)).dead_letters
+    (letter,) = portion_of(message(bad)).dead_letters
 
     assert (letter.item_id, letter.seq, letter.event_id) == (None, None, None)
 
 
 def test_text_that_is_not_utf8_in_an_unknown_field_is_a_dead_letter() -> None:
-    portion = taken(message(event()[:-1] + b',"note":"\xff"}'))
+    portion = portion_of(message(event()[:-1] + b',"note":"\xff"}'))
 
     assert not portion.events
     assert len(portion.dead_letters) == 1
 
 
 GARBAGE = {
-    "nothing": b"",
-    "no JSON": b"garbage",
-    "cut off": message(event())[:-9],
-    "another shape": b"[1,2]",
+    "empty": b"",
+    "not JSON": b"garbage",
+    "truncated": message(event())[:-9],
+    "a list": b"[1,2]",
     "nested beyond any stack": b"[" * 100_000,
-    "ids that are none": message().replace(b'"5-0"', b'"yesterday"'),
+    "ids that do not parse": message().replace(b'"5-0"', b'"yesterday"'),
     "ids that run backwards": message().replace(b'"5-0"', b'"10-0"'),
     "ids beyond bigint": message().replace(b'"9-3"', b'"9223372036854775808-0"'),
 }
@@ -140,16 +140,16 @@ GARBAGE = {
 
 @pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE.keys())
 def test_unreadable_message_is_kept_whole_and_the_watermark_waits(data: bytes) -> None:
-    portion = taken(data)
+    portion = portion_of(data)
 
     assert [(each.reason, each.payload) for each in portion.dead_letters] == [("undecodable", data)]
     assert not portion.stretches
 
 
-def test_watermark_may_pass_an_unknown_version_that_still_tells_its_stretch() -> None:
+def test_watermark_may_pass_an_unknown_version_with_a_readable_stretch() -> None:
     data = message(event()).replace(b'"v":1', b'"v":2')
 
-    portion = taken(data)
+    portion = portion_of(data)
 
     assert [(each.reason, each.payload) for each in portion.dead_letters] == [
         ("unknown_version", data)
@@ -157,15 +157,15 @@ def test_watermark_may_pass_an_unknown_version_that_still_tells_its_stretch() ->
     assert portion.stretches == {"p01": [Stretch(PREV, LAST)]}
 
 
-def test_subject_of_no_partition_moves_nothing() -> None:
-    portion = taken(message(event()), subject="bid.events.p\0")
+def test_message_on_a_subject_without_a_partition_moves_no_watermark() -> None:
+    portion = portion_of(message(event()), subject="bid.events.p\0")
 
     assert [each.reason for each in portion.dead_letters] == ["wrong_partition"]
     assert not portion.stretches
 
 
-def test_batch_of_another_partition_is_a_dead_letter_and_moves_nothing() -> None:
-    portion = taken(message(event(), partition="p02"))
+def test_batch_of_another_partition_is_a_dead_letter_and_moves_no_watermark() -> None:
+    portion = portion_of(message(event(), partition="p02"))
 
     assert [each.reason for each in portion.dead_letters] == ["wrong_partition"]
     assert not portion.events
@@ -175,7 +175,7 @@ def test_batch_of_another_partition_is_a_dead_letter_and_moves_nothing() -> None
 @settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=200))
 def test_random_bytes_are_always_kept_as_dead_letters(data: bytes) -> None:
-    assert len(taken(data).dead_letters) == 1
+    assert len(portion_of(data).dead_letters) == 1
 
 
 JSON_VALUES = st.recursive(
@@ -190,7 +190,7 @@ JSON_VALUES = st.recursive(
 def test_event_with_any_values_becomes_an_event_or_a_dead_letter(values: dict[str, object]) -> None:
     fields = {**msgspec.json.decode(event()), **values}
 
-    portion = taken(message(json.dumps(fields).encode()))
+    portion = portion_of(message(json.dumps(fields).encode()))
 
     assert len(portion.events) + len(portion.dead_letters) == 1
 
@@ -200,7 +200,7 @@ def test_event_with_any_values_becomes_an_event_or_a_dead_letter(values: dict[st
 def test_message_with_any_values_is_never_dropped(values: dict[str, object]) -> None:
     envelope = {"v": 1, "partition": "p01", "prev": "1-0", "last": "2-0", "events": [1]}
 
-    portion = taken(json.dumps({**envelope, **values}).encode())
+    portion = portion_of(json.dumps({**envelope, **values}).encode())
 
     assert portion.dead_letters or portion.stretches
 
@@ -211,7 +211,7 @@ def test_amounts_are_judged_by_value(amount: str) -> None:
 
 
 def test_deeply_nested_unknown_field_is_refused() -> None:
-    """PostgreSQL's own stack limit has a class of errors that is retried for ever."""
+    """It would exceed PostgreSQL's stack limit, an error that the worker retries forever."""
     nested = event()[:-1] + b',"note":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
 
     with pytest.raises(UndecodableError):

@@ -1,33 +1,33 @@
-"""What restore says of its plan, before anything is written."""
+"""The texts of a restore's plan and outcome."""
 
 import json
 from dataclasses import replace
 
 from pkg.archival.restore.archive_side import ArchiveEnd
 from pkg.archival.restore.plan import MOST_NAMED, PartitionPlan, Plan
-from pkg.archival.restore.redis_side import Standing
+from pkg.archival.restore.redis_side import RedisState
 from pkg.archival.restore.report import as_json, as_text, outcome_text
 from pkg.auction.outbox import OutboxId
 from pkg.stores.putting_back import Tally
 
-CLOSED = Standing(run_id="a", open_on=(), open=False, empty=True)
+CLOSED = RedisState(run_id="a", open_on=(), open=False, empty=True)
 
 
-def plan(standing: Standing = CLOSED) -> Plan:
+def plan(redis: RedisState = CLOSED) -> Plan:
     reached = PartitionPlan(ArchiveEnd(OutboxId(7, 1), OutboxId(9, 0)), OutboxId(8, 0), 3)
-    return Plan(standing, {"p00": reached, "p01": PartitionPlan(ArchiveEnd())})
+    return Plan(redis, {"p00": reached, "p01": PartitionPlan(ArchiveEnd())})
 
 
-def test_text_says_how_redis_stands_and_what_comes_from_where() -> None:
-    told = plan()
-    told.items, told.items_to_put_back, told.bids_to_put_back, told.from_stream = 9, 5, 40, 3
+def test_text_shows_the_state_of_redis_and_what_each_store_contributes() -> None:
+    shown = plan()
+    shown.items, shown.items_to_put_back, shown.bids_to_put_back, shown.from_stream = 9, 5, 40, 3
 
-    lines = as_text(told).splitlines()
+    lines = as_text(shown).splitlines()
 
     assert lines == [
         "Redis is closed and empty.",
-        "From the archive: 5 of 9 items to put back, 40 bids behind them.",
-        "From JetStream: 3 bids beyond what the archive has.",
+        "From the archive: 5 of 9 items to put back, covering 40 bids.",
+        "From JetStream: 3 newer bids.",
         "",
         "PARTITION  ARCHIVED TO  JETSTREAM AHEAD TO  BIDS FROM JETSTREAM",
         "p00        7-1          8-0                 3",
@@ -36,21 +36,21 @@ def test_text_says_how_redis_stands_and_what_comes_from_where() -> None:
 
 
 def test_refused_items_are_counted_once_and_some_are_named() -> None:
-    told = plan()
+    shown = plan()
     for number in range(MOST_NAMED + 10):
-        told.refuse(f"item-{number}")
-        told.refuse(f"item-{number}")
+        shown.refuse(f"item-{number}")
+        shown.refuse(f"item-{number}")
 
-    text = as_text(told)
+    text = as_text(shown)
 
     assert f"Refused: {MOST_NAMED + 10} items" in text
     assert "item-0, item-1, " in text
     assert text.count("item-") == 20
     assert " and 90 more." in text
-    assert len(told.refused_items) == MOST_NAMED
+    assert len(shown.refused_items) == MOST_NAMED
 
 
-def test_only_an_open_redis_with_items_that_lacks_some_is_refused() -> None:
+def test_only_an_open_redis_that_has_items_and_lacks_some_is_refused() -> None:
     found = {
         (bool(open_on), empty, lacking): _with(open_on, empty=empty, lacking=lacking).refusal
         for open_on in ((), ("p00",))
@@ -61,7 +61,7 @@ def test_only_an_open_redis_with_items_that_lacks_some_is_refused() -> None:
     assert [case for case, refusal in found.items() if refusal] == [(True, False, True)]
 
 
-def test_redis_that_is_open_in_part_still_wants_opening() -> None:
+def test_partly_open_redis_still_needs_opening() -> None:
     partly = _with(("p00",), empty=False, lacking=False)
     whole = _with(("p00", "p01"), empty=False, lacking=False)
 
@@ -69,7 +69,7 @@ def test_redis_that_is_open_in_part_still_wants_opening() -> None:
     assert "open in p00 only" in as_text(partly)
 
 
-def test_json_says_whether_and_why_not() -> None:
+def test_json_says_whether_redis_was_restored_or_why_not() -> None:
     undone = json.loads(as_json(plan(), done=None, why_not="because"))
     done = json.loads(as_json(plan(), done=Tally(put_back=4), why_not=None))
 
@@ -82,7 +82,7 @@ def test_json_says_whether_and_why_not() -> None:
     }
 
 
-def test_outcome_names_refusals_only_where_there_are_any() -> None:
+def test_outcome_mentions_refusals_only_if_there_are_any() -> None:
     assert "refused" not in outcome_text(Tally(put_back=4))
     assert "Put back: 4, refused: 2." in outcome_text(Tally(put_back=4, refused=2))
 

@@ -1,4 +1,4 @@
-"""Where PostgreSQL is, with a password given apart."""
+"""POSTGRES_URL together with POSTGRES_PASSWORD."""
 
 from urllib.parse import unquote, urlsplit
 
@@ -13,7 +13,7 @@ URL = "postgresql://bidding@db:5432/bidding?sslmode=require"
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
-def test_a_password_given_apart_may_hold_any_character(password: str) -> None:
+def test_a_separate_password_may_contain_any_character(password: str) -> None:
     target = load(
         PostgresSettings, {"POSTGRES_URL": URL, "POSTGRES_PASSWORD": password}
     ).postgres_target
@@ -24,16 +24,16 @@ def test_a_password_given_apart_may_hold_any_character(password: str) -> None:
     assert (parts.path, parts.query) == ("/bidding", "sslmode=require")
 
 
-def test_without_one_the_url_stays_as_it_is() -> None:
+def test_without_a_separate_password_the_url_is_unchanged() -> None:
     assert load(PostgresSettings, {"POSTGRES_URL": URL}).postgres_target == URL
 
 
 @pytest.mark.parametrize("url", ["postgresql://bidding:own@db/bidding", "postgresql://db/bidding"])
-def test_a_password_beside_another_or_without_a_user_is_refused(url: str) -> None:
+def test_a_second_password_or_one_without_a_user_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="POSTGRES_PASSWORD goes with a POSTGRES_URL"):
         load(PostgresSettings, {"POSTGRES_URL": url, "POSTGRES_PASSWORD": "x"})
 
 
-def test_a_missing_url_is_named_also_beside_a_password() -> None:
+def test_a_missing_url_is_reported_even_with_a_password() -> None:
     with pytest.raises(SettingsError, match="POSTGRES_URL is not set"):
         load(PostgresSettings, {"POSTGRES_PASSWORD": "x"})

@@ -43,7 +43,7 @@ def test_ids_compare_as_numbers_not_as_text() -> None:
 
 
 def _model(mark: int, stretches: list[tuple[int, int]]) -> tuple[int, set[int]]:
-    """Every id on its own: the watermark ends before the first one that nobody covers."""
+    """Checks each id: the watermark stops before the first that no stretch covers."""
     covered = {each for prev, last in stretches for each in range(prev + 1, last + 1)}
     covered |= set(range(1, mark + 1))
     while mark + 1 in covered:

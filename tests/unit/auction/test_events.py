@@ -33,7 +33,7 @@ outbox_ids = st.builds(OutboxId, st.integers(0, 2**48), st.integers(0, 2**32))
     seq=st.integers(1, 2**53),
     strategy=st.sampled_from(Strategy),
 )
-def test_an_event_says_what_the_bid_said(
+def test_event_holds_the_fields_of_its_bid(
     item_id: str, user_id: str, amount: int, previous: int, seq: int, strategy: Strategy
 ) -> None:
     bid = Bid(item_id, user_id, amount, event_id=uuid7(), bid_id=uuid7())
@@ -54,7 +54,7 @@ def test_an_event_says_what_the_bid_said(
 
 
 @given(prev=outbox_ids, last=outbox_ids, events=st.lists(st.just(b'{"kind":"bid"}'), max_size=5))
-def test_a_batch_is_read_as_it_was_written(
+def test_batch_survives_encoding_and_decoding(
     prev: OutboxId, last: OutboxId, events: list[bytes]
 ) -> None:
     batch = decode_batch(encode_batch("p03", prev=prev, last=last, events=events))
@@ -85,23 +85,23 @@ def test_one_bad_event_does_not_hide_the_others_of_its_batch() -> None:
         b'{"v":1,"partition":"p00","prev":"0-0","last":"1-0"}',
     ],
 )
-def test_what_is_no_batch_is_undecodable(data: bytes) -> None:
+def test_data_that_is_not_a_batch_is_undecodable(data: bytes) -> None:
     with pytest.raises(UndecodableError):
         decode_batch(data)
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_are_undecodable_and_nothing_worse(data: bytes) -> None:
+def test_random_bytes_raise_only_undecodable_error(data: bytes) -> None:
     for decode in (decode_batch, decode_event, decode_watermark):
         with pytest.raises(UndecodableError):
             decode(data)
 
 
-def test_an_event_of_an_unknown_kind_is_undecodable() -> None:
+def test_event_of_an_unknown_kind_is_undecodable() -> None:
     with pytest.raises(UndecodableError):
         decode_event(msgspec.Raw(b'{"kind":"closed","item_id":"a","seq":1}'))
 
 
 @given(outbox_ids)
-def test_a_watermark_is_read_as_it_was_written(last: OutboxId) -> None:
+def test_watermark_survives_encoding_and_decoding(last: OutboxId) -> None:
     assert decode_watermark(encode_watermark("p01", last)) == ("p01", last)

@@ -18,7 +18,7 @@ def test_1_to_128_allowed_characters_are_an_identifier(text: str) -> None:
 
 
 @given(st.text(max_size=140))
-def test_an_identifier_is_exactly_what_the_rule_says(text: str) -> None:
+def test_identifier_rule_is_its_length_and_alphabet(text: str) -> None:
     assert is_identifier(text) == (1 <= len(text) <= 128 and set(text) <= set(ALLOWED))
 
 
@@ -26,11 +26,11 @@ def test_an_identifier_is_exactly_what_the_rule_says(text: str) -> None:
     "text",
     ["", "a" * 129, "a b", "a/b", "a\n", "\na", "é", "\uff11", "a\x00", "{a}", "a*", "a>", "%41"],
 )
-def test_what_keys_subjects_or_logs_could_misread_is_refused(text: str) -> None:
+def test_text_that_needs_escaping_or_is_too_long_is_refused(text: str) -> None:
     assert not is_identifier(text)
 
 
-def test_made_ids_are_uuids_of_version_7_in_the_order_of_time() -> None:
+def test_generated_ids_are_version_7_uuids_in_time_order() -> None:
     first = uuid.UUID(ids._uuid7_text(1_700_000_000_000, 2**74 - 1))
     second = uuid.UUID(ids._uuid7_text(1_700_000_000_001, 0))
 
@@ -39,8 +39,10 @@ def test_made_ids_are_uuids_of_version_7_in_the_order_of_time() -> None:
     assert first < second
 
 
-def test_ten_thousand_made_ids_all_differ() -> None:
-    made = {uuid7() for _ in range(10_000)}
+def test_ten_thousand_generated_ids_are_unique() -> None:
+    generated = {uuid7() for _ in range(10_000)}
 
-    assert len(made) == 10_000
-    assert all(re.fullmatch(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", each) for each in made)
+    assert len(generated) == 10_000
+    assert all(
+        re.fullmatch(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", each) for each in generated
+    )

@@ -1,4 +1,4 @@
-"""Money against Python's Decimal, which reads any JSON number exactly."""
+"""Amounts compared with Python's Decimal, which reads any JSON number exactly."""
 
 import decimal
 from decimal import Decimal
@@ -33,7 +33,7 @@ json_numbers = st.builds(
 
 
 def expected_cents(text: str) -> int | None:
-    """What design says of a JSON number, by value; None for one that is no amount."""
+    """The amount by the number's exact value; None if it is not an acceptable amount."""
     value = _WIDE.create_decimal(text)
     if value.is_signed() or value.is_zero():
         return None
@@ -64,12 +64,12 @@ def cents_or_none(text: str) -> int | None:
 @example("0e5")
 @example("1e400")
 @example("1e-400")
-def test_every_json_number_is_read_as_decimal_reads_it(text: str) -> None:
+def test_every_json_number_is_read_like_decimal(text: str) -> None:
     assert cents_or_none(text) == expected_cents(text)
 
 
 @given(st.integers(min_value=1, max_value=MAX_CENTS))
-def test_cents_written_as_text_are_read_back(cents: int) -> None:
+def test_cents_survive_conversion_to_text_and_back(cents: int) -> None:
     assert cents_from_json(text_from_cents(cents).encode()) == cents
 
 
@@ -103,7 +103,7 @@ def test_the_same_value_with_another_exponent_is_the_same_amount(cents: int, shi
         *("1_000", "1,5", "\u0661", "1\n", "1\x00", "--1", "1e1.5", "1d", "²"),
     ],
 )
-def test_what_is_no_json_number_is_refused(text: str) -> None:
+def test_text_that_is_not_a_json_number_is_refused(text: str) -> None:
     with pytest.raises(MoneyError) as refused:
         cents_from_json(text.encode())
 
@@ -111,7 +111,7 @@ def test_what_is_no_json_number_is_refused(text: str) -> None:
 
 
 @given(st.binary(max_size=40))
-def test_random_bytes_are_an_amount_or_a_money_error(raw: bytes) -> None:
+def test_random_bytes_give_an_amount_or_a_money_error(raw: bytes) -> None:
     try:
         cents = cents_from_json(raw)
     except MoneyError:
@@ -157,18 +157,18 @@ def test_each_refusal_has_its_code(text: str, code: str) -> None:
         "1." + "0" * 65_000,
     ],
 )
-def test_a_body_full_of_digits_costs_no_time(text: str) -> None:
+def test_body_full_of_digits_is_read_quickly(text: str) -> None:
     with decimal.localcontext(decimal.Context(prec=70_000)):
         assert cents_or_none(text) in {None, 100}
 
 
-def test_sixty_thousand_zeros_after_the_point_are_fine() -> None:
+def test_sixty_thousand_trailing_zeros_are_accepted() -> None:
     assert cents_from_json(b"1." + b"0" * 60_000) == 100
     assert cents_from_json(b"1" + b"0" * 60_000 + b"e-60000") == 100
 
 
 def test_exponents_written_with_thousands_of_zeros_are_read_by_their_value() -> None:
-    """``int`` refuses a number of so many digits, whatever it comes to."""
+    """``int`` refuses thousands of digits, whatever their value."""
     zeros = b"0" * 6_000
 
     assert cents_from_json(b"1e" + zeros + b"1") == 1_000

@@ -8,7 +8,7 @@ outbox_ids = st.builds(OutboxId, st.integers(0, 2**64), st.integers(0, 2**64))
 
 
 @given(outbox_ids)
-def test_an_id_is_read_as_it_is_written(one: OutboxId) -> None:
+def test_id_survives_conversion_to_text_and_back(one: OutboxId) -> None:
     assert OutboxId.parse(str(one)) == one
     assert OutboxId.parse(str(one).encode()) == one
 
@@ -24,6 +24,6 @@ def test_ids_compare_as_numbers_not_as_text() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-", "1", "1-", "-1", "1-2-3", "+1-2", "1-²", "1-٣", " 1-2"])
-def test_what_is_no_id_is_refused(text: str) -> None:
+def test_invalid_id_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not an outbox id|ascii"):
         OutboxId.parse(text)

@@ -39,7 +39,7 @@ def test_exit_codes_are_documented() -> None:
         "permission denied while trying to connect to the Docker daemon socket",
     ],
 )
-def test_unreachable_engine_is_told_from_a_failed_command(message: str) -> None:
+def test_unreachable_engine_and_failed_command_are_different_errors(message: str) -> None:
     unreachable, failed = failure(f"something\n{message}\n"), failure("No such container: x\n")
 
     assert isinstance(unreachable, NoEngine)

@@ -28,7 +28,7 @@ def test_valid_setting_of_a_service_is_accepted(name: str, value: str) -> None:
     [
         ("NOSUCH", "1", "no service reads a setting NOSUCH; docs/operations.md lists them."),
         ("CONFLATE", "50", r"did you mean CONFLATE_MS\?"),
-        ("CONFLATE_MS", "abc", "CONFLATE_MS: 'abc' is no whole number from 1 to 60000."),
+        ("CONFLATE_MS", "abc", "CONFLATE_MS: 'abc' is not a whole number from 1 to 60000."),
         ("SERVER_ADDR", ":80", "SERVER_ADDR cannot be set; use --api-port"),
     ],
 )

@@ -1,4 +1,4 @@
-"""PostgreSQL as the archive's statements see it: the same rules, over dictionaries."""
+"""PostgreSQL in memory: runs the archive's statements by the same rules."""
 
 import asyncio
 import copy
@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import asyncpg
 
-from pkg.archival.statements import statement
+from pkg.archival.sql import statement
 from pkg.archival.store import Connection
 from pkg.auction.outbox import OutboxId
 from tests.unit.model.world import Place, World
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 
 class Away(asyncpg.InterfaceError):
-    """The connection is gone; whether a commit was done is not known."""
+    """The connection is lost; a commit may or may not have happened."""
 
     def __init__(self, why: str = "away") -> None:
         super().__init__(why)
@@ -28,7 +28,7 @@ class Away(asyncpg.InterfaceError):
 
 @dataclass
 class Tables:
-    """``bids`` is a list: that no event is in it twice is a promise to be checked."""
+    """``bids`` is a list so that duplicates would show."""
 
     bids: list[Row] = field(default_factory=list)
     letters: dict[bytes, Row] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Archive:
         return {row["event_id"] for row in self.tables.bids} | letters
 
     def rival(self, tables: Tables, event: Row) -> Row | None:
-        """A bid that shares a unique key with this one."""
+        """A bid with the same unique key."""
         for row in tables.bids:
             same_place = (row["item_id"], row["seq"]) == (event["item_id"], event["seq"])
             if same_place or row["event_id"] == event["event_id"]:
@@ -54,7 +54,7 @@ class Archive:
         return None
 
     def left_out(self, tables: Tables, event: Row) -> Row | None:
-        """``find_left_out.sql``: not a duplicate by event_id, so in conflict with another."""
+        """As ``find_left_out.sql``: None for a duplicate, otherwise the conflict."""
         if any(row["event_id"] == event["event_id"] for row in tables.bids):
             return None
         found = self.rival(tables, event)
@@ -66,7 +66,7 @@ class Archive:
 
 
 class ModelStore:
-    """One worker's connection, retried for ever, as ``pkg.archival.store.Store`` does."""
+    """One worker's connection. Retries forever, as ``pkg.archival.store.Store`` does."""
 
     retries = 0
     up = True
@@ -100,7 +100,7 @@ class ModelStore:
 
 
 class ModelConnection:
-    """Runs one transaction at a time, as PostgreSQL's locks do with colliding ones."""
+    """Runs one transaction at a time, as if all of them collided on PostgreSQL's locks."""
 
     def __init__(self, world: World, archive: Archive, caller: str) -> None:
         self._world = world

@@ -6,6 +6,6 @@ import structlog
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """A history logs more outages than anybody wants to read."""
+    """Discards the logs: a history logs hundreds of outages."""
     with structlog.testing.capture_logs():
         yield

@@ -1,4 +1,4 @@
-"""Redis as the relay sees it: outboxes and their marks, with an append-only file that lags."""
+"""Redis in memory: outboxes and item states, with an append-only file that lags."""
 
 import copy
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Fact:
-    """An accepted event, as the bidder was told."""
+    """An accepted event."""
 
     event_id: str
     partition: str
@@ -48,7 +48,7 @@ class ForgetfulRedis:
         self.accepted: dict[str, Fact] = {}
 
     def bid(self) -> None:
-        """One accepted bid: item's state and outbox entry in one step."""
+        """Accepts a bid: writes the item's state and the outbox entry atomically."""
         name = self._world.chance.choice(list(self.partitions))
         item_id = f"{name}-{self._world.chance.randrange(self._items)}"
         partition = self.partitions[name]
@@ -85,13 +85,13 @@ class ForgetfulRedis:
         self._on_disk = copy.deepcopy(self.partitions)
 
     def forget(self) -> None:
-        """Killed and restarted from what was on disk: closed until it is recovered."""
+        """Restarts from disk after a kill. Takes no bids until it is recovered."""
         self.partitions = copy.deepcopy(self._on_disk)
         self.open = False
 
     def recover(self, stream: JetStream | None) -> None:
-        """Puts back what the stream holds behind the outbox's end, as ``pkg.stores.putting_back``
-        does; without a stream Redis opens as it is.
+        """Puts back what the stream holds after the outbox's end, as ``pkg.stores.putting_back``
+        does. Without a stream, opens Redis as it is.
         """
         for name, partition in self.partitions.items():
             for message in stream.of(name) if stream else ():
@@ -109,7 +109,7 @@ class ForgetfulRedis:
 
 
 class ModelOutbox(Outbox):
-    """One process' connection to it. A read returns few entries, so that batches end anywhere."""
+    """A relay's connection to Redis. Reads return few entries, so that batches end anywhere."""
 
     def __init__(self, world: World, redis: ForgetfulRedis, caller: str) -> None:
         self.partitions = list(redis.partitions)
@@ -125,9 +125,9 @@ class ModelOutbox(Outbox):
             self._caller,
             Place.REDIS,
             "read",
-            lambda: _behind(redis, after, count),
+            lambda: _entries_after(redis, after, count),
             failure=RedisUnavailable,
-            ready=lambda: bool(_behind(redis, after, 1)) or world.loop.time() >= until,
+            ready=lambda: bool(_entries_after(redis, after, 1)) or world.loop.time() >= until,
         )
         return found
 
@@ -179,12 +179,12 @@ class ModelOutbox(Outbox):
 
 
 class ModelRecovery(Recovery):
-    """Opens Redis in one step; with NATS away, without the stream, so that conflicts follow."""
+    """Recovers in one step. With NATS away it does without the stream, which causes conflicts."""
 
     def __init__(self, world: World, redis: ForgetfulRedis, stream: JetStream, caller: str) -> None:
         self._world = world
-        self._of = redis
-        self._from = stream
+        self._model_redis = redis
+        self._model_stream = stream
         self._caller = caller
 
     def forget(self) -> None: ...
@@ -193,7 +193,7 @@ class ModelRecovery(Recovery):
         self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
     ) -> bool:
         del archived, met
-        if self._of.open:
+        if self._model_redis.open:
             return False
         return bool(
             await self._world.call(
@@ -202,13 +202,13 @@ class ModelRecovery(Recovery):
         )
 
     def _recover(self) -> bool:
-        if self._of.open:
+        if self._model_redis.open:
             return False
-        self._of.recover(None if Place.NATS in self._world.away else self._from)
+        self._model_redis.recover(None if Place.NATS in self._world.away else self._model_stream)
         return True
 
 
-def _behind(
+def _entries_after(
     redis: ForgetfulRedis, after: Mapping[str, OutboxId], count: int
 ) -> dict[str, list[Entry]]:
     found = {

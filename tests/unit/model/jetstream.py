@@ -1,4 +1,4 @@
-"""JetStream: one stream of several subjects, its fence, and the archive's durable consumer."""
+"""JetStream in memory: the stream, its fence, and the archive's durable consumer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Stored:
     data: bytes
     at_ms: int
     storing: int
-    """Its number among all messages ever stored; sequences are reused after a loss."""
+    """Counts all messages ever stored; unlike sequences it is never reused."""
 
     @cached_property
     def last(self) -> OutboxId:
@@ -38,7 +38,7 @@ class Stored:
 
 @dataclass
 class Consumer:
-    """Durable, explicit acknowledgements, redelivers all but what is ``done``, for ever."""
+    """Durable, with explicit acknowledgements. Redelivers everything that is not ``done``."""
 
     made: datetime
     done: set[int] = field(default_factory=set)
@@ -52,7 +52,7 @@ class JetStream:
         self.messages: list[Stored] = []
         self.sequence = 0
         self.consumer: Consumer | None = None
-        self._lives = 0
+        self._consumers_made = 0
         self._storings = 0
 
     def of(self, partition: str) -> list[Stored]:
@@ -65,12 +65,12 @@ class JetStream:
         self.exists = True
 
     def last(self, partition: str) -> tuple[int, OutboxId]:
-        self._need()
+        self._require_stream()
         stored = self.of(partition)
         return (stored[-1].sequence, stored[-1].last) if stored else (0, BEGINNING)
 
     def publish(self, partition: str, data: bytes, *, expected: int) -> int:
-        self._need()
+        self._require_stream()
         if not self.fence_lets_in(partition, expected):
             raise StreamUnavailableError("wrong last sequence")
         self.sequence += 1
@@ -81,21 +81,23 @@ class JetStream:
         return self.sequence
 
     def fence_lets_in(self, partition: str, expected: int) -> bool:
-        """``Nats-Expected-Last-Subject-Sequence``."""
+        """Checks ``Nats-Expected-Last-Subject-Sequence``."""
         return self.last(partition)[0] == expected
 
     def ensure_consumer(self) -> datetime:
         self.make()
         if self.consumer is None:
-            self._lives += 1
-            self.consumer = Consumer(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(self._lives))
+            self._consumers_made += 1
+            self.consumer = Consumer(
+                datetime(2026, 1, 1, tzinfo=UTC) + timedelta(self._consumers_made)
+            )
         return self.consumer.made
 
     def all_taken(self) -> bool:
         return self.consumer is not None and not self.waiting()
 
     def waiting(self) -> list[Stored]:
-        """What the consumer may deliver, for the first time or again."""
+        """The messages that the consumer may deliver or redeliver."""
         done = self.consumer.done if self.consumer else set()
         return [each for each in self.messages if each.sequence not in done]
 
@@ -104,12 +106,12 @@ class JetStream:
         self.consumer.delivered.add(stored.sequence)
 
     def reply_of(self, stored: Stored) -> str:
-        """Where its acknowledgement goes."""
+        """The subject of its acknowledgement."""
         return f"{ACK}{stored.sequence}.{stored.storing}"
 
     def acknowledged(self, reply: str) -> None:
         sequence, _ = map(int, reply.removeprefix(ACK).split("."))
-        # The server (2.15.1) checks the sequence only: it may be another message's by now.
+        # The server (2.15.1) checks only the sequence, which may belong to another message by now.
         if self.consumer and sequence in self.consumer.delivered:
             self.consumer.done.add(sequence)
 
@@ -122,8 +124,8 @@ class JetStream:
         self.messages, self.sequence, self.consumer = [], 0, None
 
     def cut_tail(self, count: int) -> None:
-        """NATS' machine lost power before the last messages were on disk. The server resets the
-        consumer to what is left and reuses the sequences (seen with 2.15.1).
+        """Loses the last messages, as a power failure does before they are on disk. The server
+        resets the consumer to what is left and reuses the sequences (seen with 2.15.1).
         """
         cut = {each.sequence for each in self.messages[-count:]}
         if cut:
@@ -133,13 +135,13 @@ class JetStream:
             self.consumer.done -= cut
             self.consumer.delivered -= cut
 
-    def _need(self) -> None:
+    def _require_stream(self) -> None:
         if not self.exists:
             raise StreamUnavailableError("no stream")
 
 
 class ModelStream:
-    """One relay's connection to it: an EventStream."""
+    """A relay's connection to JetStream; an EventStream."""
 
     def __init__(self, world: World, stream: JetStream, caller: str) -> None:
         self._world = world

@@ -1,4 +1,4 @@
-"""The processes of the model: the real relay, and the real worker with its real deliveries."""
+"""The model's processes: the real relay, and the real worker with its real Deliveries."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ class RelayProcess:
         self.start()
 
     def start(self) -> None:
-        """Starts with nothing in memory."""
+        """Starts with empty memory."""
         world, name = self._world, self.name
         self.lease = GivenLease(given=False)
         self.relay = Relay(
@@ -77,7 +77,7 @@ class Pull:
 
 
 class ModelClient:
-    """The part of a NATS client that the worker uses. Nothing here waits for an answer."""
+    """The part of a NATS client that the worker uses. Nothing in it waits for a reply."""
 
     max_payload = 1024 * 1024
 
@@ -102,20 +102,20 @@ class ModelClient:
                 self.refuse("503")
         elif subject.startswith(ACK):
             if data == b"+ACK":
-                self._world.say(
+                self._world.send(
                     f"acknowledge {subject}", lambda: self._stream.acknowledged(subject)
                 )
         else:
             partition, mark = decode_watermark(data)
             assert subject == archived_subject(partition)
-            for relay in self._process.hearers:
-                self._world.say(
-                    f"{relay.name} hears {partition} is archived to {mark}",
+            for relay in self._process.relays:
+                self._world.send(
+                    f"{partition} is archived to {mark}, to {relay.name}",
                     lambda relay=relay: relay.relay.archive_has(partition, mark),  # type: ignore[misc]
                 )
 
     def refuse(self, status: str) -> None:
-        """Ends the open pull with a status, which never gets lost on a live connection."""
+        """Ends the open pull with a status. A live connection never loses it."""
         if self.pull is None or self.receive is None:
             return
         message = Msg(
@@ -161,19 +161,19 @@ class WorkerProcess:
         world: World,
         stream: JetStream,
         archive: Archive,
-        hearers: list[RelayProcess],
+        relays: list[RelayProcess],
         *,
         name: str,
     ) -> None:
         self.name = name
-        self.hearers = hearers
+        self.relays = relays
         self._world = world
         self._stream = stream
         self._archive = archive
         self.start()
 
     def start(self) -> None:
-        """Starts with nothing in memory."""
+        """Starts with empty memory."""
         world = self._world
         self.client = ModelClient(self, world, self._stream)
         link = cast("NatsLink", ModelLink(world, self.client, self.name))
@@ -208,7 +208,7 @@ class WorkerProcess:
 
 
 def _run(received: Awaitable[None]) -> None:
-    """Runs a callback that waits for nothing."""
+    """Runs a callback that does not suspend."""
     with suppress(StopIteration):
         received.__await__().__next__()
-        raise AssertionError("the callback waits")
+        raise AssertionError("the callback suspended")

@@ -1,4 +1,4 @@
-"""What must hold after every step, whatever happened."""
+"""What must hold after every step."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ class Promises:
     stream: JetStream
     archive: Archive
     destroyed: set[str] = field(default_factory=set)
-    """Events whose last copy was lost with a store's data: nothing is promised about them."""
+    """Events whose last copy a store lost. No promise covers them."""
     _held: set[str] = field(default_factory=set)
     _seen: int = 0
     _delivered: set[str] = field(default_factory=set)
@@ -34,29 +34,29 @@ class Promises:
         self.store_lost(being_removed=being_removed)
 
     def cut_out(self, event_ids: list[str], *, being_removed: set[str]) -> None:
-        """A message is gone from the middle of the stream. The relay may trim its events by age:
-        it only looks at the last message before it does.
+        """A message was removed from the stream. Its events may be lost: before a relay trims by
+        age it checks only the last message.
         """
         self._cut_out |= set(event_ids)
         self.stream_lost(being_removed=being_removed)
 
     def store_lost(self, *, being_removed: set[str]) -> None:
-        """A store lost data, by no fault of the system's. ``being_removed`` left the outbox because
-        that store had just said that it held them: they are lost with it.
+        """A store lost data, which is no fault of the system. That includes ``being_removed``: a
+        relay trims these events because the store has just confirmed them.
         """
         held = self.held()
-        self.destroyed |= (self._held - held) | (being_removed - self._stored_behind_the_outbox())
+        self.destroyed |= (self._held - held) | (being_removed - self._stored_downstream())
         self._held = held
 
     def held(self) -> set[str]:
-        return self.redis.held() | self._stored_behind_the_outbox()
+        return self.redis.held() | self._stored_downstream()
 
     def outstanding(self) -> set[str]:
-        """Accepted, not destroyed, and not in the archive."""
+        """Events that were accepted and not destroyed, but are not in the archive."""
         return set(self.redis.accepted) - self.destroyed - self.archive.held()
 
     def all_is_archived(self) -> None:
-        """Only true once everything works again."""
+        """Must hold only once everything works again."""
         if missing := self.outstanding():
             raise Violation(f"never archived: {self._named(missing)}")
         for letter in self.archive.tables.letters.values():
@@ -69,7 +69,7 @@ class Promises:
             if not rivals:
                 raise Violation(f"a dead letter without a conflict: {letter}")
 
-    def _stored_behind_the_outbox(self) -> set[str]:
+    def _stored_downstream(self) -> set[str]:
         return self.stream.held() | self.archive.held()
 
     def _nothing_is_lost(self) -> None:
@@ -87,8 +87,8 @@ class Promises:
             raise Violation("an item's seq is in bids twice")
 
     def _order_is_kept(self) -> None:
-        """Events first enter the stream in the outbox's order. They enter it again only when all
-        are resent from the oldest, or after the stream lost something.
+        """Events enter the stream in the order of the outbox. They enter it again only in a resend
+        from the oldest, or after the stream lost data.
         """
         for partition in self.redis.partitions:
             previous: Stored | None = None
@@ -104,10 +104,10 @@ class Promises:
     def _first_deliveries_rise(self, message: Stored) -> None:
         ids = [self.redis.accepted[each].outbox_id for each in message.event_ids]
         if not message.prev < ids[0] or ids[-1] != message.last or ids != sorted(ids):
-            raise Violation(f"not what the batch says it holds: {message}")
+            raise Violation(f"the batch's stretch does not match its events: {message}")
         for event_id, outbox_id in zip(message.event_ids, ids, strict=True):
             if event_id in self._delivered | self.destroyed:
-                continue  # Redis forgot it, and a publish given up long ago brought it back
+                continue  # Redis forgot it, and a late publish brought it back
             self._delivered.add(event_id)
             newest = self._newest.get(message.partition, BEGINNING)
             if outbox_id < newest:

@@ -1,4 +1,4 @@
-"""A seed makes one history of bids, answers, crashes and disasters; then all is healed."""
+"""Runs a history from a seed: bids, answers, crashes and data loss, then recovery."""
 
 import asyncio
 import random
@@ -16,10 +16,10 @@ _SHOWN = 70
 
 
 def search(seed: int, stores: Stores | None = None) -> list[str]:
-    """Runs one history, then heals everything; returns what happened.
+    """Runs one history, then repairs everything; returns the trace.
 
     Raises:
-        Violation: a promise was broken; it shows the history.
+        Violation: a promise was broken. The message ends with the last steps.
     """
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         loop = runner.get_loop()
@@ -32,7 +32,7 @@ async def _run(seed: int, loop: VirtualLoop, stores: Stores) -> list[str]:
     system = System(world, stores)
     turns = Turns(system, lossy=world.chance.choice([0.0, 0.1, 0.3]))
     try:
-        await _happen(system, turns)
+        await _run_steps(system, turns)
         await _heal(system, turns)
     except Violation as violation:
         shown = "\n".join(world.trace[-_SHOWN:])
@@ -42,18 +42,18 @@ async def _run(seed: int, loop: VirtualLoop, stores: Stores) -> list[str]:
     return world.trace
 
 
-async def _happen(system: System, turns: Turns) -> None:
+async def _run_steps(system: System, turns: Turns) -> None:
     weights: dict[Callable[[], None], float] = {
         turns.answer: 10.0,
         turns.deliver: 4.0,
-        turns.hear: 4.0,
+        turns.deliver_notice: 4.0,
         turns.bid: 1.5,
         turns.pass_time: 1.5,
         turns.change_leases: 0.3,
     }
     troubles = Troubles(system)
     kinds = [
-        troubles.let_late_one_arrive,
+        troubles.late_call_arrives,
         troubles.crash_relay,
         troubles.crash_worker,
         troubles.pass_long_time,
@@ -66,7 +66,7 @@ async def _happen(system: System, turns: Turns) -> None:
         troubles.forget,
         troubles.sync_redis,
     ]
-    # Each history has only some kinds of trouble, so that each kind gets its chance.
+    # Each history has only some kinds of trouble, so that they do not mask each other.
     weights |= {kind: 0.25 for kind in kinds if system.world.chance.random() < 0.5}
     turns.change_leases()
     for _ in range(STEPS):
@@ -77,7 +77,7 @@ async def _happen(system: System, turns: Turns) -> None:
 
 
 async def _heal(system: System, turns: Turns) -> None:
-    """Everything works again, one relay has the lease: all that is left is archived."""
+    """Repairs everything and gives one relay the lease; all surviving events must be archived."""
     world, promises = system.world, system.promises
     world.note("healed")
     world.away.clear()
@@ -90,9 +90,9 @@ async def _heal(system: System, turns: Turns) -> None:
     until = world.loop.time() + HEALING_S
     while world.loop.time() < until and (promises.outstanding() or system.redis.held()):
         await system.settle()
-        if not turns.work_off():
+        if not turns.drain():
             world.loop.jump(0.5)
         promises.check()
     promises.all_is_archived()
     if left := system.redis.held():
-        raise Violation(f"archived and still in the outbox: {len(left)} events")
+        raise Violation(f"archived but still in the outbox: {len(left)} events")

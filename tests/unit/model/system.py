@@ -1,4 +1,4 @@
-"""Everything of one history: three stores, two relays, two workers."""
+"""The system under test: three stores, two relays, two workers."""
 
 import asyncio
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _TICK_S = 0.001
 
 @dataclass(frozen=True)
 class Stores:
-    """The stores' classes; a test replaces one by a class that lacks a guard."""
+    """The classes of the stores. A test of a guard replaces one by a class without it."""
 
     redis: type[ForgetfulRedis] = ForgetfulRedis
     stream: type[JetStream] = JetStream
@@ -38,14 +38,14 @@ class System:
             WorkerProcess(world, self.stream, self.archive, self.relays, name=name)
             for name in ("worker-a", "worker-b")
         ]
-        self._dying: list[asyncio.Task[None]] = []
+        self._killed: list[asyncio.Task[None]] = []
 
     @property
     def processes(self) -> list[Process]:
         return [*self.relays, *self.workers]
 
     def reconnect(self) -> None:
-        """NATS is back: notifies its clients."""
+        """Tells NATS' clients that they have reconnected."""
         for worker in self.workers:
             worker.client.pull = None
         for watchers in self.world.on_nats_connect.values():
@@ -53,11 +53,11 @@ class System:
                 watcher()
 
     def kill(self, process: Process) -> None:
-        self._dying += process.tasks
+        self._killed += process.tasks
 
     async def settle(self) -> None:
-        """Runs until every process waits for a store, for a message or for the clock."""
-        await self._bury()
+        """Runs until every process waits for a store, a message or a timer."""
+        await self._cancel_killed()
         for process in self.processes:
             for task in process.tasks:
                 if task.done():
@@ -66,12 +66,12 @@ class System:
     async def end(self) -> None:
         for process in self.processes:
             self.kill(process)
-        while self._dying:
-            await self._bury()
+        while self._killed:
+            await self._cancel_killed()
 
-    async def _bury(self) -> None:
-        """Python 3.11's ``wait_for`` may swallow a cancellation, so this cancels until done."""
-        for task in self._dying:
+    async def _cancel_killed(self) -> None:
+        """Cancels again and again: Python 3.11's ``wait_for`` may swallow a cancellation."""
+        for task in self._killed:
             task.cancel()
         await asyncio.sleep(_TICK_S)
-        self._dying = [task for task in self._dying if not task.done()]
+        self._killed = [task for task in self._killed if not task.done()]

@@ -1,4 +1,4 @@
-"""Acknowledgements of messages that NATS no longer has."""
+"""Acknowledgements after a reconnect."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from pkg.runtime.nats_link import NatsLink
 from pkg.trials.waiting import until
 
 
-class OneClient:
+class FakeClient:
     max_payload = 1024 * 1024
 
     def __init__(self) -> None:
@@ -34,11 +34,11 @@ class OneClient:
             self.sent.append(subject)
 
 
-class OneLink:
+class FakeLink:
     connected = True
 
     def __init__(self) -> None:
-        self.client = OneClient()
+        self.client = FakeClient()
         self.reconnected: list[Callable[[], None]] = []
 
     def on_connect(self, watcher: Callable[[], None]) -> None:
@@ -47,9 +47,9 @@ class OneLink:
 
 async def test_messages_from_before_a_reconnect_are_not_acknowledged_after_it() -> None:
     """A server that lost its tail reuses the sequences and resets the consumer (seen with 2.15.1):
-    an old acknowledgement would count for a new message.
+    an old acknowledgement would acknowledge a new message.
     """
-    link = OneLink()
+    link = FakeLink()
 
     async def ensure() -> datetime:
         return datetime(2026, 1, 1, tzinfo=UTC)

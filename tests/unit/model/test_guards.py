@@ -1,7 +1,6 @@
-"""Each guard is needed: without it, the search finds what breaks.
+"""Shows that each guard is needed: without it, the search finds a violation.
 
-``first`` is a seed that showed it. Changes of the code change the histories of seeds, so the search
-goes on from there.
+``first`` is the seed to start from. Code changes alter the histories, so later seeds are tried too.
 """
 
 from collections.abc import Iterable
@@ -22,14 +21,14 @@ from tests.unit.model.world import Violation
 TRIES = 600
 
 
-def found(first: int, stores: Stores | None = None) -> str:
-    """The first violation from a seed on."""
+def first_violation(first: int, stores: Stores | None = None) -> str:
+    """The message of the first violation, searching from seed ``first``."""
     for seed in range(first, first + TRIES):
         try:
             search(seed, stores)
         except Violation as violation:
             return str(violation).splitlines()[0]
-    pytest.fail("no history shows what the guard is for")
+    pytest.fail("no history needs the guard")
 
 
 class Unfenced(JetStream):
@@ -38,15 +37,15 @@ class Unfenced(JetStream):
 
 
 def test_without_the_expected_sequence_events_are_published_twice() -> None:
-    assert "published twice" in found(10, Stores(stream=Unfenced))
+    assert "published twice" in first_violation(10, Stores(stream=Unfenced))
 
 
 class DropsConflicts(Archive):
     def left_out(self, tables: Tables, event: Row) -> Row | None:
-        """As if the same item and seq were the same event."""
+        """Treats events with the same item and seq as the same."""
 
 
-class TakesDuplicatesForConflicts(Archive):
+class TreatsDuplicatesAsConflicts(Archive):
     def left_out(self, tables: Tables, event: Row) -> Row | None:
         found = self.rival(tables, event)
         assert found
@@ -56,22 +55,22 @@ class TakesDuplicatesForConflicts(Archive):
 
 class InsertsAnything(Archive):
     def rival(self, tables: Tables, event: Row) -> Row | None:
-        """As if ``bids`` had no unique keys."""
+        """Behaves as if ``bids`` had no unique keys."""
 
 
-def test_an_archive_that_knows_events_by_item_and_seq_alone_skips_one_of_two() -> None:
-    assert "passed" in found(10, Stores(archive=DropsConflicts))
+def test_without_event_ids_the_archive_skips_one_of_two_events_with_a_seq() -> None:
+    assert "passed" in first_violation(10, Stores(archive=DropsConflicts))
 
 
-def test_an_archive_that_does_not_know_duplicates_by_event_id_makes_them_dead_letters() -> None:
-    assert "without a conflict" in found(0, Stores(archive=TakesDuplicatesForConflicts))
+def test_without_event_ids_duplicates_become_dead_letters() -> None:
+    assert "without a conflict" in first_violation(0, Stores(archive=TreatsDuplicatesAsConflicts))
 
 
-def test_an_archive_without_unique_keys_holds_an_event_twice() -> None:
-    assert "twice" in found(0, Stores(archive=InsertsAnything))
+def test_without_unique_keys_the_archive_holds_an_event_twice() -> None:
+    assert "twice" in first_violation(0, Stores(archive=InsertsAnything))
 
 
-def test_a_watermark_that_does_not_chain_passes_unarchived_events(
+def test_a_watermark_that_ignores_holes_passes_unarchived_events(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def furthest(
@@ -81,10 +80,10 @@ def test_a_watermark_that_does_not_chain_passes_unarchived_events(
 
     monkeypatch.setattr("pkg.archival.commit.fold", furthest)
 
-    assert "passed" in found(10)
+    assert "passed" in first_violation(10)
 
 
-def test_an_outbox_trimmed_of_events_that_jetstream_lacks_loses_them(
+def test_trimming_by_age_alone_loses_events_that_jetstream_lacks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def by_age_alone(
@@ -94,7 +93,7 @@ def test_an_outbox_trimmed_of_events_that_jetstream_lacks_loses_them(
 
     monkeypatch.setattr("pkg.api.relay.relay.retirement", by_age_alone)
 
-    assert "no store holds" in found(0)
+    assert "no store holds" in first_violation(0)
 
 
 def test_without_resending_some_events_are_never_archived(
@@ -102,10 +101,10 @@ def test_without_resending_some_events_are_never_archived(
 ) -> None:
     monkeypatch.setattr(processes, "RESEND_AFTER_S", float("inf"))
 
-    assert "never archived" in found(90)
+    assert "never archived" in first_violation(90)
 
 
-class TakesDeliveryForArchiving(JetStream):
+class AcknowledgesOnDelivery(JetStream):
     def delivers(self, stored: Stored) -> None:
         super().delivers(stored)
         assert self.consumer
@@ -113,4 +112,4 @@ class TakesDeliveryForArchiving(JetStream):
 
 
 def test_messages_acknowledged_before_the_commit_are_skipped() -> None:
-    assert "passed" in found(80, Stores(stream=TakesDeliveryForArchiving))
+    assert "passed" in first_violation(80, Stores(stream=AcknowledgesOnDelivery))

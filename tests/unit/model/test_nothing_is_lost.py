@@ -1,9 +1,9 @@
-"""The real relay and the real archival worker, through hundreds of histories of trouble.
+"""Runs the real relay and the real archival worker through hundreds of histories of failures.
 
 Two relays and two workers share an outbox, a stream and an archive in memory. A seeded scheduler
-decides when and how each of their calls ends, who crashes, what gets lost, comes late, twice or in
-another order, and what a store forgets. After each step the promises must hold; at the end, with
-everything working again, whatever any store still held is archived.
+decides when and how each call ends, which process crashes, which messages are lost, delayed,
+repeated or reordered, and which store loses data. The promises must hold after each step. At the
+end everything is repaired, and every event that a store still holds must be archived.
 """
 
 import re
@@ -15,18 +15,18 @@ from tests.unit.model.search import search
 BLOCKS, SEEDS_A_BLOCK = 10, 50
 
 TROUBLES = {
-    "a publish that was stored although its relay was told otherwise": r"publish .* \.\.\. after",
-    "a publish that comes after its relay gave it up": r"late: relay-\w: publish",
+    "a publish that was stored although its relay got an error": r"publish .* \.\.\. after",
+    "a publish that arrives after its relay gave it up": r"late: relay-\w: publish",
     "a publish that the fence refuses": r"refused: wrong last sequence",
-    "a relay that dies with a publish on its way": r"publish .* is done all the same",
-    "a commit that is done and not known to be": r"commit \.\.\. after",
-    "a worker that dies between commit and acknowledgement": r"commit is done all the same",
+    "a relay that dies with a publish on its way": r"publish .* is done after the crash",
+    "a commit that is done although its worker got an error": r"commit \.\.\. after",
+    "a worker that dies between commit and acknowledgement": r"commit is done after the crash",
     "a batch archived before its predecessor": r"a stretch waits",
     "entries that leave the outbox unarchived": r"retire .* \.\.\. done",
     "entries published again from the oldest": r"publish p0\d 0-0 -> \S+ expecting [1-9]",
     "a stream deleted": r"the stream is deleted",
     "a stream's tail cut": r"tail is cut",
-    "a stream that forgets the oldest": r"\b46800 s pass",
+    "a stream that expires its oldest messages": r"\b46800 s pass",
     "two events of one item and seq": r"dead letter: seq_conflict",
     "Redis opened without the stream": r"Redis forgets",
     "PostgreSQL away": r"away: .*postgres",
@@ -39,13 +39,13 @@ def test_no_event_that_a_store_holds_is_lost_archived_twice_or_skipped(block: in
         search(seed)
 
 
-def test_the_histories_have_every_kind_of_trouble() -> None:
-    told = "\n".join(line for seed in range(6 * SEEDS_A_BLOCK) for line in search(seed))
+def test_histories_contain_every_kind_of_trouble() -> None:
+    traces = "\n".join(line for seed in range(6 * SEEDS_A_BLOCK) for line in search(seed))
 
-    missing = [name for name, sign in TROUBLES.items() if not re.search(sign, told)]
+    missing = [name for name, sign in TROUBLES.items() if not re.search(sign, traces)]
 
     assert not missing
 
 
-def test_a_seed_tells_the_same_history_again() -> None:
+def test_a_seed_reproduces_its_history() -> None:
     assert search(7) == search(7)

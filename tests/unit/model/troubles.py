@@ -1,4 +1,4 @@
-"""What goes wrong: crashes, outages, late arrivals and stores that lose what they held."""
+"""What goes wrong: crashes, outages, late calls and stores that lose data."""
 
 from pkg.auction.outbox import OutboxId
 from tests.unit.model.processes import RETENTION_S, Process
@@ -14,7 +14,7 @@ class Troubles:
         self._world = system.world
         self._stream = system.stream
 
-    def let_late_one_arrive(self) -> None:
+    def late_call_arrives(self) -> None:
         waiting = [each for each in self._world.late if each.place not in self._world.away]
         if waiting:
             call = self._world.chance.choice(waiting)
@@ -51,12 +51,12 @@ class Troubles:
         self._world.note(f"away: {sorted(self._world.away)}")
 
     def delete_stream(self) -> None:
-        """By hand, or with NATS' disk, which NATS' clients notice as a reconnect."""
+        """Deleted by an operator, or lost with NATS' disk, in which case clients reconnect."""
         self._world.note("the stream is deleted")
         being_removed = self._being_removed()
         self._stream.delete()
         self._system.promises.stream_lost(being_removed=being_removed)
-        self._lose_words()
+        self._lose_notices()
         if self._world.chance.random() < 0.5:
             self._system.reconnect()
         else:
@@ -68,11 +68,11 @@ class Troubles:
         being_removed = self._being_removed()
         self._stream.cut_tail(self._world.chance.randint(1, 3))
         self._system.promises.stream_lost(being_removed=being_removed)
-        self._lose_words()
+        self._lose_notices()
         self._system.reconnect()
 
     def remove_message(self) -> None:
-        """By hand, from anywhere: the archive may never have seen it."""
+        """Removes any message, as an operator may; the archive may not have seen it."""
         if self._stream.messages:
             gone = self._world.chance.choice(self._stream.messages)
             self._world.note(f"message {gone.sequence} is removed")
@@ -89,7 +89,7 @@ class Troubles:
         self._system.redis.sync()
 
     def _crash(self, process: Process) -> None:
-        """Its pending calls may still be carried out, at once or later."""
+        """Kills and restarts a process. Its pending calls may still take effect, now or later."""
         self._world.note(f"{process.name} crashes")
         for call in [each for each in self._world.calls if each.caller == process.name]:
             self._world.calls.remove(call)
@@ -97,7 +97,7 @@ class Troubles:
             if fate == "late" and call.may_be_late:
                 self._world.late.append(call)
             elif fate == "done" and call.place not in self._world.away and call.ready():
-                self._world.note(f"{call} is done all the same")
+                self._world.note(f"{call} is done after the crash")
                 self._arrive(call)
                 if not call.may_be_done_unknown:
                     self._system.archive.roll_back()
@@ -109,17 +109,17 @@ class Troubles:
     def _arrive(self, call: Call) -> None:
         try:
             call.effect()
-        except Exception as refusal:  # noqa: BLE001 - its caller gave up long ago
+        except Exception as refusal:  # noqa: BLE001 - its caller has given up
             self._world.note(f"refused: {refusal}")
 
-    def _lose_words(self) -> None:
-        """Whatever was on its way through NATS went with the connection."""
-        self._world.words.clear()
+    def _lose_notices(self) -> None:
+        """Messages on their way through NATS are lost with the connection."""
+        self._world.notices.clear()
 
     def _being_removed(self) -> set[str]:
-        """Events that a relay is about to remove because JetStream just said that it holds them.
+        """Events that a relay is about to trim because JetStream has just confirmed them.
 
-        Two stores cannot be asked at once: a loss in between counts as one after the removal.
+        Checking and trimming are not atomic, so a loss in between counts as one after trimming.
         """
         leaving: set[str] = set()
         for call in self._world.calls:

@@ -1,10 +1,10 @@
-"""What happens anyway: answers, deliveries, bids and the time that passes."""
+"""The steps of normal operation: answers, deliveries, bids and the passing of time."""
 
 from tests.unit.model.system import System
 from tests.unit.model.world import Call, Place
 
 MOST_BIDS = 40
-WORDS_KEPT = 40
+NOTICES_KEPT = 40
 
 
 class Turns:
@@ -36,16 +36,16 @@ class Turns:
         self._world.note(f"delivered: {stored.sequence} of {stored.partition}")
         client.deliver(stored)
 
-    def hear(self) -> None:
-        if not self._world.words or Place.NATS in self._world.away:
+    def deliver_notice(self) -> None:
+        if not self._world.notices or Place.NATS in self._world.away:
             return
-        word = self._world.chance.choice(self._world.words)
-        self._world.words.remove(word)
+        notice = self._world.chance.choice(self._world.notices)
+        self._world.notices.remove(notice)
         if self._world.chance.random() < self.lossy:
             return
-        self._world.note(f"heard: {word.what}")
-        word.deliver()
-        del self._world.words[:-WORDS_KEPT]
+        self._world.note(f"notice: {notice.what}")
+        notice.deliver()
+        del self._world.notices[:-NOTICES_KEPT]
 
     def bid(self) -> None:
         if self._system.redis.open and Place.REDIS not in self._world.away:
@@ -64,17 +64,17 @@ class Turns:
             else:
                 relay.lease.take()
 
-    def work_off(self) -> bool:
-        """Does all that can happen without time passing, once; returns whether anything did."""
+    def drain(self) -> bool:
+        """Ends all calls and delivers all messages once; returns False if there were none."""
         moved = False
         for call in [each for each in self._world.calls if each.ready()]:
             if call in self._world.calls and call.ready():
                 self._end(call)
                 moved = True
-        for word in list(self._world.words):
-            self._world.words.remove(word)
-            word.deliver()
-        # Pulls get new messages; once all is quiet, what was not acknowledged is redelivered.
+        for notice in list(self._world.notices):
+            self._world.notices.remove(notice)
+            notice.deliver()
+        # Delivers new messages first; redelivers unacknowledged ones once nothing else is to do.
         delivered = self._stream.consumer.delivered if self._stream.consumer and moved else set()
         for stored in self._stream.waiting():
             pulls = [each.client for each in self._system.workers if each.client.pull]
@@ -85,7 +85,7 @@ class Turns:
         return moved
 
     def _end(self, call: Call) -> None:
-        """Ends a call: done, lost before, lost after, or given up and done later."""
+        """Ends a call: done, lost before or after its effect, or given up and done later."""
         fate = "done"
         if call.place in self._world.away:
             fate = self._world.chance.choice(["before", "late"])
@@ -103,7 +103,7 @@ class Turns:
             try:
                 answer = call.effect()
                 error = None if fate == "done" else error
-            except Exception as refusal:  # noqa: BLE001 - whatever the store refuses with
+            except Exception as refusal:  # noqa: BLE001 - any refusal of the store
                 self._world.note(f"refused: {refusal}")
                 error = refusal
         elif fate == "late":

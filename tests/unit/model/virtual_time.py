@@ -1,19 +1,19 @@
-"""An event loop whose clock jumps to the next timer as soon as nothing else is to be done."""
+"""An event loop whose clock jumps to the next timer when nothing else is left to do."""
 
 import asyncio
 import selectors
 
-_TURN_S = 1e-6  # a turn of the loop takes this long: timers that fire a hair early must not spin
+_TURN_S = 1e-6  # each loop iteration takes this long, or a timer that fires early would spin
 
 
 class _Skipping(selectors.SelectSelector):
-    """Nothing is ever ready; instead of waiting, the clock moves on."""
+    """Has no ready files; advances the clock instead of waiting."""
 
     now = 1_000.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise RuntimeError("everybody waits for ever")
+            raise RuntimeError("every task waits forever")
         self.now += timeout + _TURN_S
         return []
 
@@ -27,5 +27,5 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._skipping.now
 
     def jump(self, seconds: float) -> None:
-        """Moves the clock, however many timers that passes."""
+        """Moves the clock, past any number of timers."""
         self._skipping.now += seconds

@@ -1,7 +1,7 @@
-"""What all stores and processes of the model share: clock, chance, and the calls between them.
+"""What the model's stores and processes share: the clock, the random generator, and their calls.
 
-A process' call to a store waits here until the scheduler decides when, in which order and how it
-ends. So every interleaving and every crash between two calls can happen, and a seed repeats it.
+A call to a store waits here until the scheduler decides when and how it ends. So calls can
+interleave and processes can crash between any two calls, and a seed reproduces the run.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class Place(StrEnum):
 
 
 class Violation(AssertionError):  # noqa: N818 - a broken promise, not an error of the program
-    """What the system promises does not hold at this step."""
+    """The system broke a promise at this step."""
 
 
 def _always() -> bool:
@@ -32,7 +32,7 @@ def _always() -> bool:
 
 @dataclass(eq=False, kw_only=True)
 class Call:
-    """A request on its way. ``effect`` is what the store does when it arrives."""
+    """A request to a store, which runs ``effect`` when it arrives."""
 
     caller: str
     place: Place
@@ -44,15 +44,15 @@ class Call:
     may_be_late: bool = False
     may_be_done_unknown: bool = True
     abandon: Callable[[], None] = lambda: None
-    """What the store does on its own when the caller goes away before the call arrived."""
+    """What the store does if the caller disappears before the call arrives."""
 
     def __str__(self) -> str:
         return f"{self.caller}: {self.name}"
 
 
 @dataclass(eq=False)
-class Word:
-    """A message nobody waits for: it may be lost, delayed or reordered."""
+class Notice:
+    """A message without a reply: it may be lost, delayed or reordered."""
 
     what: str
     deliver: Callable[[], None]
@@ -64,7 +64,7 @@ class World:
     chance: random.Random
     calls: list[Call] = field(default_factory=list)
     late: list[Call] = field(default_factory=list)
-    words: list[Word] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     away: set[Place] = field(default_factory=set)
     on_nats_connect: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
     trace: list[str] = field(default_factory=list)
@@ -82,7 +82,7 @@ class World:
         *,
         failure: Callable[[], Exception],
         **more: Any,  # noqa: ANN401 - passed on to Call, which names them
-    ) -> Any:  # noqa: ANN401 - whatever the store answers
+    ) -> Any:  # noqa: ANN401 - the store's answer
         call = Call(
             caller=caller,
             place=place,
@@ -99,8 +99,8 @@ class World:
             if call in self.calls:
                 self.calls.remove(call)
 
-    def say(self, what: str, deliver: Callable[[], None]) -> None:
-        self.words.append(Word(what, deliver))
+    def send(self, what: str, deliver: Callable[[], None]) -> None:
+        self.notices.append(Notice(what, deliver))
 
     def note(self, line: str) -> None:
         self.trace.append(f"{self.loop.time():.3f} {line}")

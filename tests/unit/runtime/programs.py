@@ -1,4 +1,4 @@
-"""Small programs run by a Python of their own, as services are."""
+"""Runs small programs in a Python process of their own, like services."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def run(
     *arguments: str, env: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs ``python ARGUMENTS`` to its end, with these variables and no others."""
+    """Runs ``python ARGUMENTS`` to its end, with only the variables of ``env``."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,

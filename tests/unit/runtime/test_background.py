@@ -16,21 +16,21 @@ async def fails() -> None:
     raise ZeroDivisionError("a defect")
 
 
-async def test_work_that_fails_turns_readiness_red_and_stops_the_process() -> None:
+async def test_failed_task_makes_the_process_unready_and_stops_it() -> None:
     stop = asyncio.Event()
     with capture_logs() as logs:
         async with Background(stop) as background:
             background.start(forever(), name="steady")
             assert background.probe() is None
 
-            background.start(fails(), name="weak")
+            background.start(fails(), name="failing")
 
             await asyncio.wait_for(stop.wait(), timeout=5)
-            assert (background.probe(), background.died) == ("failed", "weak")
-    assert [line["task"] for line in logs if line["log_level"] == "error"] == ["weak"]
+            assert (background.probe(), background.died) == ("failed", "failing")
+    assert [line["task"] for line in logs if line["log_level"] == "error"] == ["failing"]
 
 
-async def test_work_that_ends_without_an_error_is_a_defect_too() -> None:
+async def test_task_that_ends_without_an_error_counts_as_failed() -> None:
     stop = asyncio.Event()
 
     async def ends() -> None: ...
@@ -42,18 +42,18 @@ async def test_work_that_ends_without_an_error_is_a_defect_too() -> None:
         assert background.died == "short"
 
 
-async def test_a_part_that_dies_is_told_by_the_whole() -> None:
+async def test_failure_in_an_adopted_part_is_reported_by_the_whole() -> None:
     stop = asyncio.Event()
     async with Background(stop) as whole, Background(stop) as part:
         whole.adopt(part)
 
-        part.start(fails(), name="weak")
+        part.start(fails(), name="failing")
 
-        await until(lambda: whole.died == "weak", within_s=5)
+        await until(lambda: whole.died == "failing", within_s=5)
         assert whole.probe() == "failed"
 
 
-async def test_leaving_ends_the_last_started_first_and_is_no_death() -> None:
+async def test_exit_ends_tasks_in_reverse_order_and_reports_no_failure() -> None:
     stop = asyncio.Event()
     ended: list[str] = []
 
@@ -74,7 +74,7 @@ async def test_leaving_ends_the_last_started_first_and_is_no_death() -> None:
     assert not stop.is_set()
 
 
-async def test_work_that_fails_at_its_end_is_told_and_does_not_keep_the_others() -> None:
+async def test_task_that_fails_while_ending_is_logged_and_the_others_still_end() -> None:
     stop = asyncio.Event()
     ended: list[str] = []
 
@@ -84,7 +84,7 @@ async def test_work_that_fails_at_its_end_is_told_and_does_not_keep_the_others()
         finally:
             ended.append("steady")
 
-    async def clumsy() -> None:
+    async def failing() -> None:
         try:
             await forever()
         finally:
@@ -93,14 +93,14 @@ async def test_work_that_fails_at_its_end_is_told_and_does_not_keep_the_others()
     with capture_logs() as logs:
         async with Background(stop) as background:
             background.start(steady(), name="steady")
-            background.start(clumsy(), name="clumsy")
+            background.start(failing(), name="failing")
             await asyncio.sleep(0)
 
     assert ended == ["steady"]
-    assert [line["task"] for line in logs] == ["clumsy"]
+    assert [line["task"] for line in logs] == ["failing"]
 
 
-async def test_an_error_of_the_body_still_ends_the_work() -> None:
+async def test_error_in_the_body_still_ends_the_tasks() -> None:
     stop = asyncio.Event()
     background = Background(stop)
 

@@ -1,4 +1,4 @@
-"""Lines that CloudWatch makes metrics of."""
+"""Log lines from which CloudWatch makes metrics."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from pkg.runtime.emf import EMITTED, NAMESPACE, Emf, emf
 from pkg.runtime.metrics import counter, gauge, labelled_counter, labelled_gauge, registry_of
 from pkg.runtime.settings.sections import ServingSettings
 
-MOST_METRICS_A_DIRECTIVE = 100  # CloudWatch's limit
+MAX_METRICS_PER_DIRECTIVE = 100  # CloudWatch's limit
 
 
 class Counts:
@@ -32,7 +32,7 @@ class Counts:
         )
 
 
-def lines_of(counts: Counts) -> Emf:
+def emf_of(counts: Counts) -> Emf:
     return Emf(registry_of(counts), service="api-gateway")
 
 
@@ -42,8 +42,8 @@ def read(line: bytes | None) -> dict[str, Any]:
     return found
 
 
-def test_a_line_has_the_shape_that_cloudwatch_asks_for() -> None:
-    document = read(lines_of(Counts()).line(1_700_000_000_000))
+def test_line_has_the_form_that_cloudwatch_requires() -> None:
+    document = read(emf_of(Counts()).line(1_700_000_000_000))
 
     about = document["_aws"]
     assert about["Timestamp"] == 1_700_000_000_000
@@ -55,24 +55,24 @@ def test_a_line_has_the_shape_that_cloudwatch_asks_for() -> None:
     assert named == set(document) - {"_aws", "Service"}
     assert all(isinstance(document[name], int | float) for name in named)
     assert {metric["Unit"] for metric in directive["Metrics"]} <= {"Count", "Seconds"}
-    assert len(EMITTED) <= MOST_METRICS_A_DIRECTIVE
+    assert len(EMITTED) <= MAX_METRICS_PER_DIRECTIVE
 
 
-def test_only_what_is_on_the_list_is_emitted() -> None:
-    assert "bid_connections" not in read(lines_of(Counts()).line(0))
+def test_only_listed_metrics_are_emitted() -> None:
+    assert "bid_connections" not in read(emf_of(Counts()).line(0))
 
 
-def test_labels_are_folded_by_the_highest_or_the_sum() -> None:
-    document = read(lines_of(Counts()).line(0))
+def test_label_sets_are_combined_by_maximum_or_sum() -> None:
+    document = read(emf_of(Counts()).line(0))
 
     assert document["bid_outbox_depth"] == 9
     assert document["bid_viewers"] == 7
     assert document["bid_archive_dead_letters_total"] == 3
 
 
-def test_a_counter_is_told_as_what_was_added_since_the_line_before() -> None:
+def test_counter_is_emitted_as_its_increase_since_the_previous_line() -> None:
     counts = Counts()
-    lines = lines_of(counts)
+    lines = emf_of(counts)
     counts.accepted = 5
     first = read(lines.line(0))
     counts.accepted = 12
@@ -82,30 +82,30 @@ def test_a_counter_is_told_as_what_was_added_since_the_line_before() -> None:
     assert second["bid_outbox_depth"] == 9
 
 
-def test_a_process_without_any_of_them_says_nothing() -> None:
+def test_process_without_listed_metrics_emits_no_line() -> None:
     assert Emf(registry_of(), service="api-gateway").line(0) is None
 
 
-def test_counts_that_cannot_be_read_are_told_once_and_stop_nothing() -> None:
+def test_failing_collection_is_logged_once_and_the_next_line_is_written() -> None:
     counts, written = Counts(), list[bytes]()
-    lines = lines_of(counts)
+    lines = emf_of(counts)
     counts.broken = True
 
-    with capture_logs() as said:
+    with capture_logs() as logs:
         lines.emit(written.append)
         lines.emit(written.append)
     counts.broken = False
     lines.emit(written.append)
 
-    assert [record["why"] for record in said] == ["no counts today"]
+    assert [record["why"] for record in logs] == ["no counts today"]
     assert len(written) == 1
     assert written[0].endswith(b"}\n")
 
 
-def test_what_could_not_be_written_is_counted_in_the_next_line() -> None:
+def test_increase_of_a_line_that_was_not_written_is_in_the_next_line() -> None:
     counts = Counts()
     written: list[bytes] = []
-    lines = lines_of(counts)
+    lines = emf_of(counts)
     counts.accepted = 5
 
     def full(_: bytes) -> None:
@@ -118,7 +118,7 @@ def test_what_could_not_be_written_is_counted_in_the_next_line() -> None:
     assert read(written[0])["bid_accepted_total"] == 7
 
 
-async def test_there_is_a_line_each_so_many_seconds_and_a_last_one() -> None:
+async def test_lines_are_written_periodically_and_once_at_the_end() -> None:
     counts, written = Counts(), list[bytes]()
     settings = ServingSettings(emf_every_s=0.05)
 
@@ -133,7 +133,7 @@ async def test_there_is_a_line_each_so_many_seconds_and_a_last_one() -> None:
     assert len(written) == before_the_end
 
 
-async def test_without_the_setting_there_is_none() -> None:
+async def test_no_line_is_written_without_the_setting() -> None:
     written = list[bytes]()
 
     async with emf(

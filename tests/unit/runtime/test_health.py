@@ -15,7 +15,7 @@ from pkg.runtime.health import main
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """Answers one request so; the URL to ask."""
+    """Yields the URL of a server that sends ``answer`` to one request."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -30,28 +30,28 @@ def answering(answer: bytes) -> Iterator[str]:
         thread.join(timeout=5)
 
 
-def test_what_answers_200_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_answer_200_is_healthy(capsys: pytest.CaptureFixture[str]) -> None:
     with answering(b"HTTP/1.1 200 OK\r\n\r\n{}") as url:
         assert main([url]) == 0
 
     assert capsys.readouterr().out == ""
 
 
-def test_any_other_answer_is_told_with_its_body(capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_other_answer_is_printed_with_its_body(capsys: pytest.CaptureFixture[str]) -> None:
     with answering(b'HTTP/1.1 503 No\r\n\r\n{"ready":false}') as url:
         assert main([url]) == 1
 
     assert capsys.readouterr().out == '503 {"ready":false}\n'
 
 
-def test_what_is_not_http_is_not_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_answer_that_is_not_http_is_unhealthy(capsys: pytest.CaptureFixture[str]) -> None:
     with answering(b"+PONG\r\n") as url:
         assert main([url]) == 1
 
     assert "not HTTP" in capsys.readouterr().out
 
 
-def test_nobody_there_is_not_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_refused_connection_is_unhealthy(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -60,27 +60,29 @@ def test_nobody_there_is_not_well(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["a", "b"], ["https://x:1/"], ["http://x/ready"]])
-def test_bad_arguments_are_a_sentence_and_exit_code_2(
+def test_bad_arguments_print_an_error_and_exit_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
     assert capsys.readouterr().err
 
 
-def test_it_imports_nothing_that_costs_more_than_the_check() -> None:
-    """It runs every second in every container."""
-    look = (
+def test_check_imports_neither_aiohttp_nor_asyncio() -> None:
+    """It runs every few seconds in every container."""
+    program = (
         "import sys, pkg.runtime.health; print(sorted({'aiohttp', 'asyncio'} & set(sys.modules)))"
     )
 
-    said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
 
-    assert said.stdout.strip() == "[]"
+    assert result.stdout.strip() == "[]"
 
 
 @contextmanager
 def trickling(part: bytes, *, every_s: float) -> Iterator[str]:
-    """Sends part after part until nobody reads any more."""
+    """Yields the URL of a server that sends ``part`` again and again until the client is gone."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -96,7 +98,7 @@ def trickling(part: bytes, *, every_s: float) -> Iterator[str]:
         thread.join(timeout=5)
 
 
-def test_an_answer_that_trickles_ends_with_its_time(
+def test_trickling_answer_is_given_up_at_the_limit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pkg.runtime.health.WITHIN_S", 0.3)
@@ -104,19 +106,19 @@ def test_an_answer_that_trickles_ends_with_its_time(
     with trickling(b".", every_s=0.02) as url:
         assert main([url]) == 1
 
-    assert time.monotonic() - began < 20  # it would go on for twenty minutes
+    assert time.monotonic() - began < 20  # the whole answer would take twenty minutes
     assert "no answer" in capsys.readouterr().out
 
 
-def test_an_answer_without_an_end_is_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_endless_answer_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:
     with trickling(b"." * 65536, every_s=0.001) as url:
         assert main([url]) == 1
 
-    assert "does not end" in capsys.readouterr().out
+    assert "too long" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-def test_an_address_of_six_is_written_between_brackets() -> None:
+def test_ipv6_address_in_brackets_is_accepted() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
 
         def serve() -> None:

@@ -1,4 +1,4 @@
-"""What a process says on stderr: one line a record, whoever speaks."""
+"""Logs on stderr: one record per line, from the services' own loggers and from libraries."""
 
 import json
 
@@ -12,7 +12,7 @@ from pkg.runtime import logs
 log = logs.get("room")
 logs.configure(service="sample", level="info", log_format=sys.argv[1])
 log.info("placed", item="vase", amount_cents=200)
-log.debug("not told")
+log.debug("below the level")
 log.warning("two\\nlines", why="a\\nb")
 logging.getLogger("library").warning("from %s", "a library")
 async def main():
@@ -30,7 +30,7 @@ except ZeroDivisionError:
 """
 
 
-def test_json_logs_are_one_object_a_line_with_the_service_in_each() -> None:
+def test_json_logs_are_one_object_per_line_with_the_service() -> None:
     lines = run("-c", PROGRAM, "json").stderr.splitlines()
 
     records = [json.loads(line) for line in lines]
@@ -44,19 +44,19 @@ def test_json_logs_are_one_object_a_line_with_the_service_in_each() -> None:
     assert "ZeroDivisionError" in records[-1]["exception"]
 
 
-def test_text_logs_name_the_service_in_each_record() -> None:
+def test_text_logs_have_the_service_in_each_record() -> None:
     lines = run("-c", PROGRAM, "text").stderr.splitlines()
 
-    told = [line for line in lines if "service=sample" in line]
-    assert len(told) == 8
-    assert "item=vase" in told[0]
-    assert "two\\nlines" in told[1]
+    records = [line for line in lines if "service=sample" in line]
+    assert len(records) == 8
+    assert "item=vase" in records[0]
+    assert "two\\nlines" in records[1]
     assert "\x1b" not in "".join(lines)  # no colours into a file
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_a_traceback_shows_no_local_variable(log_format: str) -> None:
-    said = run("-c", PROGRAM, log_format).stderr
+def test_traceback_shows_no_local_variables(log_format: str) -> None:
+    output = run("-c", PROGRAM, log_format).stderr
 
-    assert "ZeroDivisionError" in said
-    assert "password-in-a-local" not in said
+    assert "ZeroDivisionError" in output
+    assert "password-in-a-local" not in output

@@ -30,7 +30,7 @@ class Counts:
 
 
 @given(values)
-def test_buckets_count_what_brute_force_counts(observed: list[float]) -> None:
+def test_buckets_agree_with_counting_by_brute_force(observed: list[float]) -> None:
     buckets = Buckets(BOUNDS)
     for value in observed:
         buckets.observe(value)
@@ -49,7 +49,7 @@ def test_buckets_count_what_brute_force_counts(observed: list[float]) -> None:
     assert bisect_left(BOUNDS, 1.0) == 1
 
 
-def test_the_page_is_what_prometheus_reads() -> None:
+def test_metrics_page_is_parsed_by_prometheus() -> None:
     buckets = Buckets(BOUNDS)
     buckets.observe(0.7)
 
@@ -63,7 +63,7 @@ def test_the_page_is_what_prometheus_reads() -> None:
     assert page.content_type.startswith("text/plain; version=0.0.4")
 
 
-def test_a_scrape_reads_what_stands_now() -> None:
+def test_each_scrape_reads_the_current_values() -> None:
     buckets = Buckets(BOUNDS)
     registry = registry_of(Counts(buckets))  # type: ignore[arg-type]
     first = metrics_page(registry).body
@@ -74,7 +74,7 @@ def test_a_scrape_reads_what_stands_now() -> None:
     assert b"bid_x_seconds_count 1.0" in metrics_page(registry).body
 
 
-def test_two_services_in_one_process_do_not_meet() -> None:
+def test_registries_in_one_process_are_independent() -> None:
     one, other = Buckets(BOUNDS), Buckets(BOUNDS)
     one.observe(1)
 

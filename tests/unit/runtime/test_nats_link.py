@@ -1,4 +1,4 @@
-"""The end of a link whose client is still at its first connection."""
+"""Closing a link whose client is still connecting for the first time."""
 
 import asyncio
 
@@ -11,19 +11,19 @@ from pkg.runtime.settings.sections import NatsSettings
 from pkg.trials.waiting import until
 
 
-class Deaf:
-    """Tries to connect until it is cancelled; the first time it takes that for a failed try."""
+class NeverConnects:
+    """Connects until cancelled, and turns the first cancellation into a failed attempt."""
 
     def __init__(self) -> None:
-        self.tries = 0
+        self.attempts = 0
         self.closed = 0
 
     async def connect(self, **_: object) -> None:
-        self.tries += 1
+        self.attempts += 1
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            if self.tries > 1:
+            if self.attempts > 1:
                 raise
             raise ConnectionRefusedError from None
 
@@ -32,29 +32,29 @@ class Deaf:
 
 
 @pytest.fixture
-def deaf(monkeypatch: pytest.MonkeyPatch) -> Deaf:
-    deaf = Deaf()
-    monkeypatch.setattr(links._Client, "connect", deaf.connect)
-    monkeypatch.setattr(links._Client, "close", deaf.close)
-    return deaf
+def client(monkeypatch: pytest.MonkeyPatch) -> NeverConnects:
+    client = NeverConnects()
+    monkeypatch.setattr(links._Client, "connect", client.connect)
+    monkeypatch.setattr(links._Client, "close", client.close)
+    return client
 
 
-async def test_a_link_ends_though_its_client_swallows_a_cancellation(deaf: Deaf) -> None:
-    """As wait_for does on Python 3.11 with one that meets the end of a try."""
+async def test_link_closes_when_its_client_swallows_a_cancellation(client: NeverConnects) -> None:
+    """wait_for does so on Python 3.11 if the attempt ends at the same time."""
     async with asyncio.timeout(15), nats_link(NatsSettings(nats_url="nats://a"), name="test"):
-        await until(lambda: deaf.tries, within_s=5)
+        await until(lambda: client.attempts, within_s=5)
 
-    assert (deaf.tries, deaf.closed) == (2, 1)
+    assert (client.attempts, client.closed) == (2, 1)
 
 
-async def test_a_link_whose_end_is_broken_off_closes_its_client_all_the_same(deaf: Deaf) -> None:
+async def test_link_whose_close_is_cancelled_still_closes_its_client(client: NeverConnects) -> None:
     async def use() -> None:
         async with nats_link(NatsSettings(nats_url="nats://a"), name="test"):
             await asyncio.Event().wait()
 
     using = asyncio.create_task(use())
-    await until(lambda: deaf.tries, within_s=5)
+    await until(lambda: client.attempts, within_s=5)
 
     await ended(using, again_s=0.1)
 
-    assert deaf.closed == 1
+    assert client.closed == 1

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pkg.runtime.readiness import Readiness, health_page, ready_page
 
 
-def test_health_looks_at_no_dependency() -> None:
+def test_health_does_not_depend_on_other_parts() -> None:
     readiness = Readiness("archival-worker")
     readiness.watch("redis", lambda: "down")
 
@@ -12,11 +12,11 @@ def test_health_looks_at_no_dependency() -> None:
 
     body = json.loads(page.body)
     assert (page.status, body["status"], body["service"]) == (200, "healthy", "archival-worker")
-    told = datetime.fromisoformat(body["time"])
-    assert abs(datetime.now(UTC) - told) < timedelta(seconds=5)
+    shown = datetime.fromisoformat(body["time"])
+    assert abs(datetime.now(UTC) - shown) < timedelta(seconds=5)
 
 
-def test_only_required_parts_decide() -> None:
+def test_only_required_parts_decide_readiness() -> None:
     readiness = Readiness("api-gateway")
     redis, nats = [None, "down"], ["down", None]
     readiness.watch("redis", lambda: redis[0])
@@ -37,7 +37,7 @@ def test_only_required_parts_decide() -> None:
     )
 
 
-def test_a_draining_process_is_not_ready_and_says_so() -> None:
+def test_draining_process_is_not_ready_and_reports_draining() -> None:
     readiness = Readiness("api-gateway")
     readiness.watch("redis", lambda: None)
 

@@ -1,4 +1,4 @@
-"""A process that is told to end: before it began to accept, and with clients that stay."""
+"""Shutdown of a listener: before it accepts connections, and with idle ones open."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from pkg.runtime.settings.parsers import Address
 from pkg.runtime.settings.sections import ServingSettings
 
 
-async def test_what_came_while_it_started_is_answered_until_the_balancer_has_taken_notice() -> None:
+async def test_stop_during_start_still_answers_for_the_deregistration_time() -> None:
     settings = ServingSettings(start_grace_s=60, deregister_s=0.5, drain_s=0)
     readiness = Readiness("api-gateway")
     readiness.watch("redis", lambda: "down")
@@ -32,7 +32,7 @@ async def test_what_came_while_it_started_is_answered_until_the_balancer_has_tak
     await serving
 
 
-async def test_idle_connections_keep_no_process_beyond_its_shutdown_timeout() -> None:
+async def test_idle_connections_do_not_outlast_the_shutdown_timeout() -> None:
     settings = ServingSettings(start_grace_s=0, drain_s=60, shutdown_timeout_s=1.2)
     readiness = Readiness("api-gateway")
 

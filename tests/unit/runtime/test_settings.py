@@ -49,7 +49,7 @@ def test_every_missing_and_bad_variable_is_named_in_one_message() -> None:
     assert "\n" not in message
 
 
-def test_defaults_stand_where_nothing_is_set() -> None:
+def test_unset_variables_have_their_defaults() -> None:
     settings = load(ApiSettings, STORES)
 
     assert settings.server_addr == Address(port=8080)
@@ -58,19 +58,19 @@ def test_defaults_stand_where_nothing_is_set() -> None:
     assert settings.admin_addr is None
 
 
-def test_an_empty_variable_counts_as_not_set() -> None:
+def test_empty_variable_counts_as_unset() -> None:
     assert load(Sample, {"COUNT": "3", "NAME": ""}).name == "x"
     assert "COUNT is not set" in problems(Sample, {"COUNT": ""})
 
 
-def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+def test_secret_is_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("s3cret\r\n")
 
     assert load(Sample, {"COUNT": "1", "TOKEN_FILE": str(file)}).token == "s3cret"
 
 
-def test_a_secret_given_twice_is_refused_without_telling_it(tmp_path: Path) -> None:
+def test_secret_set_twice_is_refused_without_revealing_it(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("s3cret")
 
@@ -82,7 +82,7 @@ def test_a_secret_given_twice_is_refused_without_telling_it(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_a_secret_file_that_cannot_be_read_is_a_problem_with_its_name(
+def test_unreadable_secret_file_is_reported_by_its_variable(
     tmp_path: Path, content: bytes | None
 ) -> None:
     file = tmp_path / "token"
@@ -92,21 +92,21 @@ def test_a_secret_file_that_cannot_be_read_is_a_problem_with_its_name(
     assert "TOKEN_FILE" in problems(Sample, {"COUNT": "1", "TOKEN_FILE": str(file)})
 
 
-def test_only_secrets_come_from_files(tmp_path: Path) -> None:
+def test_only_secrets_are_read_from_files(tmp_path: Path) -> None:
     file = tmp_path / "name"
     file.write_text("other")
 
     assert load(Sample, {"COUNT": "1", "NAME_FILE": str(file)}).name == "x"
 
 
-def test_a_url_with_a_password_is_not_told_when_it_is_bad() -> None:
+def test_message_about_a_bad_url_does_not_reveal_its_password() -> None:
     message = problems(RedisSettings, {"REDIS_URL": "http://:hidden@r:1"})
 
     assert "hidden" not in message
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=30))
-def test_any_password_reaches_redis_as_it_was_given(password: str) -> None:
+def test_any_password_reaches_redis_unchanged(password: str) -> None:
     settings = RedisSettings(redis_addr="r:6380", redis_password=password, redis_db=3)
 
     options = parse_url(settings.redis_target)
@@ -116,7 +116,7 @@ def test_any_password_reaches_redis_as_it_was_given(password: str) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=30))
-def test_any_password_may_stand_beside_a_url_with_tls(password: str) -> None:
+def test_any_password_can_be_set_beside_a_tls_url(password: str) -> None:
     settings = RedisSettings(redis_url="rediss://ann@r:6380/3", redis_password=password)
 
     options = parse_url(settings.redis_target)
@@ -126,13 +126,13 @@ def test_any_password_may_stand_beside_a_url_with_tls(password: str) -> None:
     assert (options["host"], options["port"], options["db"]) == ("r", 6380, 3)
 
 
-def test_redis_has_one_password() -> None:
+def test_second_redis_password_is_refused() -> None:
     two = {"REDIS_URL": "redis://:first@r:1", "REDIS_PASSWORD": "second"}
 
     assert "no password of its own" in problems(RedisSettings, two)
 
 
-def test_nats_may_be_several_servers() -> None:
+def test_nats_url_may_name_several_servers() -> None:
     settings = load(NatsSettings, {"NATS_URL": "nats://a:4222, nats://b:4222"})
 
     assert settings.nats_servers == ["nats://a:4222", "nats://b:4222"]
@@ -142,7 +142,7 @@ def test_one_bad_server_of_several_is_refused() -> None:
     assert "NATS_URL" in problems(NatsSettings, {"NATS_URL": "nats://a:4222,b:4222"})
 
 
-def test_redis_is_named_once() -> None:
+def test_exactly_one_of_redis_url_and_redis_addr_is_required() -> None:
     both = {"REDIS_URL": "redis://r:1", "REDIS_ADDR": "r:1"}
 
     assert "either REDIS_URL or REDIS_ADDR" in problems(RedisSettings, {})
@@ -150,7 +150,7 @@ def test_redis_is_named_once() -> None:
     assert load(RedisSettings, {"REDIS_ADDR": "r:1"}).redis_target == "redis://r:1/0"
 
 
-def test_redis_and_other_problems_are_told_together() -> None:
+def test_redis_and_other_problems_are_in_one_message() -> None:
     message = problems(RelaySettings, {"RELAY_LINGER_MAX_MS": "-1"})
 
     assert "RELAY_LINGER_MAX_MS" in message
@@ -158,31 +158,31 @@ def test_redis_and_other_problems_are_told_together() -> None:
     assert "REDIS_URL" in message
 
 
-def test_one_section_reports_every_rule_that_is_broken() -> None:
+def test_section_reports_every_broken_rule() -> None:
     message = problems(RedisSettings, {"REDIS_URL": "redis://r:1", "REDIS_ADDR": "r:99999"})
 
     assert "either REDIS_URL or REDIS_ADDR" in message
     assert "REDIS_ADDR: " in message
 
 
-def test_a_bad_redis_url_is_not_told_twice() -> None:
+def test_bad_redis_url_is_reported_once() -> None:
     message = problems(RedisSettings, {"REDIS_URL": "http://r"})
 
     assert message.count("REDIS_URL") == 1
 
 
 @pytest.mark.parametrize("bad", [":6379", "r:x", "r:99999"])
-def test_a_bad_redis_address_is_told_by_its_name(bad: str) -> None:
+def test_bad_redis_address_is_reported_by_its_variable(bad: str) -> None:
     assert "REDIS_ADDR" in problems(RedisSettings, {"REDIS_ADDR": bad})
 
 
 @pytest.mark.parametrize("bad", ["nats://", "nats://:4222", "nats://n:99999", "n:4222", "ws://n"])
-def test_a_url_that_names_no_host_or_another_scheme_is_refused(bad: str) -> None:
+def test_url_without_host_or_with_another_scheme_is_refused(bad: str) -> None:
     assert "NATS_URL" in problems(NatsSettings, {"NATS_URL": bad})
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"),
+    ("text", "expected"),
     [
         (":8080", Address(port=8080)),
         ("127.0.0.1:0", Address(host="127.0.0.1")),
@@ -191,18 +191,18 @@ def test_a_url_that_names_no_host_or_another_scheme_is_refused(bad: str) -> None
         ("fd:7", Address(fd=7)),
     ],
 )
-def test_addresses(text: str, meant: Address) -> None:
-    assert address(text) == meant
+def test_address_is_parsed(text: str, expected: Address) -> None:
+    assert address(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "8080", "a:", "a:x", ":70000", ":-1", "[zz]:1", "fd:x", ":٣"])
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"address|IPv6|hextet|At least|permitted"):
         address(text)
 
 
 @given(st.text(max_size=8))
-def test_whole_numbers_are_read_strictly(text: str) -> None:
+def test_whole_numbers_are_parsed_strictly(text: str) -> None:
     try:
         value = whole(0, 100)(text)
     except ValueError:
@@ -216,7 +216,7 @@ def test_seconds_out_of_range_are_refused(text: str) -> None:
         seconds(0, 60)(text)
 
 
-def test_flags() -> None:
+def test_flag_accepts_only_true_false_1_and_0() -> None:
     assert [flag(text) for text in ("true", "TRUE", "1", "false", "0")] == [
         *(True, True, True),
         *(False, False),
@@ -225,7 +225,7 @@ def test_flags() -> None:
         flag("yes")
 
 
-def test_a_url_parser_keeps_the_text() -> None:
+def test_url_parser_keeps_the_text() -> None:
     assert url("redis", "rediss")("rediss://u:p%40@h:1/2?x=y") == "rediss://u:p%40@h:1/2?x=y"
 
 

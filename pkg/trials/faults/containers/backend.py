@@ -130,7 +130,7 @@ async def _stack(home: Path, *, short: bool) -> AsyncIterator[ContainerBackend]:
 
 
 def _owner(home: Path) -> Home:
-    """The lock that shows that this folder's bench is running, even if it is killed later."""
+    """Its lock is held while this folder's bench runs, and released however that ends."""
     return Home(home / "owner")
 
 

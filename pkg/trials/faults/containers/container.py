@@ -72,10 +72,10 @@ class Container:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise BidkitError(f"the engine did not tell what {self.name} said") from None
+            raise BidkitError(f"the log of {self.name} could not be read") from None
         lines = ran.stdout.decode(errors="replace").splitlines()
         if ran.returncode:
-            raise BidkitError(f"the engine did not tell what {self.name} said: {lines[-1:]}")
+            raise BidkitError(f"the log of {self.name} could not be read: {lines[-1:]}")
         return lines
 
     def forget_log(self) -> None:
@@ -130,7 +130,7 @@ class Container:
             await until(
                 self._healthy,
                 within_s=HEALTHY_WITHIN_S,
-                what=f"{self.name} gets healthy",
+                what=f"{self.name} becomes healthy",
                 every_s=0.25,
             )
         except NotInTimeError as error:

@@ -101,42 +101,42 @@ async def _redis_wiped(trial: Trial) -> None:
 
 _EXPECTED = {
     REDIS: (
-        f"Bids get 503 until it is back. {KILLED}.",
-        "Bids get 503 or no certain answer; all of them are accounted for when it goes on.",
-        "As if it were paused, but every connection is lost, and its address may be another.",
+        f"Bids get 503 until Redis is back. {KILLED}.",
+        "Bids get 503 or an unknown outcome; all are accounted for once Redis resumes.",
+        "As when paused, but connections are lost and Redis' address may change.",
         _REDIS_COSTS,
     ),
     NATS: (
-        "Bids go on. Viewers are told by snapshots meanwhile; the archive catches up.",
-        "The same: nobody waits for it.",
-        "The same, and services find it again by its name.",
+        "Bidding continues. Viewers get snapshots meanwhile; the archive catches up.",
+        "The same: nothing waits for NATS.",
+        "The same; services find NATS again by name.",
         frozenset[str](),
     ),
     POSTGRES: (
-        "Nobody notices. The archive catches up.",
-        "Nobody notices. The archive catches up.",
-        "Nobody notices. The archive catches up.",
+        "No visible effect. The archive catches up.",
+        "No visible effect. The archive catches up.",
+        "No visible effect. The archive catches up.",
         frozenset[str](),
     ),
     API: (
         (
-            "The gateway that relays. Bids in its hands are of unknown outcome; the other serves "
-            "on, and relays within the lease's 3 s."
+            "Hits the relaying gateway. The outcome of its bids in flight is unknown; the other "
+            "one keeps serving, and relays within the lease's 3 s."
         ),
-        "Bids in its hands are answered late or not at all; the edge sends the rest to the other.",
-        "Bids in its hands are of unknown outcome, or get 503 while it looks for Redis again.",
+        "Its bids in flight are answered late or never; the edge sends new ones to the other one.",
+        "The outcome of its bids in flight is unknown, or they get 503 until it finds Redis again.",
         frozenset({UNKNOWN}),
     ),
     BROADCAST: (
-        "Its viewers come back to the other one, are greeted with the state, and go on in order.",
-        "Viewers with a heartbeat of their own go to the other one.",
-        "Viewers with a heartbeat of their own go to the other one.",
+        "Its viewers reconnect to the other broadcaster, get the state, then every event in order.",
+        "Viewers that send pings reconnect to the other broadcaster.",
+        "Viewers that send pings reconnect to the other broadcaster.",
         frozenset[str](),
     ),
     ARCHIVAL: (
-        "Nobody notices. What it held comes again after the ack wait.",
-        "Nobody notices. The archive catches up.",
-        "Nobody notices. What it held comes again after the ack wait.",
+        "No visible effect. NATS redelivers its messages after the ack wait.",
+        "No visible effect. The archive catches up.",
+        "No visible effect. NATS redelivers its messages after the ack wait.",
         frozenset[str](),
     ),
 }
@@ -177,18 +177,19 @@ ROWS: tuple[Row, ...] = (
     *_rows_of(ARCHIVAL),
     Row(
         name="nats-container-away-long",
-        expects="Bids go on for 150 s: events wait in the outbox.",
+        expects="Bidding continues for 150 s: events wait in the outboxes.",
         fault=_nats_stopped_long,
     ),
     Row(
         name="nats-volume-wiped",
-        expects="Bids go on. The stream is made again, and filled with all that the archive lacks.",
+        expects="Bidding continues. The relay recreates the stream and republishes what the "
+        "archive lacks.",
         fault=_nats_wiped,
     ),
     Row(
         name="redis-volume-wiped-and-restored",
         expects="Bids get 503 until restore has rebuilt Redis from the archive and the stream; "
-        "only an event of the last instant that was not relayed yet may be lost.",
+        "only the last events, not relayed yet, may be lost.",
         fault=_redis_wiped,
         may_fail=_REDIS_COSTS,
         may_lose=True,

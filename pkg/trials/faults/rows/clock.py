@@ -13,7 +13,7 @@ async def _off(trial: Trial) -> None:
     await trial.hold(10, short_s=3)
     soon_ms = (time.time() + HOUR_S / 2) * 1000
     ahead = sum(_created_at_ms(event_id) > soon_ms for event_id in trial.ledger.accepted)
-    trial.note(f"{ahead} accepted bids were made half an hour ahead or more.")
+    trial.note(f"{ahead} accepted bids had timestamps at least half an hour ahead.")
     trial.require(ahead, "no gateway's clock was ahead")
 
 
@@ -25,7 +25,8 @@ def _created_at_ms(event_id: str) -> int:
 ROWS = (
     Row(
         name="clock-off",
-        expects="Nobody notices: one gateway's clock is an hour ahead, and no order rests on it.",
+        expects="No visible effect: one gateway's clock is an hour ahead, but no order depends "
+        "on it.",
         fault=_off,
         clock_off_s=HOUR_S,
     ),

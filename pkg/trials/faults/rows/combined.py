@@ -25,7 +25,7 @@ async def _redis_and_relay(trial: Trial) -> None:
 ROWS = (
     Row(
         name="nats-and-postgres-stopped",
-        expects="Bids go on. Viewers are told by snapshots; the archive catches up.",
+        expects="Bidding continues. Viewers get snapshots; the archive catches up.",
         fault=_nats_and_postgres,
     ),
     Row(

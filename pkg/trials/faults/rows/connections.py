@@ -10,15 +10,15 @@ _DELAY_S = {REDIS: 0.1, NATS: 0.2, POSTGRES: 0.2}
 """Each way."""
 
 _EXPECTS = {
-    ("slow", REDIS): "Bids are answered later.",
+    ("slow", REDIS): "Bids are answered more slowly.",
     ("slow", NATS): "Viewers see bids later.",
-    ("slow", POSTGRES): "Nobody notices.",
-    ("half-open", REDIS): "Bids get 503 after REDIS_TIMEOUT_S; those in flight outcome_unknown.",
-    ("half-open", NATS): "Bids go on. Viewers get snapshots until pings have found it out.",
-    ("half-open", POSTGRES): "Nobody notices. The archive catches up after the statement time-out.",
-    ("resetting", REDIS): "Bids in flight at a reset get 503 outcome_unknown, the next ones pass.",
-    ("resetting", NATS): "Bids go on. Viewers' gaps are repaired.",
-    ("resetting", POSTGRES): "Nobody notices. A commit of unknown outcome is repeated.",
+    ("slow", POSTGRES): "No visible effect.",
+    ("half-open", REDIS): "Bids get 503 after REDIS_TIMEOUT_S; bids in flight get outcome_unknown.",
+    ("half-open", NATS): "Bidding continues. Viewers get snapshots until pings detect the outage.",
+    ("half-open", POSTGRES): "No visible effect. The archive resumes after the statement time-out.",
+    ("resetting", REDIS): "Bids in flight at a reset get 503 outcome_unknown; the next succeed.",
+    ("resetting", NATS): "Bidding continues. Viewers' gaps are repaired.",
+    ("resetting", POSTGRES): "No visible effect. A commit of unknown outcome is repeated.",
 }
 
 
@@ -39,7 +39,7 @@ async def _resetting(store: str, trial: Trial) -> None:
     trial.proxies[store].resetting(after_s=0.5)
     await trial.hold(15, short_s=4)
     trial.proxies[store].restore()
-    trial.note(f"{trial.proxies[store].accepted - before} connections were made meanwhile.")
+    trial.note(f"{trial.proxies[store].accepted - before} connections were opened meanwhile.")
 
 
 _FAULTS = {"slow": _slow, "half-open": _half_open, "resetting": _resetting}

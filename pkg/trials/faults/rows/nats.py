@@ -77,27 +77,28 @@ def _blocks(nats: Store) -> list[Path]:
 ROWS = (
     Row(
         name="nats-stopped",
-        expects="Bids go on. Viewers are told by snapshots meanwhile; the archive catches up.",
+        expects="Bidding continues. Viewers get snapshots meanwhile; the archive catches up.",
         fault=_stopped,
     ),
     Row(
         name="nats-stopped-long",
-        expects="The same for 150 s: events wait in the outbox.",
+        expects="The same for 150 s: events wait in the outboxes.",
         fault=_stopped_long,
     ),
     Row(
         name="nats-store-deleted",
-        expects="Bids go on. The stream is made again, and filled with all that the archive lacks.",
+        expects="Bidding continues. The relay recreates the stream and republishes what the "
+        "archive lacks.",
         fault=_store_deleted,
     ),
     Row(
         name="nats-tail-cut",
-        expects="Bids go on. The archive has what the stream lost, and what comes after it.",
+        expects="Bidding continues. The archive already has what the stream lost, and keeps up.",
         fault=_archived_tail_cut,
     ),
     Row(
         name="nats-unarchived-tail-cut",
-        expects="Bids go on. What the stream lost is published again from the outbox.",
+        expects="Bidding continues. The relay republishes what the stream lost from the outbox.",
         fault=_unarchived_tail_cut,
     ),
 )

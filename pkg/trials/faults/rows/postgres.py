@@ -72,17 +72,18 @@ async def _disk_full(trial: Trial) -> None:
 ROWS = (
     Row(
         name="postgres-stopped",
-        expects="Nobody notices. The archive catches up.",
+        expects="No visible effect. The archive catches up.",
         fault=_stopped,
     ),
     Row(
         name="postgres-restarted-mid-commit",
-        expects="Nobody notices. A commit of unknown outcome is repeated; nothing is there twice.",
+        expects="No visible effect. A commit of unknown outcome is repeated; nothing is "
+        "archived twice.",
         fault=_restarted_mid_commit,
     ),
     Row(
         name="postgres-disk-full",
-        expects="Nobody notices. No bid becomes a dead letter for want of room.",
+        expects="No visible effect. A full disk turns no bid into a dead letter.",
         fault=_disk_full,
     ),
 )

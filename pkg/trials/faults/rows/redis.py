@@ -14,9 +14,9 @@ it may reply first, for up to two seconds (``flushAppendOnlyFile`` in its aof.c)
 RELAYED_WITHIN_S = 2.0
 """Longest time that an entry waits in an outbox while NATS is up; tenths are usual."""
 KILLED = (
-    "Nothing accepted is lost, for Redis writes its log before it replies, and what is written "
-    "outlives the process; but while the disk is busy it postpones that for up to 2 s, and of "
-    "those only what the stream holds is put back"
+    "Redis writes its log before it replies, and the kernel keeps what was written, so no accepted "
+    "bid is lost. While the disk is busy Redis delays the write by up to 2 s; of those bids "
+    "only the ones in the stream are put back"
 )
 
 
@@ -48,7 +48,7 @@ async def _tail_cut(trial: Trial) -> None:
         what="Redis opens",
     )
     put_back = await trial.services.metric_total("bid_recovered_bids_total")
-    trial.note(f"{put_back:g} bids that Redis had forgotten were put back from the stream.")
+    trial.note(f"{put_back:g} bids that Redis had lost were put back from the stream.")
     trial.require(put_back, "nothing was put back")
 
 
@@ -68,7 +68,7 @@ async def _tail_cut_without_nats(trial: Trial) -> None:
         what="Redis opens without NATS",
     )
     alarm = await trial.services.metric_total("bid_recoveries_without_stream_total")
-    trial.note(f"The alarm bid_recoveries_without_stream_total stood at {alarm:g}.")
+    trial.note(f"The alarm bid_recoveries_without_stream_total was at {alarm:g}.")
     trial.require(alarm, "Redis opened without the stream, and no alarm was raised")
     await trial.hold(5, short_s=2)
     await trial.stores.nats.start()
@@ -98,7 +98,7 @@ async def _unrelayed_tail_cut(trial: Trial) -> None:
         return forgotten > 0
 
     await until(alarmed, within_s=10, what="the alarm bid_forgotten_bids_total is raised")
-    trial.note(f"The alarm bid_forgotten_bids_total stood at {forgotten:g}.")
+    trial.note(f"The alarm bid_forgotten_bids_total was at {forgotten:g}.")
     await trial.stores.nats.start()
 
 
@@ -123,7 +123,7 @@ async def _at_maxmemory(trial: Trial) -> None:
         await trial.hold(10, short_s=3)
         left = await trial.outbox_entries()
         await redis.config_set("maxmemory", before)
-    trial.require(trial.ledger.failed, "there was room all the time")
+    trial.require(trial.ledger.failed, "no bid failed, so memory was never full")
     trial.require(not left, f"{left} entries were left in the outboxes while memory was full")
 
 
@@ -144,13 +144,13 @@ def _cut(trial: Trial, log: Path, size: int) -> None:
 ROWS = (
     Row(
         name="redis-stopped",
-        expects="Bids get 503 until it is back. Nothing accepted is lost.",
+        expects="Bids get 503 until Redis is back. No accepted bid is lost.",
         fault=_stopped,
         may_fail=REDIS_AWAY,
     ),
     Row(
         name="redis-killed",
-        expects=f"As above; a bid in flight may be answered outcome_unknown. {KILLED}.",
+        expects=f"As above; a bid in flight may get outcome_unknown. {KILLED}.",
         fault=_killed,
         may_fail=REDIS_AWAY,
         may_lose=True,
@@ -158,8 +158,8 @@ ROWS = (
     ),
     Row(
         name="redis-tail-cut",
-        expects="Redis forgets its last 5 s. What the stream holds is put back before bids are "
-        "taken again; only an event of the last instant that was not relayed yet may be lost.",
+        expects="Redis loses its last 5 s. Bids in the stream are put back before Redis opens; "
+        "only the last events, not relayed yet, may be lost.",
         fault=_tail_cut,
         may_fail=REDIS_AWAY,
         may_lose=True,
@@ -167,9 +167,9 @@ ROWS = (
     ),
     Row(
         name="redis-tail-cut-without-nats",
-        expects="The same with NATS away for longer than RECOVERY_WAIT_S: Redis opens with an "
-        "alarm; bids whose seq was given before become dead letters, and the audit ends with 1 and "
-        "names what is lost.",
+        expects="The same with NATS down for longer than RECOVERY_WAIT_S: Redis opens with an "
+        "alarm. Bids that reuse a seq become dead letters, and the audit exits with 1 "
+        "and names the lost ones.",
         fault=_tail_cut_without_nats,
         may_fail=REDIS_AWAY,
         may_lose=True,
@@ -177,8 +177,9 @@ ROWS = (
     ),
     Row(
         name="redis-unrelayed-tail-cut",
-        expects="The same, but NATS was away before, so nobody else knew what Redis forgot: those "
-        "bids are lost, the alarm bid_forgotten_bids_total is raised, and the audit names each.",
+        expects="The same, but NATS was already down, so no other store has the bids that Redis "
+        "lost. The alarm bid_forgotten_bids_total goes off, and the audit names each "
+        "bid.",
         fault=_unrelayed_tail_cut,
         may_fail=REDIS_AWAY,
         may_lose=True,
@@ -188,7 +189,7 @@ ROWS = (
     Row(
         name="redis-flushed-and-restored",
         expects="Bids get 503 redis_recovering until restore has rebuilt Redis from the archive "
-        "and the stream; only an event of the last instant that was not relayed yet may be lost.",
+        "and the stream; only the last events, not relayed yet, may be lost.",
         fault=_flushed,
         may_fail=REDIS_AWAY,
         may_lose=True,
@@ -196,7 +197,7 @@ ROWS = (
     ),
     Row(
         name="redis-at-maxmemory",
-        expects="Bids get 503 while there is no room. Nothing accepted is lost.",
+        expects="Bids get 503 while Redis' memory is full. No accepted bid is lost.",
         fault=_at_maxmemory,
         may_fail=REDIS_AWAY,
     ),

@@ -33,7 +33,7 @@ async def _relay_killed_before_trim(trial: Trial) -> None:
     relay = await trial.services.relaying_gateway()
     await trial.hold(2, short_s=1)
     entries = await trial.outbox_entries()
-    trial.note(f"{entries} entries were published and not trimmed.")
+    trial.note(f"{entries} entries were published but not trimmed.")
     trial.require(entries, "every entry was trimmed before the relay was killed")
     await relay.process.kill()
     for archiver in trial.services.archival:
@@ -68,8 +68,8 @@ async def _two_relays(trial: Trial) -> None:
         refused = await trial.services.metric_total("bid_relay_fenced_total") - before
         if refused:
             break
-    trial.note(f"{refused:g} publishes were refused at the fence.")
-    trial.require(refused, "the two relays never met")
+    trial.note(f"{refused:g} publishes were refused by the fence.")
+    trial.require(refused, "the two relays never published at the same time")
 
 
 async def _two_archivers(trial: Trial) -> None:
@@ -81,48 +81,48 @@ async def _two_archivers(trial: Trial) -> None:
         await archiver.process.resume()
         await asyncio.sleep(0.5)
     duplicates = await trial.services.metric_total("bid_archive_duplicates_total")
-    trial.note(f"{duplicates:g} events were delivered again.")
+    trial.note(f"{duplicates:g} events were redelivered.")
     trial.require(duplicates, "nothing was delivered twice")
 
 
 ROWS = (
     Row(
         name="api-killed",
-        expects="Bids in flight are of unknown outcome; the other gateway serves on.",
+        expects="The outcome of bids in flight is unknown; the other gateway keeps serving.",
         fault=_api_killed,
         may_fail=frozenset({UNKNOWN, "no connection"}),
     ),
     Row(
         name="broadcast-killed",
-        expects="Viewers reconnect, are greeted with the state, and go on in order.",
+        expects="Viewers reconnect, get the current state, and then every event in order.",
         fault=_broadcast_killed,
     ),
     Row(
         name="archival-killed",
-        expects="Nobody notices. What it held comes again after the ack wait.",
+        expects="No visible effect. NATS redelivers its messages after the ack wait.",
         fault=_archival_killed,
     ),
     Row(
         name="relay-killed-before-trim",
-        expects="Another gateway relays within the lease's 3 s, publishing nothing twice.",
+        expects="Another gateway takes the lease within 3 s and publishes nothing twice.",
         fault=_relay_killed_before_trim,
         may_fail=frozenset({UNKNOWN, "no connection"}),
     ),
     Row(
         name="relay-paused",
-        expects="Another gateway relays; the one that wakes finds that its lease is over. What it "
-        "was asked meanwhile is answered late or not at all.",
+        expects="Another gateway takes the lease; the paused one notices when it resumes. Its "
+        "own requests are answered late or not at all.",
         fault=_relay_paused,
         may_fail=frozenset({UNKNOWN, "no connection"}),
     ),
     Row(
         name="two-relays",
-        expects="Nobody notices: the fence lets one of them pass at a time.",
+        expects="No visible effect: the fence lets only one relay publish at a time.",
         fault=_two_relays,
     ),
     Row(
         name="two-archivers",
-        expects="Nobody notices: what is delivered twice or out of order is archived once.",
+        expects="No visible effect: events delivered twice or out of order are archived once.",
         fault=_two_archivers,
         archivers=2,
     ),

@@ -175,9 +175,9 @@ def test_dollars_in_settings_reach_the_services_unchanged(tmp_path: Path) -> Non
     stack = Stack(StateDir(tmp_path))
     stack.remember(Desired(settings={"NATS_USER": "a$b$$c"}))
 
-    given = stack.settings()
+    settings = stack.settings()
 
-    assert {one["NATS_USER"] for one in given.values()} == {"a$b$$c"}
+    assert {one["NATS_USER"] for one in settings.values()} == {"a$b$$c"}
 
 
 def test_restart_uses_the_newest_image_of_that_tag(breakable: Bidkit) -> None:

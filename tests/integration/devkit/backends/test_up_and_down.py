@@ -99,9 +99,9 @@ def test_service_that_never_gets_ready_is_named_and_the_rest_keeps_running(
         "from pkg.devkit.cli import main\n"
         "main()\n"
     )
-    elsewhere = "--set=POSTGRES_URL=postgresql://nobody@127.0.0.1:1/nothing"
+    unreachable = "--set=POSTGRES_URL=postgresql://nobody@127.0.0.1:1/nothing"
     ran = subprocess.run(
-        [bidkit.command()[0], "-P", "-c", impatient, "up", "-d", elsewhere, *bidkit.ports],
+        [bidkit.command()[0], "-P", "-c", impatient, "up", "-d", unreachable, *bidkit.ports],
         env=bidkit.environment,
         capture_output=True,
         text=True,
@@ -121,7 +121,7 @@ def test_invalid_setting_is_refused_and_not_kept(bidkit: Bidkit) -> None:
     good = bidkit.up()
 
     assert (bad.code, nothing_runs.code, good.code) == (2, 3, 0), good.err
-    assert "CONFLATE_MS: 'abc' is no whole number from 1 to 60000." in bad.err
+    assert "CONFLATE_MS: 'abc' is not a whole number from 1 to 60000." in bad.err
 
 
 def test_conflicting_settings_are_refused_and_not_kept(bidkit: Bidkit) -> None:

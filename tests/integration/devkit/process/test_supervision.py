@@ -95,7 +95,7 @@ def test_error_for_a_port_of_another_bidkit_names_its_process(
     assert f"BIDKIT_HOME={running.home} bidkit down" in ran.err
 
 
-def test_after_a_killed_supervisor_up_ends_what_is_left_and_goes_on(bidkit: Bidkit) -> None:
+def test_up_after_a_killed_supervisor_stops_orphans_and_keeps_the_data(bidkit: Bidkit) -> None:
     bidkit.start()
     bidkit("bid", "lamp", "50", "--user", "ann")
     orphans = bidkit.processes()
@@ -108,7 +108,7 @@ def test_after_a_killed_supervisor_up_ends_what_is_left_and_goes_on(bidkit: Bidk
     assert bidkit("bid", "lamp", "50", "--user", "bob").code == 4
 
 
-def test_after_a_killed_supervisor_down_ends_what_is_left(bidkit: Bidkit) -> None:
+def test_down_after_a_killed_supervisor_stops_orphans(bidkit: Bidkit) -> None:
     bidkit.start()
     orphans = bidkit.processes()
     os.kill(bidkit.supervisor, signal.SIGKILL)

@@ -8,7 +8,7 @@ import uvloop
 from redis.exceptions import RedisError
 
 from pkg.archival.store import Connection, Store
-from pkg.stores.redis_meta import redis_client
+from pkg.stores.redis_client import redis_client
 from pkg.trials.faults.proxy import Proxy
 from pkg.trials.waiting import until
 from tests.integration.providers import Servers, Stores

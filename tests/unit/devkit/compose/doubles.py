@@ -65,7 +65,7 @@ class RecordingWatcher:
                 action()
 
 
-class Clock:
+class FakeClock:
     """Replaces the module `time`: `sleep` returns at once and moves the clock."""
 
     def __init__(self) -> None:

@@ -119,14 +119,14 @@ class FakeEngine(Engine):
         return {name: self.images[name] for name in names if name in self.images}
 
     def configuration(self, project: Project, override: Path | None) -> dict[str, Any]:
-        given = _override(project, override)
+        overrides = _override(project, override)
         services: dict[str, dict[str, Any]] = {
             **{name: {"image": name} for name in ("redis", "postgres", "edge")},
             **{name: {"image": f"own/{name}:tag", "build": {}} for name in ("nats", *SERVICES)},
         }
         for name in SERVICES:
             environment = self.shared_environment | ENVIRONMENTS[name]
-            environment |= given.get(name, {}).get("environment", {})
+            environment |= overrides.get(name, {}).get("environment", {})
             services[name]["environment"] = environment
         return {"services": services}
 

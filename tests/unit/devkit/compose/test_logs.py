@@ -89,8 +89,8 @@ def test_log_of_a_replaced_replica_is_kept_in_full(
     backend.restart(ARCHIVAL, say=lambda _: None)
 
     assert engine.ids(ARCHIVAL) == ["id2"]
-    said = Home(state_dir.home).log("archival-worker-1").read_text()
-    assert said == "what id1 had to say\nthe last words of id1\n"
+    log = Home(state_dir.home).log("archival-worker-1").read_text()
+    assert log == "what id1 had to say\nthe last words of id1\n"
 
 
 def test_log_of_a_rolled_back_replacement_is_kept(
@@ -150,7 +150,7 @@ def test_closing_followed_logs_does_not_wait_for_a_command_that_ignores_signals(
     assert time.monotonic() - began < 8
 
 
-def test_error_without_a_system_and_without_logs(
+def test_logs_fail_without_a_system_and_without_kept_logs(
     backend: ComposeBackend,
 ) -> None:
     with pytest.raises(NotRunning):

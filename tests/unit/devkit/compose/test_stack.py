@@ -17,7 +17,7 @@ from pkg.devkit.names import API, ARCHIVAL, BROADCAST, EDGE
 from pkg.devkit.ports import free_ports
 from pkg.devkit.signals import Cancellation, no_check
 from pkg.devkit.system import Desired
-from tests.unit.devkit.compose.doubles import Clock, RecordingWatcher, mark_started
+from tests.unit.devkit.compose.doubles import FakeClock, RecordingWatcher, mark_started
 from tests.unit.devkit.compose.fake_engine import FakeEngine
 
 DOLLARS = {"NATS_USER": "a$b$$c"}
@@ -34,10 +34,10 @@ def backend(state_dir: StateDir, engine: FakeEngine, compose: ComposeBackend) ->
 
 
 def test_each_service_is_shown_with_its_own_environment(backend: ComposeBackend) -> None:
-    given = backend.settings()
+    settings = backend.settings()
 
-    assert [given[service].get("DEREGISTER_S") for service in (API, BROADCAST)] == ["2", "2"]
-    assert "DEREGISTER_S" not in given[ARCHIVAL]
+    assert [settings[service].get("DEREGISTER_S") for service in (API, BROADCAST)] == ["2", "2"]
+    assert "DEREGISTER_S" not in settings[ARCHIVAL]
 
 
 def test_dollars_in_settings_are_shown_unchanged(backend: ComposeBackend) -> None:
@@ -89,7 +89,7 @@ def test_down_waits_for_another_bidkit_as_long_as_stopping_may_take(
     settings: Mapping[str, str],
     within_s: float,
 ) -> None:
-    clock = Clock()
+    clock = FakeClock()
     prepared(stack, settings)
     mark_started(state_dir)
     monkeypatch.setattr(state_dir_module, "time", clock)

@@ -3,7 +3,7 @@ import os
 from pkg.devkit.compose.usage import Usage, read_stats, usage
 
 
-def test_a_line_of_docker_stats_is_read_in_its_units() -> None:
+def test_line_of_docker_stats_is_read_in_its_units() -> None:
     running = read_stats({"CPUPerc": "12.50%", "MemUsage": "13.05MiB / 23.54GiB"})
     ended = read_stats({"CPUPerc": "--", "MemUsage": "-- / --"})
 

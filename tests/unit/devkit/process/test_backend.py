@@ -17,7 +17,7 @@ from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.servers import NatsServer, RedisServer, Server
 from pkg.devkit.service_settings import STORES_STOP_WITHIN_S
 from pkg.devkit.system import SystemStatus
-from tests.unit.devkit.compose.doubles import Clock
+from tests.unit.devkit.compose.doubles import FakeClock
 
 
 class EndlessControl:
@@ -42,7 +42,7 @@ class EndlessControl:
 def test_down_waits_as_long_as_services_and_stores_may_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], within_s: int
 ) -> None:
-    home, clock = Home(tmp_path), Clock()
+    home, clock = Home(tmp_path), FakeClock()
     backend = ProcessBackend(home)
     monkeypatch.setattr(backend, "_control", EndlessControl(settings))
     monkeypatch.setattr(process_backend, "time", clock)

@@ -86,7 +86,7 @@ def test_unreadable_log_is_an_error(
     monkeypatch.setattr(docker_cli, "ANSWER_WITHIN_S", 0.3)
     container = Container(container_of({**inspected(), "Id": name}), network="default")
 
-    with pytest.raises(BidkitError, match="did not tell what api-gateway-1 said"):
+    with pytest.raises(BidkitError, match="the log of api-gateway-1 could not be read"):
         container.log_contains("Traceback")
 
     assert docker.exists()

@@ -33,7 +33,7 @@ def test_writing_the_same_section_twice_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120, 160])
-def test_the_table_fits_the_terminal_and_says_whether_bids_were_lost(width: int) -> None:
+def test_table_fits_the_terminal_and_shows_lost_bids(width: int) -> None:
     row = "redis-volume-wiped-and-restored"
     result = Result(row=row, requests=54321, unknown=123, accepted=123456, lost=7, drain_s=123.4)
     file = io.StringIO()

@@ -1,4 +1,4 @@
-"""Exit codes and the one sentence about bad settings, as an orchestrator sees them."""
+"""Exit codes, and the message about bad settings, as an orchestrator sees them."""
 
 import pytest
 
@@ -9,42 +9,42 @@ STORES = {"REDIS_URL": "redis://127.0.0.1:1", "NATS_URL": "nats://127.0.0.1:1"}
 PROGRAM = """
 import asyncio, sys
 from dataclasses import dataclass
-from pkg.runtime import process
+from pkg.runtime import service_process
 from pkg.runtime.settings.sections import LogSettings
 async def main(settings, stop):
     match sys.argv[1]:
         case "fine": return None
-        case "failed": return process.EXIT_FAILED
+        case "failed": return service_process.EXIT_FAILED
         case "raises": raise ZeroDivisionError("a defect")
         case "stopped":
             import os, signal
             os.kill(os.getpid(), getattr(signal, sys.argv[2]))
             await asyncio.wait_for(stop.wait(), 5)
-sys.exit(process.run("sample", LogSettings, main))
+sys.exit(service_process.run("sample", LogSettings, main))
 """
 
 
 @pytest.mark.parametrize("arguments", [[], ["serve"], ["relay"]])
-def test_bad_settings_are_one_sentence_and_exit_code_2(arguments: list[str]) -> None:
-    ended = run("-m", "pkg.api", *arguments, env={"PARTITIONS": "many"})
+def test_bad_settings_print_one_line_and_exit_2(arguments: list[str]) -> None:
+    result = run("-m", "pkg.api", *arguments, env={"PARTITIONS": "many"})
 
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert len(ended.stderr.splitlines()) == 1
+    assert (result.returncode, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1
     for name in ("REDIS_URL", "NATS_URL", "PARTITIONS"):
-        assert name in ended.stderr
+        assert name in result.stderr
 
 
-def test_an_unknown_command_is_told_the_usage_and_exits_2() -> None:
-    ended = run("-m", "pkg.api", "bake", env=STORES)
+def test_unknown_command_prints_the_usage_and_exits_2() -> None:
+    result = run("-m", "pkg.api", "bake", env=STORES)
 
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("usage:")
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage:")
 
 
-def test_an_address_that_cannot_be_bound_exits_1() -> None:
-    ended = run("-m", "pkg.api", env=STORES | {"SERVER_ADDR": "fd:77"})
+def test_address_that_cannot_be_bound_exits_1() -> None:
+    result = run("-m", "pkg.api", env=STORES | {"SERVER_ADDR": "fd:77"})
 
-    assert ended.returncode == 1
+    assert result.returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -57,5 +57,5 @@ def test_an_address_that_cannot_be_bound_exits_1() -> None:
         (["stopped", "SIGINT"], 0),
     ],
 )
-def test_exit_codes(arguments: list[str], code: int) -> None:
+def test_result_of_main_decides_the_exit_code(arguments: list[str], code: int) -> None:
     assert run("-c", PROGRAM, *arguments).returncode == code
