@@ -9,7 +9,7 @@ from pkg.devkit.backend import Backend, BackendName
 from pkg.devkit.choice import Choice
 from pkg.devkit.errors import BadArgument
 from pkg.devkit.home import Home
-from pkg.devkit.names import NO_EDGE, SERVICES, named
+from pkg.devkit.names import EDGE, NO_EDGE, SERVICES, STORES, named
 from pkg.devkit.settings import DevkitSettings
 
 
@@ -23,7 +23,12 @@ class Output(StrEnum):
     JSON = "json"
 
 
-ServiceArgument = Annotated[str, typer.Argument(metavar="SERVICE", help=", ".join(SERVICES))]
+ServiceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SERVICE", help=f"{', '.join((*SERVICES, *STORES))}; on compose {EDGE}."
+    ),
+]
 OnOption = Annotated[
     BackendName | None,
     typer.Option(help="The backend. Default: the one that is running, else the last one used."),

@@ -32,7 +32,8 @@ def bid(
     *,
     user: Annotated[str, typer.Option("--user", "-u", help="Who bids.")],
     strategy: Annotated[
-        Strategy | None, typer.Option(help="How to write this bid; default: as the gateway is set.")
+        Strategy | None,
+        typer.Option(help="How Redis decides this bid. Default: the gateway's BID_STRATEGY."),
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -98,7 +99,7 @@ def audit(
             "--wait",
             metavar="SECONDS",
             min=0,
-            help="How long to wait for bids that are not archived yet.",
+            help="How long to wait for accepted bids to reach PostgreSQL.",
         ),
     ] = 30.0,
 ) -> None:
@@ -120,7 +121,7 @@ def restore(
 ) -> None:
     """Rebuild a Redis that lost bids.
 
-    Takes them from PostgreSQL and NATS. Shows the plan and asks before it changes anything.
+    Takes the bids from PostgreSQL and NATS. Shows the plan and asks before it changes anything.
     """
     chosen = (("--dry-run", dry_run), ("--yes", yes), ("--json", as_json))
     raise typer.Exit(chosen_backend().restore(tuple(flag for flag, given in chosen if given)))

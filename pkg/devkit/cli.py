@@ -148,7 +148,9 @@ def logs(
         str | None, typer.Argument(metavar="[SERVICE]", help="Only this one; default: all.")
     ] = None,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Keep showing new lines until Ctrl-C.")
+    ] = False,
     last: Annotated[int, typer.Option("-n", min=0, help="Lines per replica.")] = 50,
 ) -> None:
     """Show the logs of one service's replicas, or of all."""
@@ -177,7 +179,7 @@ def scale(
 def restart(service: ServiceArgument) -> None:
     """Replace a service's replicas one by one.
 
-    Each stops only when its replacement is ready.
+    Each stops only when its replacement is ready. A store stops and starts again.
     """
     backend = chosen_backend()
     backend.restart(part(service, of=backend), say=views.write_regardless)

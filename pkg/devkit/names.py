@@ -31,8 +31,10 @@ def named(text: str) -> str:
     """The service, store or edge that `text` names, by its name or an alias."""
     name = ALIASES.get(text, text)
     if name not in (*SERVICES, *STORES, EDGE):
-        known = ", ".join((*SERVICES, *STORES, EDGE))
-        raise BadArgument(f"there is no service {text!r}; there are {known}.")
+        known = ", ".join((*SERVICES, *STORES))
+        raise BadArgument(
+            f"there is no service {text!r}; there are {known}, and on compose {EDGE}."
+        )
     return name
 
 

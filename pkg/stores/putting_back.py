@@ -46,7 +46,7 @@ class Tally:
 
 
 class PuttingBack:
-    """Writes into one Redis."""
+    """Puts lost bids back into one Redis."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

@@ -39,6 +39,7 @@ def test_no_event_that_a_store_holds_is_lost_archived_twice_or_skipped(block: in
         search(seed)
 
 
+@pytest.mark.timeout(240)
 def test_histories_contain_every_kind_of_trouble() -> None:
     traces = "\n".join(line for seed in range(6 * SEEDS_A_BLOCK) for line in search(seed))
 
