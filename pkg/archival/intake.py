@@ -109,6 +109,13 @@ class Portion:
                 DeadLetter(Reason.WRONG_PARTITION, data, error_text, partition=partition)
             )
             return
+        if not batch.events:
+            # No relay publishes one: the watermark would pass events that it does not hold.
+            error_text = f"covers {batch.prev} to {batch.last} without an event"
+            self.dead_letters.append(
+                DeadLetter(Reason.UNDECODABLE, data, error_text, partition=partition)
+            )
+            return
         for raw in batch.events:
             try:
                 self.events.append(archivable(raw, partition))

@@ -25,6 +25,8 @@ class RelayMetrics:
     failures: int = 0
     fenced: int = 0
     resends: int = 0
+    watermarks_refused: int = 0
+    foreign_messages: int = 0
     stream_bytes: int = 0
     purged: int = 0
     batch_events: Buckets = field(default_factory=lambda: Buckets(SIZE_BOUNDS))
@@ -68,6 +70,16 @@ class RelayMetrics:
             "bid_relay_resends_total",
             "Times a partition was published again because the archive was stuck",
             self.resends,
+        )
+        yield counter(
+            "bid_watermarks_refused_total",
+            "Watermarks beyond all that was stored; nothing was trimmed by them (alarm)",
+            self.watermarks_refused,
+        )
+        yield counter(
+            "bid_foreign_messages_total",
+            "Messages in the stream beyond every id that the outbox gave out (alarm)",
+            self.foreign_messages,
         )
         yield gauge("bid_stream_bytes", "Bytes in the stream", float(self.stream_bytes))
         yield counter(

@@ -36,12 +36,23 @@ log = logs.get("relay")
 
 @dataclass
 class Lane:
-    """A partition: the last outbox id that JetStream holds, and that message's sequence."""
+    """A partition, as this relay knows it."""
 
     position: OutboxId = BEGINNING
+    """The outbox id to resume after."""
     sequence: int = 0
+    """The stream sequence of the subject's last message."""
+    stored: OutboxId = BEGINNING
+    """The last outbox id that this relay saw in JetStream. Nothing beyond it is trimmed."""
+    announced: OutboxId = BEGINNING
+    """The last watermark heard that was beyond ``stored``."""
     archived: OutboxId = BEGINNING
+    """The highest watermark that was believed."""
     archived_since: float = 0.0
+    refused: OutboxId = BEGINNING
+    """The last watermark that was not believed."""
+    foreign_sequence: int = 0
+    """The last message that was not of this outbox."""
     trimmed: OutboxId = BEGINNING
 
 
@@ -79,19 +90,24 @@ class Relay:
     def resync(self) -> None:
         """Reads JetStream's last messages again before the next publish: they may have changed."""
         self._synced = False
+        for lane in self._lanes.values():
+            lane.stored = BEGINNING
         self._lease.come_back()
 
     def archive_has(self, partition: str, through: OutboxId) -> None:
-        """Takes an announced watermark; the next turn removes the entries up to it."""
+        """Takes an announced watermark; the next turn removes the entries up to it, unless it is
+        beyond everything that this relay has seen in JetStream.
+        """
         lane = self._lanes.get(partition)
         if lane is None:
             if partition == NO_PARTITION:
                 self._heard[partition] = BEGINNING
             return
         self._heard[partition] = through
-        if through > lane.archived:
-            lane.archived = through
-            lane.archived_since = asyncio.get_running_loop().time()
+        if through <= lane.stored:
+            self._believe(lane, through)
+        else:
+            lane.announced = through  # the publish that it follows may not be acknowledged yet
 
     async def run(self) -> None:
         """Relays until cancelled; retries through every outage."""
@@ -137,7 +153,9 @@ class Relay:
                 async with asyncio.timeout(TTL_S):
                     await self._lease.wait_held()
             if self._lease.refused:
-                with suppress(ApiError):
+                with suppress(ApiError, StreamUnavailableError):
+                    for partition, lane in self._lanes.items():
+                        await self._look(partition, lane)
                     await self._remove_archived()
 
     async def _let_others_try(self, failing_since: float) -> None:
@@ -179,12 +197,30 @@ class Relay:
         await self._stream.prepare()
         await self._make_room()
         for partition, lane in self._lanes.items():
-            lane.sequence, lane.position = await self._stream.last(partition)
+            await self._look(partition, lane)
+            lane.position = lane.stored
             lane.trimmed = BEGINNING  # a Redis that forgot may hold removed entries again
         self._synced = True
         self._checked_at = asyncio.get_running_loop().time()
         if not self._synced_since:
             self._synced_since = self._checked_at
+
+    async def _look(self, partition: str, lane: Lane) -> None:
+        """Reads the subject's last message. One that ends beyond every id that the outbox gave out
+        is not ours: then all entries are published again, and the archive drops duplicates.
+        """
+        lane.sequence, last = await self._stream.last(partition)
+        if last > await self._outbox.end(partition):
+            if lane.sequence != lane.foreign_sequence:
+                lane.foreign_sequence = lane.sequence
+                self._metrics.foreign_messages += 1
+                log.error(
+                    "the stream's last message is not of this outbox; publishing all entries again",
+                    partition=partition,
+                    ends_with=str(last),
+                )
+            last = BEGINNING
+        lane.stored = last
 
     async def _publish_all(self, entries: dict[str, list[Entry]]) -> None:
         results = await asyncio.gather(
@@ -205,6 +241,7 @@ class Relay:
             )
             lane.sequence = await self._stream.publish(partition, message, expected=lane.sequence)
             lane.position = last
+            lane.stored = max(lane.stored, last)
             self._metrics.relayed(len(batch), oldest_ms=batch[0].id.ms)
 
     async def _make_room(self) -> None:
@@ -212,8 +249,29 @@ class Relay:
         self._metrics.stream_bytes = room.used_bytes
         self._metrics.purged += room.purged
 
+    @staticmethod
+    def _believe(lane: Lane, watermark: OutboxId) -> None:
+        if watermark > lane.archived:
+            lane.archived = watermark
+            lane.archived_since = asyncio.get_running_loop().time()
+
+    def _judge(self, partition: str, lane: Lane) -> None:
+        """A watermark beyond all that was stored does not come from our archive."""
+        if lane.announced <= lane.stored:
+            self._believe(lane, lane.announced)
+        elif self._synced and lane.announced != lane.refused:
+            lane.refused = lane.announced
+            self._metrics.watermarks_refused += 1
+            log.error(
+                "a watermark is beyond all that was stored; nothing is trimmed by it",
+                partition=partition,
+                watermark=str(lane.announced),
+                stored=str(lane.stored),
+            )
+
     async def _remove_archived(self) -> None:
         for partition, lane in self._lanes.items():
+            self._judge(partition, lane)
             if lane.archived > lane.trimmed:
                 through = lane.archived
                 await self._outbox.trim_to(partition, through)
@@ -224,7 +282,8 @@ class Relay:
             state = await self._outbox.state(partition)
             if state.first_unarchived is None:
                 continue
-            _, relayed = await self._stream.last(partition)
+            _, last = await self._stream.last(partition)
+            relayed = min(last, lane.stored)
             if await self._stuck(lane, state, relayed):
                 lane.position = BEGINNING
                 # Otherwise the next turn would resume at the stream's end and skip the resend.

@@ -45,6 +45,13 @@ def portion_of(data: bytes, subject: str = "bid.events.p01") -> Portion:
     return portion
 
 
+def test_a_batch_that_covers_events_without_holding_any_moves_no_watermark() -> None:
+    portion = portion_of(encode_batch("p01", prev=PREV, last=LAST, events=[]))
+
+    assert [letter.reason for letter in portion.dead_letters] == ["undecodable"]
+    assert not portion.stretches
+
+
 def test_valid_batch_yields_its_events_as_published_and_its_stretch() -> None:
     portion = portion_of(message(event(), event(seq=8)))
 
