@@ -113,6 +113,11 @@ class RelayMetrics:
             self.recovery.without_archive,
         )
         yield gauge(
+            "bid_redis_superseded",
+            "1 while bids are refused because another Redis was opened after this one (alarm)",
+            float(self.recovery.superseded),
+        )
+        yield gauge(
             "bid_restore_needed",
             "1 while Redis lacks bids that the stream no longer holds (alarm: run restore)",
             float(self.recovery.waiting_for_restore),

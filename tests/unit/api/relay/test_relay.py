@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkg.api.errors import RedisUnavailable
-from pkg.api.relay.event_stream import Room, StreamUnavailableError
+from pkg.api.relay.event_stream import Room, StreamUnavailableError, Tail
 from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.outbox import Entry, Outbox, OutboxState
 from pkg.api.relay.recovery import RecoveryCounts
@@ -85,16 +85,18 @@ class MemoryStream:
     prepared: int = 0
     failures: list[str] = field(default_factory=list)
     delay_s: float = 0.0
+    handed_over: list[bytes] = field(default_factory=list)
 
     async def prepare(self) -> None:
         self.prepared += 1
 
-    async def last(self, partition: str) -> tuple[int, OutboxId]:
+    async def tail(self, partition: str) -> Tail:
         await asyncio.sleep(random.uniform(0, self.delay_s))
         if not self.messages[partition]:
-            return 0, BEGINNING
+            return Tail()
         sequence, data = self.messages[partition][-1]
-        return sequence, OutboxId.parse(decode_batch(data).last)
+        batch = decode_batch(data)
+        return Tail(sequence, OutboxId.parse(batch.last), batch.epoch)
 
     async def all_taken(self) -> bool:
         return True
@@ -102,6 +104,9 @@ class MemoryStream:
     async def make_room(self, partitions: Sequence[str]) -> Room:
         del partitions
         return Room(0)
+
+    async def hand_over(self, batch: bytes) -> None:
+        self.handed_over.append(batch)
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
         await asyncio.sleep(random.uniform(0, self.delay_s))
