@@ -100,6 +100,8 @@ class Recovery:
         self._counts = counts
         self._closed: _Closed | None = None
         self._unheard = False
+        self._taken: dict[str, Epoch] = {}
+        """Epochs taken since Redis was found closed."""
         self._barriers: dict[str, int] = {}
         """Stream sequences of the barriers published since Redis was found closed."""
 
@@ -108,6 +110,7 @@ class Recovery:
         self._closed = None
         self._unheard = False
         self._barriers.clear()
+        self._taken.clear()
         self._counts.waiting_for_restore = False
 
     async def ensure_open(
@@ -135,6 +138,7 @@ class Recovery:
                 return await self._take_epochs_where_none_are()
             if self._closed is None or self._closed.run_id != run_id:
                 self._closed = _Closed(run_id, asyncio.get_running_loop().time())
+                self._taken.clear()
                 self._barriers.clear()  # a relay may have read this server's outbox since
                 log.warning("Redis is not the server we were open on", run_id=run_id)
             if not all(recorded) and any(mark > BEGINNING for mark in archived.values()):
@@ -196,8 +200,12 @@ class Recovery:
             await self._take_epoch(name, after=0)
 
     async def _take_epoch(self, name: str, *, after: int) -> Epoch:
+        taken = self._taken.get(name)
+        if taken is not None and taken.number > after:
+            return taken  # an earlier try was fenced: it counts as one opening
         epoch = (await read_epoch(self._redis, name)).next(after=after)
         await record_epoch(self._redis, name, epoch)
+        self._taken[name] = epoch
         self.epochs = {**self.epochs, name: epoch}
         return epoch
 
