@@ -13,6 +13,8 @@ locals {
     recovery-without-stream = { metric = "bid_recoveries_without_stream_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Redis was opened while NATS was away: run the audit." }
     opening-without-archive = { metric = "bid_openings_without_archive_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "An empty Redis was opened with no word from the archive: run the audit, unless there were no bids yet." }
     restore-needed          = { metric = "bid_restore_needed", service = "api-gateway", above = 0, minutes = 1, statistic = "Maximum", what = "Redis lacks what the stream cannot give back; every bid is refused: run restore." }
+    refused-watermarks      = { metric = "bid_watermarks_refused_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Somebody else announces watermarks: find out who publishes on this NATS." }
+    foreign-messages        = { metric = "bid_foreign_messages_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Somebody else publishes in the stream: find out who, and run the audit." }
     forgotten-bids          = { metric = "bid_forgotten_bids_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Redis came back without bids that were accepted: the audit names them." }
   }
 

@@ -11,6 +11,7 @@ ApiError
 └── Unavailable          503, with Retry-After
     ├── RedisUnavailable
     ├── RedisRecovering
+    ├── RedisSuperseded
     ├── Busy
     ├── OutboxFull
     └── OutcomeUnknown
@@ -111,6 +112,13 @@ class RedisRecovering(Unavailable):
 
     code = "redis_recovering"
     sentence = "The bid store is being recovered; nothing was written"
+
+
+class RedisSuperseded(Unavailable):
+    """Another Redis was opened after this one and has gone on. Nothing was written."""
+
+    code = "redis_superseded"
+    sentence = "The bid store was replaced by another one; nothing was written"
 
 
 class Busy(Unavailable):

@@ -34,7 +34,9 @@ class Announcer:
     async def load(self, connection: Connection) -> None:
         """Replaces all watermarks: a restored PostgreSQL may have lower ones than we announced."""
         self.archived_to = {
-            row["partition"]: ArchivedTo(OutboxId(row["last_ms"], row["last_n"]), row["islands"])
+            row["partition"]: ArchivedTo(
+                OutboxId(row["last_ms"], row["last_n"]), row["islands"], row["epoch"]
+            )
             for row in await connection.fetch(_READ_WATERMARKS)
         }
         self._loaded = True
@@ -54,7 +56,7 @@ class Announcer:
             return
         try:
             for partition, archived in tuple(archived_to.items()):
-                message = encode_watermark(partition, archived.watermark)
+                message = encode_watermark(partition, archived.watermark, archived.epoch)
                 await self._link.client.publish(archived_subject(partition), message)
         except nats.errors.Error:
             return  # announced again within a second

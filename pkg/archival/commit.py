@@ -2,11 +2,12 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
 
+from pkg.archival.epochs import EpochMark, Origin, newest
 from pkg.archival.intake import ArchivableEvent, DeadLetter, Portion, Reason
 from pkg.archival.sql import statement
 from pkg.archival.store import Connection
@@ -21,6 +22,8 @@ _INSERT_BIDS = statement("insert_bids")
 _FIND_LEFT_OUT = statement("find_left_out")
 _INSERT_DEAD_LETTERS = statement("insert_dead_letters")
 _MAKE_WATERMARKS = statement("make_watermarks")
+_READ_EPOCHS = statement("read_epochs")
+_FIND_ARCHIVED = statement("find_archived")
 _LOCK_WATERMARKS = statement("lock_watermarks")
 _READ_ISLANDS = statement("read_islands")
 _MOVE_WATERMARKS = statement("move_watermarks")
@@ -39,6 +42,8 @@ class ArchivedTo:
     watermark: OutboxId
     islands: int
     """Archived stretches beyond a hole above the watermark."""
+    epoch: int = 0
+    """The partition's newest epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class _Inserted:
         self.refused += other.refused
 
 
+Batches = Sequence[tuple[Origin, Stretch | None]]
 _Insert = Callable[[Connection, Sequence[ArchivableEvent]], Awaitable[_Inserted]]
 
 
@@ -82,16 +88,62 @@ async def commit(connection: Connection, portion: Portion) -> Committed:
 
 async def _commit(connection: Connection, portion: Portion, insert: _Insert) -> Committed:
     async with connection.transaction():
-        inserted = await insert(connection, portion.events) if portion.events else _Inserted()
-        letters = portion.dead_letters + inserted.refused
+        marks = await _read_epochs(connection, portion)
+        events = [each for each in portion.events if not _is_foreign(each.origin, marks)]
+        foreign = [each for each in portion.events if _is_foreign(each.origin, marks)]
+        foreign += portion.superseded
+        inserted = await insert(connection, events) if events else _Inserted()
+        refused = inserted.refused
+        if foreign:
+            refused = refused + await _superseded(connection, foreign)
+        letters = portion.dead_letters + refused
         new_letters = await _insert_dead_letters(connection, letters) if letters else Counter[str]()
-        archived_to = await _move_watermarks(connection, portion.stretches)
+        archived_to = await _move_watermarks(connection, portion.batches, marks)
     return Committed(
         archived=inserted.archived,
-        duplicates=len(portion.events) - inserted.archived - len(inserted.refused),
+        duplicates=len(events) + len(foreign) - inserted.archived - len(refused),
         dead_letters=new_letters,
         archived_to=archived_to,
     )
+
+
+async def _read_epochs(connection: Connection, portion: Portion) -> dict[str, EpochMark]:
+    """The newest epoch of each partition, this portion's included."""
+    partitions = sorted({origin.partition for origin, _ in portion.batches})
+    rows = await connection.fetch(_READ_EPOCHS, partitions) if partitions else ()
+    marks = {row["partition"]: EpochMark(row["epoch"], row["epoch_began"]) for row in rows}
+    return _with_batches(marks, portion.batches)
+
+
+def _with_batches(marks: Mapping[str, EpochMark], batches: Batches) -> dict[str, EpochMark]:
+    by_partition: dict[str, list[Origin]] = {}
+    for origin, _ in batches:
+        by_partition.setdefault(origin.partition, []).append(origin)
+    return {
+        partition: newest(marks.get(partition, EpochMark()), found)
+        for partition, found in by_partition.items()
+    }
+
+
+def _is_foreign(origin: Origin, marks: Mapping[str, EpochMark]) -> bool:
+    return origin.is_superseded(marks.get(origin.partition, EpochMark()))
+
+
+async def _superseded(
+    connection: Connection, events: Sequence[ArchivableEvent]
+) -> list[DeadLetter]:
+    """Dead letters of those that are not archived already, as one that was published again is."""
+    rows = await connection.fetch(_FIND_ARCHIVED, [each.event_id for each in events])
+    archived = {row["event_id"] for row in rows}
+    return [
+        _letter(
+            each,
+            Reason.SUPERSEDED_EPOCH,
+            f"accepted in epoch {each.origin.epoch} of {each.partition}, after a newer one began",
+        )
+        for each in events
+        if each.event_id not in archived
+    ]
 
 
 async def _insert(connection: Connection, events: Sequence[ArchivableEvent]) -> _Inserted:
@@ -171,15 +223,22 @@ def _storable(text: str) -> str:
 
 
 async def _move_watermarks(
-    connection: Connection, stretches: dict[str, list[Stretch]]
+    connection: Connection,
+    batches: Batches,
+    marks: Mapping[str, EpochMark],
 ) -> dict[str, ArchivedTo]:
-    if not stretches:
+    """``marks`` is what the events were judged by.
+
+    Raises:
+        UnsettledError: another worker has just archived a newer epoch's first message.
+    """
+    if not batches:
         return {}
-    partitions = sorted(stretches)
-    locked = await connection.fetch(_LOCK_WATERMARKS, partitions)
-    if len(locked) < len(partitions):
-        await connection.execute(_MAKE_WATERMARKS, partitions)
-        locked = await connection.fetch(_LOCK_WATERMARKS, partitions)
+    partitions = sorted({origin.partition for origin, _ in batches})
+    locked = await _lock_watermarks(connection, partitions)
+    recorded = {row["partition"]: EpochMark(row["epoch"], row["epoch_began"]) for row in locked}
+    if _with_batches(recorded, batches) != marks:
+        raise UnsettledError("a newer epoch began meanwhile")
     islands: dict[str, list[Stretch]] = {partition: [] for partition in partitions}
     for row in await connection.fetch(_READ_ISLANDS, partitions):
         islands[row["partition"]].append(
@@ -193,20 +252,40 @@ async def _move_watermarks(
     for row in locked:
         partition, mark = row["partition"], OutboxId(row["last_ms"], row["last_n"])
         waiting = sorted(islands[partition])
-        new_mark, new_waiting = fold(mark, [*waiting, *stretches[partition]])
-        if new_mark != mark:
+        covered = _covered(partition, batches, marks)
+        new_mark, new_waiting = fold(mark, [*waiting, *covered])
+        if new_mark != mark or marks[partition] != recorded[partition]:
             moved[partition] = new_mark
         if new_waiting != waiting:
             changed[partition] = new_waiting
-        archived_to[partition] = ArchivedTo(new_mark, len(new_waiting))
+        archived_to[partition] = ArchivedTo(new_mark, len(new_waiting), marks[partition].number)
     if moved:
-        marks = moved.values()
         await connection.execute(
-            _MOVE_WATERMARKS, list(moved), [mark.ms for mark in marks], [mark.n for mark in marks]
+            _MOVE_WATERMARKS,
+            list(moved),
+            [mark.ms for mark in moved.values()],
+            [mark.n for mark in moved.values()],
+            [marks[partition].number for partition in moved],
+            [marks[partition].began for partition in moved],
         )
     if changed:
         await _rewrite_islands(connection, changed)
     return archived_to
+
+
+async def _lock_watermarks(connection: Connection, partitions: list[str]) -> list[asyncpg.Record]:
+    locked = await connection.fetch(_LOCK_WATERMARKS, partitions)
+    if len(locked) < len(partitions):
+        await connection.execute(_MAKE_WATERMARKS, partitions)
+        locked = await connection.fetch(_LOCK_WATERMARKS, partitions)
+    return locked
+
+
+def _covered(partition: str, batches: Batches, marks: Mapping[str, EpochMark]) -> Iterator[Stretch]:
+    """What the partition's batches cover, those of superseded epochs aside."""
+    for origin, stretch in batches:
+        if origin.partition == partition and stretch and not _is_foreign(origin, marks):
+            yield stretch
 
 
 async def _rewrite_islands(connection: Connection, changed: dict[str, list[Stretch]]) -> None:

@@ -41,6 +41,11 @@ class Delivery:
     consumer_made: datetime | None
     connection: int
 
+    @property
+    def sequence(self) -> int:
+        """In the stream."""
+        return self.message.metadata.sequence.stream
+
 
 class Deliveries:
     """Holds at most one pull: ``batch`` messages and PULL_BYTES. For one reader.

@@ -11,12 +11,13 @@ from enum import StrEnum
 
 import msgspec
 
+from pkg.archival.epochs import Origin
 from pkg.archival.watermark import Stretch
-from pkg.auction.events import VERSION, UndecodableError, decode_batch, decode_event
+from pkg.auction.events import VERSION, Batch, UndecodableError, decode_batch, decode_event
 from pkg.auction.ids import is_identifier
 from pkg.auction.money import MAX_CENTS
 from pkg.auction.outbox import OutboxId
-from pkg.auction.subjects import events_subject
+from pkg.auction.subjects import SUPERSEDED, events_subject
 
 MAX_BIGINT = 2**63 - 1
 _MAX_AMOUNT = Decimal(MAX_CENTS).scaleb(-2)
@@ -37,6 +38,7 @@ class Reason(StrEnum):
     REFUSED = "refused"
     SEQ_CONFLICT = "seq_conflict"
     BID_ID_CONFLICT = "bid_id_conflict"
+    SUPERSEDED_EPOCH = "superseded_epoch"
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -46,6 +48,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     partition: str
     prev: str
     last: str
+    epoch: int = 0
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
@@ -61,8 +64,12 @@ class ArchivableEvent(msgspec.Struct, frozen=True, gc=False):
     item_id: str
     seq: int
     placed_at: datetime
-    partition: str
+    origin: Origin
     text: str
+
+    @property
+    def partition(self) -> str:
+        return self.origin.partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +93,12 @@ class Portion:
 
     events: list[ArchivableEvent] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
-    stretches: dict[str, list[Stretch]] = field(default_factory=dict)
+    superseded: list[ArchivableEvent] = field(default_factory=list)
+    """What a superseded Redis still held."""
+    batches: list[tuple[Origin, Stretch | None]] = field(default_factory=list)
+    """What each batch covers; None if it only begins an epoch."""
 
-    def add(self, subject: str, data: bytes) -> None:
+    def add(self, subject: str, data: bytes, *, sequence: int = 0) -> None:
         """Adds a message of the stream. Its content may be anything."""
         partition = subject.removeprefix(_SUBJECT_PREFIX)
         if not is_identifier(partition):
@@ -97,11 +107,18 @@ class Portion:
             return
         try:
             batch = decode_batch(data)
+            origin = Origin(partition, batch.epoch, sequence)
             if batch.prev == batch.last and not batch.events:
-                return  # a barrier: it only makes a stale relay's next publish fail
+                # It makes a stale relay's next publish fail, and may begin an epoch.
+                if batch.epoch and batch.partition == partition:
+                    self.batches.append((origin, None))
+                return
             stretch = _stretch(batch.prev, batch.last)
         except UndecodableError as error:
-            self._add_unreadable(partition, data, error)
+            self._add_unreadable(partition, data, error, sequence)
+            return
+        if partition == SUPERSEDED:
+            self._add_superseded(batch, sequence)
             return
         if batch.partition != partition:
             error_text = f"published for {partition}, but its partition is {batch.partition!r}"
@@ -109,21 +126,38 @@ class Portion:
                 DeadLetter(Reason.WRONG_PARTITION, data, error_text, partition=partition)
             )
             return
+        if not batch.events:
+            # No relay publishes one: the watermark would pass events that it does not hold.
+            error_text = f"covers {batch.prev} to {batch.last} without an event"
+            self.dead_letters.append(
+                DeadLetter(Reason.UNDECODABLE, data, error_text, partition=partition)
+            )
+            return
         for raw in batch.events:
             try:
-                self.events.append(archivable(raw, partition))
+                self.events.append(archivable(raw, origin))
             except UndecodableError as error:
                 self.dead_letters.append(_bad_event(raw, partition, error))
-        self.stretches.setdefault(partition, []).append(stretch)
+        self.batches.append((origin, stretch))
+
+    def _add_superseded(self, batch: Batch, sequence: int) -> None:
+        origin = Origin(batch.partition, batch.epoch, sequence)
+        for raw in batch.events:
+            try:
+                self.superseded.append(archivable(raw, origin))
+            except UndecodableError as error:
+                self.dead_letters.append(_bad_event(raw, batch.partition, error))
 
     @property
     def oldest(self) -> datetime | None:
         return min((event.placed_at for event in self.events), default=None)
 
     def __len__(self) -> int:
-        return len(self.events) + len(self.dead_letters)
+        return len(self.events) + len(self.superseded) + len(self.dead_letters)
 
-    def _add_unreadable(self, partition: str, data: bytes, error: UndecodableError) -> None:
+    def _add_unreadable(
+        self, partition: str, data: bytes, error: UndecodableError, sequence: int
+    ) -> None:
         """The dead letter keeps the whole message. The watermark may pass it only if the envelope
         still says which stretch it covers.
         """
@@ -133,14 +167,14 @@ class Portion:
             if envelope.v != VERSION:
                 reason = Reason.UNKNOWN_VERSION
             if envelope.partition == partition:
-                stretch = _stretch(envelope.prev, envelope.last)
-                self.stretches.setdefault(partition, []).append(stretch)
+                origin = Origin(partition, envelope.epoch, sequence)
+                self.batches.append((origin, _stretch(envelope.prev, envelope.last)))
         except (msgspec.MsgspecError, UndecodableError, RecursionError) as more:
             error.add_note(f"its envelope is not readable either: {more}")
         self.dead_letters.append(DeadLetter(reason, data, _sentence(error), partition=partition))
 
 
-def archivable(raw: msgspec.Raw, partition: str) -> ArchivableEvent:
+def archivable(raw: msgspec.Raw, origin: Origin) -> ArchivableEvent:
     """Decodes an event and rejects what PostgreSQL would refuse, round or misread.
 
     Raises:
@@ -163,7 +197,7 @@ def archivable(raw: msgspec.Raw, partition: str) -> ArchivableEvent:
     except ValueError as error:
         raise UndecodableError(f"not an event: {error}") from error
     return ArchivableEvent(
-        event.event_id.lower(), event.item_id, event.seq, placed_at, partition, text
+        event.event_id.lower(), event.item_id, event.seq, placed_at, origin, text
     )
 
 

@@ -77,13 +77,13 @@ class Worker:
 
     async def _portion(self, first: Delivery) -> tuple[Portion, list[Delivery]]:
         portion, held = Portion(), [first]
-        portion.add(first.message.subject, first.message.data)
+        portion.add(first.message.subject, first.message.data, sequence=first.sequence)
         until = self._committed_at + self._linger_s
         while len(portion) < self._batch_events and len(held) < self._batch_messages:
             left_s = until - asyncio.get_running_loop().time()
             more = self._deliveries.arrived() or await self._deliveries.next(within_s=left_s)
             if more is None:
                 break
-            portion.add(more.message.subject, more.message.data)
+            portion.add(more.message.subject, more.message.data, sequence=more.sequence)
             held.append(more)
         return portion, held

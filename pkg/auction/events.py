@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -48,6 +48,8 @@ class Batch(msgspec.Struct, frozen=True):
     prev: str
     last: str
     events: list[msgspec.Raw]
+    epoch: int = 0
+    """The Redis history that published it (``pkg.stores.epochs``); 0 if its relay knew of none."""
 
 
 class Watermark(msgspec.Struct, frozen=True):
@@ -55,6 +57,14 @@ class Watermark(msgspec.Struct, frozen=True):
 
     partition: str
     last: str
+    epoch: int = 0
+
+
+class AnnouncedWatermark(NamedTuple):
+    partition: str
+    last: OutboxId
+    epoch: int = 0
+    """The newest epoch that the archive knows of; 0 if it knows of none."""
 
 
 class UndecodableError(ValueError):
@@ -93,10 +103,14 @@ def _second(seconds: int) -> str:
 
 
 def encode_batch(
-    partition: str, *, prev: OutboxId, last: OutboxId, events: Sequence[bytes]
+    partition: str, *, prev: OutboxId, last: OutboxId, events: Sequence[bytes], epoch: int = 0
 ) -> bytes:
     """Joins the JSON of events into one message, without parsing it."""
-    head = f'{{"v":{VERSION},"partition":"{partition}","prev":"{prev}","last":"{last}","events":['
+    history = f'"epoch":{epoch},' if epoch else ""
+    head = (
+        f'{{"v":{VERSION},"partition":"{partition}",{history}"prev":"{prev}","last":"{last}",'
+        '"events":['
+    )
     return b"".join((head.encode(), b",".join(events), b"]}"))
 
 
@@ -129,7 +143,7 @@ def decode_event(data: bytes | msgspec.Raw) -> BidEvent:
         raise UndecodableError(f"not an event: {error}") from error
 
 
-def decode_watermark(data: bytes) -> tuple[str, OutboxId]:
+def decode_watermark(data: bytes) -> AnnouncedWatermark:
     """Reads a watermark: the partition and its last archived outbox id.
 
     Raises:
@@ -137,10 +151,10 @@ def decode_watermark(data: bytes) -> tuple[str, OutboxId]:
     """
     try:
         mark = _decode_watermark(data)
-        return mark.partition, OutboxId.parse(mark.last)
+        return AnnouncedWatermark(mark.partition, OutboxId.parse(mark.last), mark.epoch)
     except (msgspec.MsgspecError, ValueError) as error:
         raise UndecodableError(f"not a watermark: {error}") from error
 
 
-def encode_watermark(partition: str, last: OutboxId) -> bytes:
-    return msgspec.json.encode(Watermark(partition=partition, last=str(last)))
+def encode_watermark(partition: str, last: OutboxId, epoch: int = 0) -> bytes:
+    return msgspec.json.encode(Watermark(partition=partition, last=str(last), epoch=epoch))

@@ -7,6 +7,10 @@ NO_PARTITION = "none"
 """Stands for the partition when an archive without any partition announces itself."""
 
 
+SUPERSEDED = "superseded"
+"""In place of a partition: what a Redis still held after another one was opened in its place."""
+
+
 def events_subject(partition: str) -> str:
     """Batches of a partition's events, in the outbox's order."""
     return f"bid.events.{partition}"

@@ -16,6 +16,9 @@ from pkg.broadcast.viewer import Mode, Viewer
 
 
 class Reads(Protocol):
+    epochs: dict[str, int]
+    """By partition, as last read from Redis."""
+
     def ask(self, channel: "Channel") -> None:
         """Reads the item from Redis soon, by a reading that starts after this call."""
 
@@ -80,10 +83,11 @@ class Channel:
         """Greets the viewer, then tells it everything that follows."""
         self.viewers.add(viewer)
         self._viewers_in[viewer.mode] += 1
+        epoch = self._reads.epochs.get(self.partition, 0)
         if viewer.mode is Mode.LATEST:
-            self._latest.join(viewer)
+            self._latest.join(viewer, epoch=epoch)
         else:
-            self._in_order.join(viewer)
+            self._in_order.join(viewer, epoch=epoch)
 
     def leave(self, viewer: Viewer) -> None:
         viewer.gone()

@@ -40,6 +40,7 @@ class _Connected(msgspec.Struct, rename={"item_id": "itemId", "client_id": "clie
     current_bid: Decimal
     highest_bidder_id: str | None
     status: str
+    epoch: int
 
 
 class _Snapshot(msgspec.Struct, rename={"item_id": "itemId"}, omit_defaults=True):
@@ -70,7 +71,8 @@ def bid(event: BidEvent) -> bytes:
     )
 
 
-def connected(item_id: str, client_id: str, item: ItemView) -> bytes:
+def connected(item_id: str, client_id: str, item: ItemView, *, epoch: int) -> bytes:
+    """``epoch``: the history of Redis that the item's seqs count in."""
     return text(
         _json(
             _Connected(
@@ -81,6 +83,7 @@ def connected(item_id: str, client_id: str, item: ItemView) -> bytes:
                 current_bid=Decimal(text_from_cents(item.price_cents)),
                 highest_bidder_id=item.bidder,
                 status=item.status,
+                epoch=epoch,
             )
         )
     )

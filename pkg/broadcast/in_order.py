@@ -49,8 +49,10 @@ class InOrder:
             self._fanning_out = True
             self._fan_outs.start(self._fan_out())
 
-    def join(self, viewer: Viewer) -> None:
-        viewer.transport.write(frames.connected(self._item_id, viewer.client_id, self.told))
+    def join(self, viewer: Viewer, *, epoch: int) -> None:
+        viewer.transport.write(
+            frames.connected(self._item_id, viewer.client_id, self.told, epoch=epoch)
+        )
         viewer.resets = self._resets
         self._in_step[viewer] = None
 

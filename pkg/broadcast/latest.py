@@ -53,8 +53,10 @@ class Latest:
                 self._told = self.current
                 self._fan_outs.start(self._fan_out())
 
-    def join(self, viewer: Viewer) -> None:
-        viewer.transport.write(frames.connected(self._item_id, viewer.client_id, self.current))
+    def join(self, viewer: Viewer, *, epoch: int) -> None:
+        viewer.transport.write(
+            frames.connected(self._item_id, viewer.client_id, self.current, epoch=epoch)
+        )
         viewer.seq = self.current.seq
         viewer.resets = self._resets
         self._in_step[viewer] = None

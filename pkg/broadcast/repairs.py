@@ -14,7 +14,13 @@ from pkg.broadcast.channel import Channel
 from pkg.broadcast.item_view import ItemView
 from pkg.broadcast.metrics import Counts
 from pkg.runtime import logs
-from pkg.stores.redis_meta import PARTITIONS, NotOpenError, PartitionsDifferError, require_open
+from pkg.stores.redis_meta import (
+    EPOCH,
+    PARTITIONS,
+    NotOpenError,
+    PartitionsDifferError,
+    require_open,
+)
 
 READ_AT_ONCE = 500
 """Items in one pipeline: about 15 ms of this process."""
@@ -38,6 +44,7 @@ class Repairs:
         watched: Callable[[], Iterable[Channel]],
         counts: Counts,
     ) -> None:
+        self.epochs: dict[str, int] = {}
         self._redis = redis
         self._partitions = partitions
         self._repair_s = repair_s
@@ -110,11 +117,22 @@ class Repairs:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for channel in channels:
                     pipeline.hmget(item_key(channel.partition, channel.item_id), FIELDS)
+                partitions = list({channel.partition for channel in channels})
+                for partition in partitions:
+                    pipeline.hget(meta_key(partition), EPOCH)
                 answers = await pipeline.execute(raise_on_error=False)
             self._is_up()
+            epochs = answers[len(channels) :]
+            self.epochs |= {
+                partition: int(epoch)
+                for partition, epoch in zip(partitions, epochs, strict=True)
+                if isinstance(epoch, bytes)
+            }
             readings = [
                 (channel, self._view(channel, answer), before)
-                for channel, answer, before in zip(channels, answers, asked_at, strict=True)
+                for channel, answer, before in zip(
+                    channels, answers[: len(channels)], asked_at, strict=True
+                )
             ]
             trusted = True
             if any(

@@ -20,6 +20,14 @@ such as those before a FLUSHALL and after the restore that followed.
 """
 
 
+EPOCH = "epoch"
+"""Field of ``meta``: the epoch in which the partition is open (``pkg.stores.epochs``)."""
+SUCCEEDS = "succeeds"
+"""Field of ``meta``: the epochs before it, newest first, separated by spaces."""
+SUPERSEDED = "superseded:"
+"""In place of a run id: the epoch that another Redis opened after this one follows."""
+
+
 class UnfitRedisError(Exception):
     """This Redis must not be used with these settings. No item was read or written."""
 
@@ -30,6 +38,10 @@ class PartitionsDifferError(UnfitRedisError):
 
 class NotOpenError(Exception):
     """The system is not open on this Redis server, which may have lost data."""
+
+
+class SupersededError(NotOpenError):
+    """Another Redis was opened after this one. Bids accepted here since are not of its history."""
 
 
 class Executes(Protocol):
@@ -90,11 +102,18 @@ def is_opened_on(run_id: str, recorded: bytes | str | None) -> bool:
     return text.partition(":")[0] == run_id
 
 
+def is_superseded(recorded: bytes | str | None) -> bool:
+    """Whether ``recorded``, a value of RUN_ID, says that another history went on."""
+    text = recorded.decode() if isinstance(recorded, bytes) else recorded or ""
+    return text.startswith(SUPERSEDED)
+
+
 async def require_open(redis: Executes, partitions: int) -> str:
     """Returns the value of RUN_ID if every partition is open on this server.
 
     Raises:
         NotOpenError: the server restarted, failed over or was emptied, and is not recovered yet.
+        SupersededError: another Redis was opened after this one.
         redis.exceptions.RedisError: Redis is away.
     """
     await require_primary(redis)
@@ -102,6 +121,8 @@ async def require_open(redis: Executes, partitions: int) -> str:
     openings: set[bytes] = set()
     for partition in partition_names(partitions):
         recorded = await redis.execute_command("HGET", meta_key(partition), RUN_ID)
+        if is_superseded(recorded):
+            raise SupersededError("another Redis was opened after this one")
         if not is_opened_on(run_id, recorded):
             raise NotOpenError(f"partition {partition} is not open on server {run_id}")
         openings.add(recorded)

@@ -9,12 +9,12 @@ from typing import Any, Generic, TypeVar
 import hiredis
 from redis.asyncio.connection import SSLConnection, parse_url
 
-from pkg.api.errors import ApiError, Busy, RedisRecovering, RedisUnavailable
+from pkg.api.errors import ApiError, Busy, RedisRecovering, RedisSuperseded, RedisUnavailable
 from pkg.api.redis.connection import RedisConnection, pack
 from pkg.api.redis.replicated import ReplicatedConnection
 from pkg.runtime import logs
 from pkg.runtime.backoff import Backoff
-from pkg.stores.redis_meta import NotOpenError, UnfitRedisError
+from pkg.stores.redis_meta import NotOpenError, SupersededError, UnfitRedisError
 
 FIRST_BACKOFF_S = 0.05
 BACKOFF_CAP_S = 1.0
@@ -22,6 +22,7 @@ RECOVERING_CAP_S = 0.5  # recovery is usually short, and every bid waits for it
 CHECK_EVERY_S = 1.0
 
 RECOVERING = "recovering"
+SUPERSEDED = "superseded"
 
 T = TypeVar("T")
 
@@ -80,9 +81,11 @@ class RedisLink(Generic[T]):
 
         Raises:
             RedisUnavailable: there is none. RedisRecovering: Redis answers, but may have forgotten
-                bids.
+                bids. RedisSuperseded: another Redis was opened after it.
         """
         if self._current is None:
+            if self._state == SUPERSEDED:
+                raise RedisSuperseded
             raise RedisRecovering if self._state == RECOVERING else RedisUnavailable
         return self._current
 
@@ -103,6 +106,8 @@ class RedisLink(Generic[T]):
                     self._move("down", "connection lost")
                 except (OSError, TimeoutError, ApiError, hiredis.ReplyError) as error:
                     self._move("down", error)
+                except SupersededError as error:
+                    self._move(SUPERSEDED, error)
                 except NotOpenError as error:
                     self._move(RECOVERING, error)
                     at_most_s = RECOVERING_CAP_S

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from nats.errors import Error as NatsError
 from nats.js.api import Header, StreamConfig
@@ -10,7 +10,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from pkg.auction.events import UndecodableError, decode_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
-from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM, events_subject
+from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM, SUPERSEDED, events_subject
 from pkg.runtime import logs
 from pkg.runtime.nats_link import NatsLink
 from pkg.stores.stream import ensure_stream
@@ -31,6 +31,14 @@ class FencedError(StreamUnavailableError):
     """Another relay published first. Nothing was stored."""
 
 
+class Tail(NamedTuple):
+    """A subject's last message: its stream sequence, the outbox id it ends with, and its epoch."""
+
+    sequence: int = 0
+    last: OutboxId = BEGINNING
+    epoch: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """How full the stream is, and how many messages were purged to make room."""
@@ -46,10 +54,8 @@ class EventStream(Protocol):
         """Creates the stream if it is missing; updates it if its settings differ."""
         ...
 
-    async def last(self, partition: str) -> tuple[int, OutboxId]:
-        """Stream sequence of the subject's last message and the outbox id it ends with; 0 and
-        ``BEGINNING`` if there is none.
-        """
+    async def tail(self, partition: str) -> Tail:
+        """The subject's last message; all zeros if there is none."""
         ...
 
     async def all_taken(self) -> bool:
@@ -64,6 +70,10 @@ class EventStream(Protocol):
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
         """Stores the batch if the subject's last sequence is ``expected``; returns its own."""
+        ...
+
+    async def hand_over(self, batch: bytes) -> None:
+        """Stores a batch of a superseded Redis, apart from every partition's history."""
         ...
 
 
@@ -84,22 +94,23 @@ class JetStreamEvents:
         except NATS_ERRORS as error:
             raise StreamUnavailableError(str(error)) from error
 
-    async def last(self, partition: str) -> tuple[int, OutboxId]:
+    async def tail(self, partition: str) -> Tail:
         try:
             message = await self._link.jetstream.get_last_msg(STREAM, events_subject(partition))
         except NotFoundError as error:
             if error.err_code == _STREAM_NOT_FOUND:
                 raise StreamUnavailableError(str(error)) from error
-            return 0, BEGINNING
+            return Tail()
         except NATS_ERRORS as error:
             raise StreamUnavailableError(str(error)) from error
         sequence = message.seq or 0
         try:
-            return sequence, OutboxId.parse(decode_batch(message.data or b"").last)
+            batch = decode_batch(message.data or b"")
+            return Tail(sequence, OutboxId.parse(batch.last), batch.epoch)
         except UndecodableError as error:
             # Not ours. Everything is published again; archive and viewers drop duplicates.
             log.warning("the last message is not a batch", partition=partition, why=str(error))
-            return sequence, BEGINNING
+            return Tail(sequence)
 
     async def all_taken(self) -> bool:
         try:
@@ -125,9 +136,9 @@ class JetStreamEvents:
                 return Room(before.state.bytes)
             below = first + (archived_to - first) // 2 + 1
             for partition in partitions:
-                last, _ = await self.last(partition)
+                tail = await self.tail(partition)
                 await jetstream.purge_stream(
-                    STREAM, seq=min(below, last), subject=events_subject(partition)
+                    STREAM, seq=min(below, tail.sequence), subject=events_subject(partition)
                 )
             after = await jetstream.stream_info(STREAM)
         except NotFoundError:
@@ -151,6 +162,14 @@ class JetStreamEvents:
                 raise FencedError(str(error)) from error
             raise StreamUnavailableError(str(error)) from error
         return stored.seq
+
+    async def hand_over(self, batch: bytes) -> None:
+        try:
+            await self._link.jetstream.publish(
+                events_subject(SUPERSEDED), batch, timeout=PUBLISH_TIMEOUT_S
+            )
+        except (APIError, *NATS_ERRORS) as error:
+            raise StreamUnavailableError(str(error)) from error
 
 
 _STREAM_NOT_FOUND = 10059

@@ -25,6 +25,8 @@ class RelayMetrics:
     failures: int = 0
     fenced: int = 0
     resends: int = 0
+    watermarks_refused: int = 0
+    foreign_messages: int = 0
     stream_bytes: int = 0
     purged: int = 0
     batch_events: Buckets = field(default_factory=lambda: Buckets(SIZE_BOUNDS))
@@ -69,6 +71,16 @@ class RelayMetrics:
             "Times a partition was published again because the archive was stuck",
             self.resends,
         )
+        yield counter(
+            "bid_watermarks_refused_total",
+            "Watermarks beyond all that was stored; nothing was trimmed by them (alarm)",
+            self.watermarks_refused,
+        )
+        yield counter(
+            "bid_foreign_messages_total",
+            "Messages in the stream beyond every id that the outbox gave out (alarm)",
+            self.foreign_messages,
+        )
         yield gauge("bid_stream_bytes", "Bytes in the stream", float(self.stream_bytes))
         yield counter(
             "bid_stream_purged_total",
@@ -99,6 +111,11 @@ class RelayMetrics:
             "bid_openings_without_archive_total",
             "Times an empty Redis was opened without hearing from the archive (alarm)",
             self.recovery.without_archive,
+        )
+        yield gauge(
+            "bid_redis_superseded",
+            "1 while bids are refused because another Redis was opened after this one (alarm)",
+            float(self.recovery.superseded),
         )
         yield gauge(
             "bid_restore_needed",

@@ -98,6 +98,24 @@ class Outbox:
             self._partition_of_key[key]: [_entry(row) for row in rows] for key, rows in reply or ()
         }
 
+    async def end(self, partition: str) -> OutboxId:
+        """The highest id that the partition's outbox ever gave out.
+
+        Raises RedisUnavailable.
+        """
+        try:
+            info = await self._asking.current().submit(
+                pack("XINFO", "STREAM", outbox_key(partition))
+            )
+        except OutcomeUnknown as error:
+            raise RedisUnavailable from error
+        except hiredis.ReplyError as error:
+            if "no such key" not in str(error):
+                raise RedisUnavailable from error
+            return BEGINNING
+        fields = dict(zip(info[::2], info[1::2], strict=True))
+        return OutboxId.parse(fields[b"last-generated-id"])
+
     async def state(self, partition: str) -> OutboxState:
         """Raises RedisUnavailable."""
         outbox = outbox_key(partition)

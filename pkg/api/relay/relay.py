@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pkg.api.errors import ApiError
-from pkg.api.relay.event_stream import EventStream, FencedError, StreamUnavailableError
+from pkg.api.errors import ApiError, RedisSuperseded
+from pkg.api.relay.event_stream import EventStream, FencedError, StreamUnavailableError, Tail
 from pkg.api.relay.lease import TTL_S, Lease
 from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.outbox import Entry, Outbox, OutboxState
-from pkg.api.relay.recovery import Recovery
+from pkg.api.relay.recovery import Recovery, opening_of
 from pkg.api.relay.trimming import retirement
 from pkg.auction.events import MAX_BATCH_BYTES, encode_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import NO_PARTITION
 from pkg.runtime import logs
 from pkg.runtime.backoff import Backoff
+from pkg.stores.epochs import Epoch
 
 BLOCK_MS = 1000  # added to REDIS_TIMEOUT_S on the link for reads
 LINGER_EVENTS = 64
@@ -36,12 +37,25 @@ log = logs.get("relay")
 
 @dataclass
 class Lane:
-    """A partition: the last outbox id that JetStream holds, and that message's sequence."""
+    """A partition, as this relay knows it."""
 
     position: OutboxId = BEGINNING
+    """The outbox id to resume after."""
     sequence: int = 0
+    """The stream sequence of the subject's last message."""
+    epoch: int = 0
+    """The epoch in which this relay publishes."""
+    stored: OutboxId = BEGINNING
+    """The last outbox id that this relay saw in JetStream. Nothing beyond it is trimmed."""
+    announced: OutboxId = BEGINNING
+    """The last watermark heard that was beyond ``stored``."""
     archived: OutboxId = BEGINNING
+    """The highest watermark that was believed."""
     archived_since: float = 0.0
+    refused: OutboxId = BEGINNING
+    """The last watermark that was not believed."""
+    foreign_sequence: int = 0
+    """The last message that was not of this outbox."""
     trimmed: OutboxId = BEGINNING
 
 
@@ -75,23 +89,33 @@ class Relay:
         self._retired_at = 0.0
         self._open_at = 0.0
         self._heard: dict[str, OutboxId] = {}
+        self._handed_over = False
 
     def resync(self) -> None:
         """Reads JetStream's last messages again before the next publish: they may have changed."""
         self._synced = False
+        for lane in self._lanes.values():
+            lane.stored = BEGINNING
         self._lease.come_back()
 
-    def archive_has(self, partition: str, through: OutboxId) -> None:
-        """Takes an announced watermark; the next turn removes the entries up to it."""
+    def archive_has(self, partition: str, through: OutboxId, epoch: int = 0) -> None:
+        """Takes an announced watermark; the next turn removes the entries up to it, unless it is
+        beyond everything that this relay has seen in JetStream, or of another epoch.
+        """
         lane = self._lanes.get(partition)
         if lane is None:
             if partition == NO_PARTITION:
                 self._heard[partition] = BEGINNING
             return
         self._heard[partition] = through
-        if through > lane.archived:
-            lane.archived = through
-            lane.archived_since = asyncio.get_running_loop().time()
+        if epoch and lane.epoch and epoch != lane.epoch:
+            if epoch > lane.epoch:
+                self._synced = False  # somebody has published in a newer one
+            return
+        if through <= lane.stored:
+            self._believe(lane, through)
+        else:
+            lane.announced = through  # the publish that it follows may not be acknowledged yet
 
     async def run(self) -> None:
         """Relays until cancelled; retries through every outage."""
@@ -116,6 +140,9 @@ class Relay:
                 failing_since = failing_since or asyncio.get_running_loop().time()
                 if isinstance(error, StreamUnavailableError):
                     await self._let_others_try(failing_since)
+                if isinstance(error, RedisSuperseded) and not self._handed_over:
+                    with suppress(ApiError, StreamUnavailableError):
+                        await self._hand_over()
                 if not failing:
                     log.warning("cannot relay; retrying", why=str(error) or type(error).__name__)
                 failing = True
@@ -123,7 +150,7 @@ class Relay:
                 continue
             if not relaying or failing:
                 log.info("relaying again" if failing else "relaying", holder=self._lease.holder)
-            relaying, failing = True, False
+            relaying, failing, self._handed_over = True, False, False
             failing_since = 0.0
             backoff.reset()
             await self._linger(relayed)
@@ -137,7 +164,9 @@ class Relay:
                 async with asyncio.timeout(TTL_S):
                     await self._lease.wait_held()
             if self._lease.refused:
-                with suppress(ApiError):
+                with suppress(ApiError, StreamUnavailableError):
+                    for partition, lane in self._lanes.items():
+                        await self._look(partition, lane)
                     await self._remove_archived()
 
     async def _let_others_try(self, failing_since: float) -> None:
@@ -179,12 +208,47 @@ class Relay:
         await self._stream.prepare()
         await self._make_room()
         for partition, lane in self._lanes.items():
-            lane.sequence, lane.position = await self._stream.last(partition)
+            await self._claim(partition, lane, await self._look(partition, lane))
+            lane.position = lane.stored
             lane.trimmed = BEGINNING  # a Redis that forgot may hold removed entries again
         self._synced = True
         self._checked_at = asyncio.get_running_loop().time()
         if not self._synced_since:
             self._synced_since = self._checked_at
+
+    async def _claim(self, partition: str, lane: Lane, tail: Tail) -> None:
+        """Sees to it that the stream's last message is of our epoch.
+
+        Raises RedisSuperseded if it is another history's.
+        """
+        epoch = self._recovery.epochs.get(partition, Epoch())
+        lane.epoch = epoch.number
+        if not epoch.number or tail.epoch == epoch.number:
+            return
+        if not epoch.follows(tail.epoch):
+            await self._recovery.supersede(tail.epoch)
+        lane.sequence = await self._stream.publish(
+            partition, opening_of(partition, tail, epoch), expected=tail.sequence
+        )
+
+    async def _look(self, partition: str, lane: Lane) -> Tail:
+        """Reads the subject's last message. One that ends beyond every id that the outbox gave out
+        is not ours: then all entries are published again, and the archive drops duplicates.
+        """
+        tail = await self._stream.tail(partition)
+        lane.sequence, last = tail.sequence, tail.last
+        if last > await self._outbox.end(partition):
+            if lane.sequence != lane.foreign_sequence:
+                lane.foreign_sequence = lane.sequence
+                self._metrics.foreign_messages += 1
+                log.error(
+                    "the stream's last message is not of this outbox; publishing all entries again",
+                    partition=partition,
+                    ends_with=str(last),
+                )
+            last = BEGINNING
+        lane.stored = last
+        return tail._replace(last=last)
 
     async def _publish_all(self, entries: dict[str, list[Entry]]) -> None:
         results = await asyncio.gather(
@@ -195,16 +259,47 @@ class Relay:
             if isinstance(result, BaseException):
                 raise result
 
+    async def _hand_over(self) -> None:
+        """Publishes what the outboxes of a superseded Redis still hold, so that the archive keeps
+        it apart and the audit names it. What it has archived before does not count.
+        """
+        handed = 0
+        for partition, lane in self._lanes.items():
+            epoch = self._recovery.epochs.get(partition, Epoch()).number
+            position = BEGINNING
+            while entries := (await self._outbox.read({partition: position}, block_ms=1)).get(
+                partition
+            ):
+                for batch in _batches(entries):
+                    await self._stream.hand_over(
+                        encode_batch(
+                            partition,
+                            prev=position,
+                            last=batch[-1].id,
+                            events=[entry.event for entry in batch],
+                            epoch=epoch or lane.epoch,
+                        )
+                    )
+                    position = batch[-1].id
+                handed += len(entries)
+        self._handed_over = True
+        log.error("the superseded Redis' outboxes were handed to the archive", entries=handed)
+
     async def _publish(self, partition: str, entries: Sequence[Entry]) -> None:
         """One message at a time: its sequence is the next one's fence."""
         lane = self._lanes[partition]
         for batch in _batches(entries):
             last = batch[-1].id
             message = encode_batch(
-                partition, prev=lane.position, last=last, events=[entry.event for entry in batch]
+                partition,
+                prev=lane.position,
+                last=last,
+                events=[entry.event for entry in batch],
+                epoch=lane.epoch,
             )
             lane.sequence = await self._stream.publish(partition, message, expected=lane.sequence)
             lane.position = last
+            lane.stored = max(lane.stored, last)
             self._metrics.relayed(len(batch), oldest_ms=batch[0].id.ms)
 
     async def _make_room(self) -> None:
@@ -212,8 +307,29 @@ class Relay:
         self._metrics.stream_bytes = room.used_bytes
         self._metrics.purged += room.purged
 
+    @staticmethod
+    def _believe(lane: Lane, watermark: OutboxId) -> None:
+        if watermark > lane.archived:
+            lane.archived = watermark
+            lane.archived_since = asyncio.get_running_loop().time()
+
+    def _judge(self, partition: str, lane: Lane) -> None:
+        """A watermark beyond all that was stored does not come from our archive."""
+        if lane.announced <= lane.stored:
+            self._believe(lane, lane.announced)
+        elif self._synced and lane.announced != lane.refused:
+            lane.refused = lane.announced
+            self._metrics.watermarks_refused += 1
+            log.error(
+                "a watermark is beyond all that was stored; nothing is trimmed by it",
+                partition=partition,
+                watermark=str(lane.announced),
+                stored=str(lane.stored),
+            )
+
     async def _remove_archived(self) -> None:
         for partition, lane in self._lanes.items():
+            self._judge(partition, lane)
             if lane.archived > lane.trimmed:
                 through = lane.archived
                 await self._outbox.trim_to(partition, through)
@@ -224,7 +340,7 @@ class Relay:
             state = await self._outbox.state(partition)
             if state.first_unarchived is None:
                 continue
-            _, relayed = await self._stream.last(partition)
+            relayed = min((await self._stream.tail(partition)).last, lane.stored)
             if await self._stuck(lane, state, relayed):
                 lane.position = BEGINNING
                 # Otherwise the next turn would resume at the stream's end and skip the resend.

@@ -17,6 +17,7 @@ PAGE = 500
 _ITEMS = statement("audit_items")
 _IDS = statement("audit_ids")
 _DEAD_LETTERS = statement("audit_dead_letters")
+_SUPERSEDED = statement("audit_superseded")
 _KNOWN = statement("audit_known")
 _WATERMARKS = statement("read_watermarks")
 
@@ -73,6 +74,11 @@ class ArchiveSide:
 
     async def count_dead_letters(self) -> int:
         count: int = await self._connection.fetchval("SELECT count(*) FROM dead_letters")
+        return count
+
+    async def count_superseded(self) -> int:
+        """Bids that a superseded Redis accepted and no other history has."""
+        count: int = await self._connection.fetchval(_SUPERSEDED)
         return count
 
     async def dead_letters(self, *, limit: int) -> list[ListedLetter]:

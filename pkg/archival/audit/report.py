@@ -68,6 +68,7 @@ def as_json(findings: Findings) -> str:
         "only_in_redis": findings.only_in_redis,
         "only_in_postgres": findings.only_in_postgres,
         "astray": findings.astray,
+        "superseded": findings.superseded,
         "dead_letters_in_all": findings.dead_letters_in_all,
         "dead_letters": [
             {**letter, "created_at": letter["created_at"].isoformat()}
@@ -126,6 +127,11 @@ def _totals(findings: Findings) -> str:
         lines.append(
             f"Lost: {counted(len(findings.lost), 'accepted bid')}. Redis forgot them before they "
             "reached the stream; only gateways remembered them."
+        )
+    if findings.superseded:
+        lines.append(
+            f"Superseded: {counted(findings.superseded, 'accepted bid')}, listed as dead letters: "
+            "accepted by a Redis after another one was opened in its place."
         )
     if findings.only_in_postgres:
         lines.append(

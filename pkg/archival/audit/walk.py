@@ -31,13 +31,17 @@ class Findings:
     only_in_postgres: list[str] = field(default_factory=list)
     astray: list[str] = field(default_factory=list)
     """Items in the wrong partition of Redis."""
+    superseded: int = 0
+    """Dead letters that are bids accepted by a superseded Redis."""
     dead_letters: list[ListedLetter] = field(default_factory=list)
     lost: list[Witnessed] = field(default_factory=list)
     """Bids that a gateway accepted but no store holds."""
 
     @property
     def ok(self) -> bool:
-        return not (self.failing or self.only_in_postgres or self.astray or self.lost)
+        return not (
+            self.failing or self.only_in_postgres or self.astray or self.lost or self.superseded
+        )
 
 
 class Walk:
@@ -138,6 +142,7 @@ class Walk:
             states = await self._auction.states(page)
             findings.only_in_postgres += [each for each, state in states.items() if state is None]
         findings.astray = self._auction.astray
+        findings.superseded = await self._archive.count_superseded()
         findings.dead_letters_in_all = await self._archive.count_dead_letters()
         findings.dead_letters = await self._archive.dead_letters(limit=MOST_LETTERS)
 

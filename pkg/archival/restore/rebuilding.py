@@ -21,6 +21,7 @@ from pkg.auction.item import partition_of
 from pkg.auction.keys import meta_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import STREAM, events_subject
+from pkg.stores.epochs import read_epoch, record_epoch
 from pkg.stores.putting_back import ItemRecord, PuttingBack, Tally
 from pkg.stores.redis_meta import ARCHIVED_TO, open_partitions, require_open, server_run_id
 
@@ -72,7 +73,7 @@ async def rebuild(
     for name in side.names:
         end = ends.get(name, ArchiveEnd())
         progress(f"{name}: reading newer bids from JetStream")
-        await _publish_barrier(jetstream, name, highest=end.highest)
+        await _begin_epoch(redis, jetstream, name, highest=end.highest)
         tail = await putting_back.stream_tail(jetstream, name, end.watermark)
         tally.put_back += tail.put_back
         tally.refused += tail.refused
@@ -96,36 +97,36 @@ async def _open(redis: Redis, side: RedisSide, run_id: str) -> None:
     await require_open(redis, side.partitions)
 
 
-async def _publish_barrier(
-    jetstream: JetStreamContext, partition: str, *, highest: OutboxId
+async def _begin_epoch(
+    redis: Redis, jetstream: JetStreamContext, partition: str, *, highest: OutboxId
 ) -> None:
-    """Publishes an empty batch as a barrier: a relay that read the outbox before Redis lost data
-    can no longer publish, as its fence expects an older message. Read the stream after this, to
-    include what it published before. ``highest`` is the highest id in the archive.
+    """Takes a new epoch and publishes an empty batch with it: a relay that read the outbox before
+    Redis lost data can no longer publish, as its fence expects an older message. Read the stream
+    after this, to include what it published before. ``highest`` is the highest id in the archive.
 
     Raises:
         nats.errors.Error: NATS is away, or others keep publishing.
     """
     for tries_left in reversed(range(_TRIES)):
+        sequence, last, newest = 0, BEGINNING, 0
         try:
             message = await jetstream.get_last_msg(STREAM, events_subject(partition))
-            sequence, last = (
-                message.seq or 0,
-                OutboxId.parse(decode_batch(message.data or b"").last),
-            )
+            batch = decode_batch(message.data or b"")
+            sequence, last, newest = message.seq or 0, OutboxId.parse(batch.last), batch.epoch
         except NotFoundError as error:
             if error.err_code == _STREAM_NOT_FOUND:
+                # The relay publishes the epoch once it has created the stream.
+                await record_epoch(redis, partition, (await read_epoch(redis, partition)).next())
                 return
-            sequence, last = 0, BEGINNING
         except UndecodableError:
-            return  # not published by a relay; it serves as a barrier already
+            sequence = message.seq or 0
         end = max(last, highest)
-        if end == BEGINNING:
-            return
+        epoch = (await read_epoch(redis, partition)).next(after=newest)
+        await record_epoch(redis, partition, epoch)
         try:
             await jetstream.publish(
                 events_subject(partition),
-                encode_batch(partition, prev=end, last=end, events=[]),
+                encode_batch(partition, prev=end, last=end, events=[], epoch=epoch.number),
                 headers={Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(sequence)},
             )
         except BadRequestError:

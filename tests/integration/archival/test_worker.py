@@ -254,7 +254,7 @@ async def announced(nats_url: str) -> AsyncIterator[list[tuple[str, OutboxId]]]:
     watermarks: list[tuple[str, OutboxId]] = []
 
     async def receive(message: Msg) -> None:
-        watermarks.append(decode_watermark(message.data))
+        watermarks.append(decode_watermark(message.data)[:2])
 
     async with connected(nats_url) as client:
         await client.subscribe("bid.archived.*", cb=receive)

@@ -28,6 +28,7 @@ async def test_viewer_is_greeted_with_the_state_in_redis_and_then_gets_newer_bid
         "current_bid": Decimal("2.00"),
         "highest_bidder_id": "bob",
         "status": "active",
+        "epoch": 0,
     }
     assert list(event) == [
         "event_id",

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pkg.archival.epochs import Origin
 from pkg.archival.intake import Portion, archivable
 from pkg.archival.watermark import Stretch
 from pkg.auction.bid import Bid, Strategy
@@ -45,12 +46,19 @@ def portion_of(data: bytes, subject: str = "bid.events.p01") -> Portion:
     return portion
 
 
+def test_a_batch_that_covers_events_without_holding_any_moves_no_watermark() -> None:
+    portion = portion_of(encode_batch("p01", prev=PREV, last=LAST, events=[]))
+
+    assert [letter.reason for letter in portion.dead_letters] == ["undecodable"]
+    assert not portion.batches
+
+
 def test_valid_batch_yields_its_events_as_published_and_its_stretch() -> None:
     portion = portion_of(message(event(), event(seq=8)))
 
     assert [each.seq for each in portion.events] == [7, 8]
     assert portion.events[0].text == event().decode()
-    assert portion.stretches == {"p01": [Stretch(PREV, LAST)]}
+    assert portion.batches == [(Origin("p01", 0, 0), Stretch(PREV, LAST))]
     assert not portion.dead_letters
 
 
@@ -58,7 +66,7 @@ def test_barrier_is_not_a_dead_letter() -> None:
     portion = portion_of(encode_batch("p01", prev=LAST, last=LAST, events=[]))
 
     assert len(portion) == 0
-    assert not portion.stretches
+    assert not portion.batches
 
 
 BAD_EVENTS: dict[str, dict[str, Any]] = {
@@ -100,7 +108,7 @@ def test_event_that_the_columns_cannot_hold_becomes_a_dead_letter_without_its_ba
 
     assert len(portion.events) == 1
     assert [(each.reason, each.payload) for each in portion.dead_letters] == [("bad_event", bad)]
-    assert portion.stretches == {"p01": [Stretch(PREV, LAST)]}
+    assert portion.batches == [(Origin("p01", 0, 0), Stretch(PREV, LAST))]
 
 
 def test_dead_letter_names_its_event() -> None:
@@ -143,7 +151,7 @@ def test_unreadable_message_is_kept_whole_and_the_watermark_waits(data: bytes) -
     portion = portion_of(data)
 
     assert [(each.reason, each.payload) for each in portion.dead_letters] == [("undecodable", data)]
-    assert not portion.stretches
+    assert not portion.batches
 
 
 def test_watermark_may_pass_an_unknown_version_with_a_readable_stretch() -> None:
@@ -154,14 +162,14 @@ def test_watermark_may_pass_an_unknown_version_with_a_readable_stretch() -> None
     assert [(each.reason, each.payload) for each in portion.dead_letters] == [
         ("unknown_version", data)
     ]
-    assert portion.stretches == {"p01": [Stretch(PREV, LAST)]}
+    assert portion.batches == [(Origin("p01", 0, 0), Stretch(PREV, LAST))]
 
 
 def test_message_on_a_subject_without_a_partition_moves_no_watermark() -> None:
     portion = portion_of(message(event()), subject="bid.events.p\0")
 
     assert [each.reason for each in portion.dead_letters] == ["wrong_partition"]
-    assert not portion.stretches
+    assert not portion.batches
 
 
 def test_batch_of_another_partition_is_a_dead_letter_and_moves_no_watermark() -> None:
@@ -169,7 +177,7 @@ def test_batch_of_another_partition_is_a_dead_letter_and_moves_no_watermark() ->
 
     assert [each.reason for each in portion.dead_letters] == ["wrong_partition"]
     assert not portion.events
-    assert not portion.stretches
+    assert not portion.batches
 
 
 @settings(deadline=None)  # the machine may be busy
@@ -202,12 +210,12 @@ def test_message_with_any_values_is_never_dropped(values: dict[str, object]) -> 
 
     portion = portion_of(json.dumps({**envelope, **values}).encode())
 
-    assert portion.dead_letters or portion.stretches
+    assert portion.dead_letters or portion.batches
 
 
 @pytest.mark.parametrize("amount", ["10.50", "10.5", "10", "1.05e1", "9999999999.99", "0.01"])
 def test_amounts_are_judged_by_value(amount: str) -> None:
-    archivable(msgspec.Raw(event(amount=amount)), "p01")
+    archivable(msgspec.Raw(event(amount=amount)), Origin("p01", 0, 1))
 
 
 def test_deeply_nested_unknown_field_is_refused() -> None:
@@ -215,4 +223,4 @@ def test_deeply_nested_unknown_field_is_refused() -> None:
     nested = event()[:-1] + b',"note":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
 
     with pytest.raises(UndecodableError):
-        archivable(msgspec.Raw(nested), "p01")
+        archivable(msgspec.Raw(nested), Origin("p01", 0, 1))

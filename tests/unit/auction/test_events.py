@@ -104,4 +104,4 @@ def test_event_of_an_unknown_kind_is_undecodable() -> None:
 
 @given(outbox_ids)
 def test_watermark_survives_encoding_and_decoding(last: OutboxId) -> None:
-    assert decode_watermark(encode_watermark("p01", last)) == ("p01", last)
+    assert decode_watermark(encode_watermark("p01", last)) == ("p01", last, 0)

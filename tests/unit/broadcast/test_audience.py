@@ -55,6 +55,7 @@ class FakeReads:
     def __init__(self, nats: FakeNats) -> None:
         self._nats = nats
         self.channels: list[Channel] = []
+        self.epochs: dict[str, int] = {}
 
     def ask(self, channel: Channel) -> None:
         self._nats.calls.append("read")

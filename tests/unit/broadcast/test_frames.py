@@ -59,7 +59,7 @@ def test_snapshot_has_skipped_and_reset_only_when_given() -> None:
 
 def test_ids_are_escaped() -> None:
     odd = event(1).bid
-    payload = frames.connected('la"mp', "c\\1", item_view(1))[4:]
+    payload = frames.connected('la"mp', "c\\1", item_view(1), epoch=7)[4:]
 
     assert json.loads(payload, parse_float=Decimal)["itemId"] == 'la"mp'
     assert frames.bid(odd).endswith(b'"seq":1}')

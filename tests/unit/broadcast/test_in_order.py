@@ -41,7 +41,7 @@ def join(harness: Harness, count: int) -> list[FakeTransport]:
     transports = []
     for _ in range(count):
         viewer, transport = connected_viewer()
-        harness.viewers.join(viewer)
+        harness.viewers.join(viewer, epoch=0)
         transports.append(transport)
     return transports
 
@@ -92,7 +92,7 @@ async def test_viewers_that_left_during_a_fan_out_are_not_written_to(
 ) -> None:
     connected = [connected_viewer() for _ in range(2 * WRITES_A_STEP)]
     for viewer, _ in connected:
-        harness.viewers.join(viewer)
+        harness.viewers.join(viewer, epoch=0)
 
     harness.publish(1, 1)
     for viewer, transport in connected[::2]:

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -33,6 +33,7 @@ class Tables:
     bids: list[Row] = field(default_factory=list)
     letters: dict[bytes, Row] = field(default_factory=dict)
     watermarks: dict[str, OutboxId] = field(default_factory=dict)
+    epochs: dict[str, tuple[int, int]] = field(default_factory=dict)
     islands: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
 
 
@@ -152,12 +153,18 @@ class ModelConnection:
     async def fetch(self, sql: str, *arguments: Any) -> list[Row]:  # noqa: ANN401 - as asyncpg's
         match _name_of(sql):
             case "read_watermarks":
-                marks: dict[str, OutboxId] = await self._ask(
-                    "read watermarks", lambda: dict(self._archive.tables.watermarks)
+                tables: Tables = await self._ask(
+                    "read watermarks", lambda: copy.deepcopy(self._archive.tables)
                 )
+                return [{**row, "islands": 0} for row in _marks(tables, tables.watermarks)]
+            case "read_epochs":
+                return _marks(self._open(sql, "read_epochs"), arguments[0])
+            case "find_archived":
+                tables = self._open(sql, "find_archived")
                 return [
-                    {"partition": name, "last_ms": mark.ms, "last_n": mark.n, "islands": 0}
-                    for name, mark in marks.items()
+                    {"event_id": row["event_id"]}
+                    for row in tables.bids
+                    if row["event_id"] in arguments[0]
                 ]
             case "find_left_out":
                 tables = self._open(sql, "find_left_out")
@@ -166,12 +173,7 @@ class ModelConnection:
             case "insert_dead_letters":
                 return self._insert_letters(self._open(sql, "insert_dead_letters"), arguments)
             case "lock_watermarks":
-                tables = self._open(sql, "lock_watermarks")
-                return [
-                    {"partition": name, "last_ms": mark.ms, "last_n": mark.n}
-                    for name, mark in sorted(tables.watermarks.items())
-                    if name in arguments[0]
-                ]
+                return _marks(self._open(sql, "lock_watermarks"), arguments[0])
             case "read_islands":
                 tables = self._open(sql, "read_islands")
                 names = ("partition", "prev_ms", "prev_n", "last_ms", "last_n")
@@ -189,8 +191,9 @@ class ModelConnection:
                 for partition in columns[0]:
                     tables.watermarks.setdefault(partition, OutboxId(0, 0))
             case "move_watermarks":
-                for partition, ms, n in zip(*columns, strict=True):
+                for partition, ms, n, *epoch in zip(*columns, strict=True):
                     tables.watermarks[partition] = OutboxId(ms, n)
+                    tables.epochs[partition] = (epoch[0], epoch[1])
             case "drop_islands":
                 for partition in columns[0]:
                     tables.islands.pop(partition, None)
@@ -227,9 +230,26 @@ _NAMES = {
     for name in (
         *("insert_bids", "find_left_out", "insert_dead_letters", "make_watermarks"),
         *("lock_watermarks", "read_islands", "move_watermarks", "drop_islands"),
-        *("insert_islands", "read_watermarks"),
+        *("insert_islands", "read_watermarks", "read_epochs", "find_archived"),
     )
 }
+
+
+def _marks(tables: Tables, partitions: Iterable[str]) -> list[Row]:
+    rows = []
+    for name, mark in sorted(tables.watermarks.items()):
+        if name in partitions:
+            epoch, began = tables.epochs.get(name, (0, 0))
+            rows.append(
+                {
+                    "partition": name,
+                    "last_ms": mark.ms,
+                    "last_n": mark.n,
+                    "epoch": epoch,
+                    "epoch_began": began,
+                }
+            )
+    return rows
 
 
 def _name_of(sql: str) -> str:

@@ -131,6 +131,16 @@ class ModelOutbox(Outbox):
         )
         return found
 
+    async def end(self, partition: str) -> OutboxId:
+        found: OutboxId = await self._world.call(
+            self._caller,
+            Place.REDIS,
+            "end",
+            lambda: self._redis.partitions[partition].last,
+            failure=RedisUnavailable,
+        )
+        return found
+
     async def state(self, partition: str) -> OutboxState:
         def look() -> OutboxState:
             state = self._redis.partitions[partition]

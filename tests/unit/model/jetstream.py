@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from pkg.api.relay.event_stream import Room, StreamUnavailableError
+from pkg.api.relay.event_stream import Room, StreamUnavailableError, Tail
 from pkg.auction.events import decode_batch, decode_event
-from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.auction.outbox import OutboxId
 from pkg.stores.stream import MAX_AGE_S
 from tests.unit.model.world import Place, World
 
@@ -64,10 +64,10 @@ class JetStream:
     def make(self) -> None:
         self.exists = True
 
-    def last(self, partition: str) -> tuple[int, OutboxId]:
+    def tail(self, partition: str) -> Tail:
         self._require_stream()
         stored = self.of(partition)
-        return (stored[-1].sequence, stored[-1].last) if stored else (0, BEGINNING)
+        return Tail(stored[-1].sequence, stored[-1].last) if stored else Tail()
 
     def publish(self, partition: str, data: bytes, *, expected: int) -> int:
         self._require_stream()
@@ -82,7 +82,7 @@ class JetStream:
 
     def fence_lets_in(self, partition: str, expected: int) -> bool:
         """Checks ``Nats-Expected-Last-Subject-Sequence``."""
-        return self.last(partition)[0] == expected
+        return self.tail(partition).sequence == expected
 
     def ensure_consumer(self) -> datetime:
         self.make()
@@ -107,10 +107,10 @@ class JetStream:
 
     def reply_of(self, stored: Stored) -> str:
         """The subject of its acknowledgement."""
-        return f"{ACK}{stored.sequence}.{stored.storing}"
+        return f"{ACK}BID_EVENTS.archival-worker.1.{stored.sequence}.1.{stored.storing}.0"
 
     def acknowledged(self, reply: str) -> None:
-        sequence, _ = map(int, reply.removeprefix(ACK).split("."))
+        sequence = int(reply.split(".")[-4])
         # The server (2.15.1) checks only the sequence, which may belong to another message by now.
         if self.consumer and sequence in self.consumer.delivered:
             self.consumer.done.add(sequence)
@@ -153,12 +153,12 @@ class ModelStream:
             self._caller, Place.NATS, "prepare", self._stream.make, failure=StreamUnavailableError
         )
 
-    async def last(self, partition: str) -> tuple[int, OutboxId]:
-        answer: tuple[int, OutboxId] = await self._world.call(
+    async def tail(self, partition: str) -> Tail:
+        answer: Tail = await self._world.call(
             self._caller,
             Place.NATS,
             f"last of {partition}",
-            lambda: self._stream.last(partition),
+            lambda: self._stream.tail(partition),
             failure=StreamUnavailableError,
         )
         return answer
@@ -177,6 +177,9 @@ class ModelStream:
     async def make_room(self, partitions: Sequence[str]) -> Room:
         del partitions
         return Room(0)
+
+    async def hand_over(self, batch: bytes) -> None:
+        raise NotImplementedError  # its only Redis is never superseded
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
         said = decode_batch(batch)

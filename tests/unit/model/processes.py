@@ -106,7 +106,7 @@ class ModelClient:
                     f"acknowledge {subject}", lambda: self._stream.acknowledged(subject)
                 )
         else:
-            partition, mark = decode_watermark(data)
+            partition, mark, _ = decode_watermark(data)
             assert subject == archived_subject(partition)
             for relay in self._process.relays:
                 self._world.send(

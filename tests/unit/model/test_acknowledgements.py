@@ -57,7 +57,11 @@ async def test_messages_from_before_a_reconnect_are_not_acknowledged_after_it() 
     deliveries = Deliveries(cast("NatsLink", link), ensure, batch=3)
     taking = asyncio.create_task(deliveries.next(within_s=5))
     await until(lambda: link.client.pulls == 1, within_s=5)
-    message = Msg(cast("Client", None), subject="bid.events.p00", reply="$JS.ACK.9")
+    message = Msg(
+        cast("Client", None),
+        subject="bid.events.p00",
+        reply="$JS.ACK.BID_EVENTS.archival-worker.1.9.1.1.0",
+    )
     await cast("asyncio.Future[None]", link.client.receive and link.client.receive(message))
     delivery = await taking
     assert delivery is not None

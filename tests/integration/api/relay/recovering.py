@@ -55,7 +55,7 @@ class Rig:
 
     async def publish(self, prev: OutboxId, last: OutboxId, *events: bytes) -> None:
         await self.stream.prepare()
-        sequence, _ = await self.stream.last(P)
+        sequence, *_ = await self.stream.tail(P)
         batch = encode_batch(P, prev=prev, last=last, events=events)
         await self.stream.publish(P, batch, expected=sequence)
 

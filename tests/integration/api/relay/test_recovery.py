@@ -80,7 +80,7 @@ async def test_new_outbox_ids_are_above_those_in_the_stream_even_if_the_clock_wa
 
     await rig.recovery().ensure_open(NOBODY)
 
-    _, barrier = await rig.stream.last(P)
+    _, barrier, _ = await rig.stream.tail(P)
     assert await rig.next_id() > barrier >= ahead
 
 
@@ -150,7 +150,7 @@ async def test_a_publish_with_a_fence_from_before_the_recovery_is_refused(rig: R
     """A paused relay may hold entries that Redis lost: they must not be published late."""
     await rig.publish(BEGINNING, OutboxId(100, 0))
     await rig.was_another_server()
-    fence, last = await rig.stream.last(P)
+    fence, last, _ = await rig.stream.tail(P)
 
     await rig.recovery().ensure_open(NOBODY)
 
@@ -216,7 +216,7 @@ async def test_the_barrier_does_not_claim_the_id_of_an_unrelayed_entry(
 
     await rig.recovery().ensure_open(NOBODY)
 
-    _, end = await rig.stream.last(P)
+    _, end, _ = await rig.stream.tail(P)
     assert end == first
 
 

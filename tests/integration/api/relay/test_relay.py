@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from pkg.api.app import Ledgers
-from pkg.api.relay.event_stream import EventStream, Room, StreamUnavailableError
+from pkg.api.relay.event_stream import EventStream, Room, StreamUnavailableError, Tail
 from pkg.api.relay.lease import Lease
 from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.outbox import Outbox
@@ -18,7 +18,6 @@ from pkg.api.relay.relay import Relay
 from pkg.auction.bid import Accepted, Strategy
 from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import RELAY_LEASE
-from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink
@@ -54,8 +53,11 @@ class Interrupted:
     async def prepare(self) -> None:
         await self.stream.prepare()
 
-    async def last(self, partition: str) -> tuple[int, OutboxId]:
-        return await self.stream.last(partition)
+    async def tail(self, partition: str) -> Tail:
+        return await self.stream.tail(partition)
+
+    async def hand_over(self, batch: bytes) -> None:
+        await self.stream.hand_over(batch)
 
     async def all_taken(self) -> bool:
         return await self.stream.all_taken()
@@ -232,7 +234,7 @@ async def test_a_foreign_last_message_does_not_stop_the_relay(rig: Rig) -> None:
         await rig.place(1, start=1000, items=1)
 
         async def last_is_whole() -> bool:
-            _, last = await rig.stream.last(partition)
+            _, last, _ = await rig.stream.tail(partition)
             entries = await outbox_entries(rig.redis, partition)
             return str(last).encode() == entries[-1][0]
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkg.api.errors import RedisUnavailable
-from pkg.api.relay.event_stream import Room, StreamUnavailableError
+from pkg.api.relay.event_stream import Room, StreamUnavailableError, Tail
 from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.outbox import Entry, Outbox, OutboxState
 from pkg.api.relay.recovery import RecoveryCounts
 from pkg.api.relay.relay import Relay, _batches
-from pkg.auction.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, decode_batch
+from pkg.auction.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, decode_batch, encode_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.runtime.background import ended
 from pkg.trials.waiting import until
@@ -52,6 +52,12 @@ class MemoryOutbox(Outbox):
         }
         return {name: rows[:MAX_BATCH_EVENTS] for name, rows in found.items() if rows}
 
+    async def end(self, partition: str) -> OutboxId:
+        if self.away:
+            raise RedisUnavailable
+        entries = self.entries[partition]
+        return entries[-1].id if entries else BEGINNING
+
     async def trim_to(self, partition: str, through: OutboxId) -> None:
         self.archived_to[partition] = through
 
@@ -79,16 +85,18 @@ class MemoryStream:
     prepared: int = 0
     failures: list[str] = field(default_factory=list)
     delay_s: float = 0.0
+    handed_over: list[bytes] = field(default_factory=list)
 
     async def prepare(self) -> None:
         self.prepared += 1
 
-    async def last(self, partition: str) -> tuple[int, OutboxId]:
+    async def tail(self, partition: str) -> Tail:
         await asyncio.sleep(random.uniform(0, self.delay_s))
         if not self.messages[partition]:
-            return 0, BEGINNING
+            return Tail()
         sequence, data = self.messages[partition][-1]
-        return sequence, OutboxId.parse(decode_batch(data).last)
+        batch = decode_batch(data)
+        return Tail(sequence, OutboxId.parse(batch.last), batch.epoch)
 
     async def all_taken(self) -> bool:
         return True
@@ -96,6 +104,9 @@ class MemoryStream:
     async def make_room(self, partitions: Sequence[str]) -> Room:
         del partitions
         return Room(0)
+
+    async def hand_over(self, batch: bytes) -> None:
+        self.handed_over.append(batch)
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
         await asyncio.sleep(random.uniform(0, self.delay_s))
@@ -271,7 +282,9 @@ async def test_an_unreadable_outbox_is_retried() -> None:
 
 async def test_the_outbox_is_trimmed_to_the_watermark_and_an_older_one_is_ignored() -> None:
     outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.add("p00", 10)
     async with relaying(outbox, stream) as running:
+        await all_relayed(outbox, stream)
         running.relay.archive_has("p00", OutboxId(1005, 0))
         running.relay.archive_has("p00", OutboxId(1003, 0))
         running.relay.archive_has("p77", OutboxId(1003, 0))
@@ -279,6 +292,36 @@ async def test_the_outbox_is_trimmed_to_the_watermark_and_an_older_one_is_ignore
         await until(lambda: outbox.archived_to, within_s=5)
 
     assert outbox.archived_to == {"p00": OutboxId(1005, 0)}
+
+
+async def test_a_watermark_beyond_what_was_stored_trims_nothing_and_is_counted_once() -> None:
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.add("p00", 10)
+    async with relaying(outbox, stream) as running:
+        await all_relayed(outbox, stream)
+        ahead = OutboxId(9_999_999_999_999, 0)
+        running.relay.archive_has("p00", ahead)
+        await until(lambda: running.metrics.watermarks_refused, within_s=5)
+        running.relay.archive_has("p00", ahead)
+        running.relay.archive_has("p00", OutboxId(1003, 0))
+
+        await until(lambda: outbox.archived_to, within_s=5)
+
+    assert outbox.archived_to == {"p00": OutboxId(1003, 0)}
+    assert running.metrics.watermarks_refused == 1
+
+
+async def test_a_message_beyond_every_id_of_the_outbox_is_not_taken_for_our_position() -> None:
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    foreign = encode_batch("p00", prev=BEGINNING, last=OutboxId(9_999_999_999_999, 0), events=[])
+    await stream.publish("p00", foreign, expected=0)
+    outbox.add("p00", 10)
+
+    async with relaying(outbox, stream) as running:
+        await until(lambda: len(stream.events("p00")) == 10, within_s=5)
+
+    assert stream.events("p00") == everything(outbox, "p00")
+    assert running.metrics.foreign_messages == 1
 
 
 @given(st.lists(st.integers(1, MAX_BATCH_BYTES + 10_000), min_size=1, max_size=12))
