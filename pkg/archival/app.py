@@ -55,9 +55,7 @@ async def _work(settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink)
 
     async def ensure() -> datetime:
         await ensure_stream(link.jetstream, stream_config(settings))
-        return await ensure_consumer(
-            link.jetstream, consumer_config(statement_timeout_s=settings.statement_timeout_s)
-        )
+        return await ensure_consumer(link.jetstream, consumer_config())
 
     store = Store(
         settings.postgres_target,
@@ -88,6 +86,7 @@ async def _work(settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink)
             async with asyncio.TaskGroup() as group:
                 working = group.create_task(worker.run(), name="worker")
                 background = [
+                    group.create_task(deliveries.keep_in_progress(), name="in-progress"),
                     group.create_task(announcer.run(), name="announcer"),
                     group.create_task(watch_backlog(link, metrics), name="backlog"),
                 ]

@@ -10,20 +10,21 @@ from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
 from pkg.runtime import logs
 
 MAX_ACK_PENDING = 5000
-ACK_WAIT_MARGIN_S = 60.0
+ACK_WAIT_S = 5.0
+"""Time after which the messages of a worker that died are redelivered. Does not limit a
+transaction: a living worker says in time that its messages are in progress."""
 UNLIMITED = -1
 
 log = logs.get("consumer")
 
 
-def consumer_config(*, statement_timeout_s: float) -> ConsumerConfig:
-    """The ack wait exceeds a transaction: no message is redelivered while one still works on it."""
+def consumer_config() -> ConsumerConfig:
     return ConsumerConfig(
         durable_name=ARCHIVE_CONSUMER,
         description="bids on their way to PostgreSQL",
         deliver_policy=DeliverPolicy.ALL,
         ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=statement_timeout_s + ACK_WAIT_MARGIN_S,
+        ack_wait=ACK_WAIT_S,
         max_deliver=UNLIMITED,
         max_ack_pending=MAX_ACK_PENDING,
     )

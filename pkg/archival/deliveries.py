@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import Header
 
+from pkg.archival.consumer import ACK_WAIT_S
 from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
 from pkg.runtime import logs
 from pkg.runtime.nats_link import NatsLink
@@ -25,6 +26,7 @@ PULL_EXPIRES_S = 2.0
 LATE_S = 1.0  # a pull that has not ended this long after it expired is given up
 PULL_BYTES = 8 * 1024 * 1024
 RETRY_S = 0.25
+IN_PROGRESS_EVERY_S = ACK_WAIT_S / 3  # one that is lost or late does no harm
 _NEXT = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{ARCHIVE_CONSUMER}"
 # A pull that ended normally: no messages (404), expired (408), its bytes used up (409).
 _SPENT = ("404", "408")
@@ -48,7 +50,8 @@ class Delivery:
 
 
 class Deliveries:
-    """Holds at most one pull: ``batch`` messages and PULL_BYTES. For one reader.
+    """Holds at most one pull, ``batch`` messages and PULL_BYTES, besides what the one reader has
+    taken. The reader acknowledges or gives back whatever it takes; NATS redelivers the rest.
 
     ``ensure`` creates a missing stream or consumer and returns the consumer's time of creation.
     """
@@ -60,6 +63,7 @@ class Deliveries:
         self._ensure = ensure
         self._batch = batch
         self._arrived: deque[Delivery] = deque()
+        self._taken: dict[str, Delivery] = {}  # by the subject of the acknowledgement
         self._wake = asyncio.Event()
         self._ended = False
         self._subscription: Subscription | None = None
@@ -73,6 +77,7 @@ class Deliveries:
         self._credit = 0
         self._pull_ends = 0.0
         self.lost_acknowledgements = 0
+        self.in_progress = 0
         link.on_connect(self._reconnected)
 
     def probe(self) -> str | None:
@@ -96,11 +101,11 @@ class Deliveries:
             check_at = await self._keep_pulling(now)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(deadline, check_at) - loop.time())
-        return self._arrived.popleft()
+        return self._take()
 
     def arrived(self) -> Delivery | None:
         """A message that has already arrived, if any."""
-        return self._arrived.popleft() if self._arrived else None
+        return self._take() if self._arrived else None
 
     async def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
         """A lost acknowledgement means a redelivery and so a duplicate.
@@ -113,6 +118,18 @@ class Deliveries:
     async def give_back(self, deliveries: Iterable[Delivery]) -> None:
         """Has them redelivered to any worker without waiting for the ack wait."""
         await self._answer(deliveries, b"-NAK")
+
+    async def keep_in_progress(self, *, every_s: float = IN_PROGRESS_EVERY_S) -> None:
+        """Restarts the ack wait of every message held, until cancelled: however long a transaction
+        takes, its messages are not redelivered while this process lives.
+        """
+        while True:
+            await asyncio.sleep(every_s)
+            for delivery in (*self._taken.values(), *self._arrived):
+                if self._answerable(delivery):
+                    with suppress(nats.errors.Error):  # sent again in time
+                        await self._link.client.publish(delivery.message.reply, b"+WPI")
+                        self.in_progress += 1
 
     async def close(self) -> None:
         """Stops pulling and gives back the messages that were not taken."""
@@ -129,14 +146,23 @@ class Deliveries:
 
     async def _answer(self, deliveries: Iterable[Delivery], answer: bytes) -> None:
         for delivery in deliveries:
-            now = (self._consumer_made, self._connection)
-            if not self._link.connected or (delivery.consumer_made, delivery.connection) != now:
+            self._taken.pop(delivery.message.reply, None)
+            if not self._answerable(delivery):
                 self.lost_acknowledgements += 1
                 continue
             try:
                 await self._link.client.publish(delivery.message.reply, answer)
             except nats.errors.Error:
                 self.lost_acknowledgements += 1
+
+    def _answerable(self, delivery: Delivery) -> bool:
+        now = (self._consumer_made, self._connection)
+        return self._link.connected and (delivery.consumer_made, delivery.connection) == now
+
+    def _take(self) -> Delivery:
+        delivery = self._arrived.popleft()
+        self._taken[delivery.message.reply] = delivery
+        return delivery
 
     async def _keep_pulling(self, now: float) -> float:
         """Keeps a pull open if possible; returns when to check again."""

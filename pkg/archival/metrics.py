@@ -128,6 +128,11 @@ class ArchiveMetrics:
             "Acknowledgements that could not be sent; NATS redelivers their messages",
             self._deliveries.lost_acknowledgements,
         )
+        yield counter(
+            "bid_archive_in_progress_total",
+            "Times NATS was told that a held message is still being archived",
+            self._deliveries.in_progress,
+        )
         yield gauge(
             "bid_archive_postgres_up", "1 while PostgreSQL is connected", int(self._store.up)
         )

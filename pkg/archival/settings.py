@@ -58,8 +58,7 @@ class ArchivalSettings(LogSettings, ServingSettings, NatsSettings, PostgresSetti
     statement_timeout_s: float = setting(
         seconds(1, 3600),
         default=30.0,
-        what="seconds after which PostgreSQL cancels a statement; the consumer's ack wait "
-        "is 60 s longer",
+        what="seconds after which PostgreSQL cancels a statement",
     )
     archive_batch_events: int = setting(
         whole(1, 10_000),

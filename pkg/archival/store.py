@@ -1,20 +1,23 @@
 """The worker's one connection to PostgreSQL: reconnects, and retries what fails."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
+from pkg.archival.half_open import found_dead
 from pkg.runtime import logs
+from pkg.runtime.background import ended
 from pkg.runtime.backoff import Backoff
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[Any]"  # generic for type checkers only
 
-CONNECT_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 3.0
 FIRST_RETRY_S = 0.05
-MAX_RETRY_S = 3.0
+MAX_RETRY_S = 2.0
 _COLLISION = (
     "40"  # SQLSTATE class of deadlocks and failed serializations: the connection stays usable
 )
@@ -52,6 +55,7 @@ class Store:
         self._prepare = prepare
         self._stop = stop
         self._connection: Connection | None = None
+        self._session = 0  # the process id of its session in PostgreSQL
         self._failing = False
         self._told: str | None = None
         self.retries = 0
@@ -76,7 +80,9 @@ class Store:
         backoff = Backoff(FIRST_RETRY_S, MAX_RETRY_S, jitter=True)
         while True:
             try:
-                done = await work(await self._connected())
+                connection = await self._connected()
+                async with self._watched(connection):
+                    done = await work(connection)
             except asyncpg.ClientConfigurationError:
                 raise
             except AWAY as error:
@@ -104,7 +110,7 @@ class Store:
         connection = await asyncpg.connect(
             self._url,
             timeout=CONNECT_TIMEOUT_S,
-            # For a server that does not answer at all; a slow statement it ends itself.
+            # For a server that never answers anybody; a slow statement it ends itself.
             command_timeout=timeout_s + CONNECT_TIMEOUT_S,
             server_settings={
                 "application_name": "archival-worker",
@@ -117,12 +123,31 @@ class Store:
             },
         )
         try:
-            await self._prepare(connection)
+            # Asked, as a pooler between us tells another one.
+            self._session = await connection.fetchval(
+                "SELECT pg_backend_pid()", timeout=CONNECT_TIMEOUT_S
+            )
+            async with self._watched(connection):
+                await self._prepare(connection)
         except BaseException:  # also when cancelled: nobody else would close it
             connection.terminate()
             raise
         self._connection = connection
         return connection
+
+    @asynccontextmanager
+    async def _watched(self, connection: Connection) -> AsyncIterator[None]:
+        """If the connection is dead, ends it, so that what waits for it fails."""
+        watching = asyncio.create_task(self._end_if_dead(connection))
+        try:
+            yield
+        finally:
+            await ended(watching)
+
+    async def _end_if_dead(self, connection: Connection) -> None:
+        await found_dead(self._url, self._session)
+        log.warning("connection is dead although open; ended it")
+        connection.terminate()
 
     def _succeeded(self) -> None:
         self._failing = False

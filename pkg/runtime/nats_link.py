@@ -27,7 +27,9 @@ log = logs.get("nats-link")
 
 
 class _Client(Client):
-    """nats-py without two ways in which it gives up for good. Checked against nats-py 2.16."""
+    """nats-py without two ways in which it gives up for good, and one in which its callers would.
+    Checked against nats-py 2.16.
+    """
 
     async def _attempt_reconnect(self) -> None:
         """nats-py's loop expects asyncio's errors. uvloop raises RuntimeError for a write to a
@@ -41,6 +43,13 @@ class _Client(Client):
                 await asyncio.sleep(RECONNECT_WAIT_S)
             else:
                 return
+
+    async def _send_ping(self, future: "asyncio.Future[bool] | None" = None) -> None:
+        """So that ``flush`` fails as on any lost connection, also on uvloop (see above)."""
+        try:
+            await super()._send_ping(future)
+        except RuntimeError as error:
+            raise nats.errors.ConnectionClosedError from error
 
     async def _process_err(self, err_msg: str) -> None:
         """nats-py closes the client when the server reports an error on an open connection (an

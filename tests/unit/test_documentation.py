@@ -55,7 +55,7 @@ def test_operations_lists_every_setting_with_its_default_and_who_reads_it() -> N
 def test_operations_lists_every_metric_with_its_kind() -> None:
     archive = ArchiveMetrics(
         store=cast("Store", SimpleNamespace(retries=0, up=True)),
-        deliveries=cast("Deliveries", SimpleNamespace(lost_acknowledgements=0)),
+        deliveries=cast("Deliveries", SimpleNamespace(lost_acknowledgements=0, in_progress=0)),
         announcer=cast("Announcer", SimpleNamespace(archived_to={})),
     )
     archive.backlog(0)

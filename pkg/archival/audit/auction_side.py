@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -18,6 +18,13 @@ _COUNT_PAGE = 1000
 _EVENT = b"e"
 
 
+class Waiting(NamedTuple):
+    """An event in an outbox."""
+
+    item_id: str
+    seq: int
+
+
 class UnreadableWitnessError(Exception):
     """A witnessed bid cannot be read, so lost bids cannot be determined."""
 
@@ -29,6 +36,9 @@ class AuctionSide:
         self.names = partition_names(partitions)
         self.astray: list[str] = []
         """Items in a partition other than that of their id, where no bid would find them."""
+
+    def partition_of(self, item_id: str) -> str:
+        return partition_of(item_id, self._partitions)
 
     async def check_partitions(self) -> None:
         """As ``record_partitions`` does, but read-only.
@@ -98,15 +108,16 @@ class AuctionSide:
                 ends[name] = OutboxId.parse(_text(entry_id))
         return ends
 
-    async def waiting_after(self, name: str, mark: OutboxId) -> set[str]:
-        """The event_ids of an outbox's entries after the watermark."""
-        found = set()
+    async def waiting_after(self, name: str, mark: OutboxId) -> dict[str, Waiting]:
+        """An outbox's entries after the watermark, by event_id."""
+        found = {}
         after = f"({mark}"
         while entries := await self._redis.xrange(outbox_key(name), after, count=_COUNT_PAGE):
             for _, fields in entries:
                 event: Any = (fields or {}).get(_EVENT, b"")
                 with suppress(UndecodableError):  # it will be a dead letter
-                    found.add(decode_event(event).event_id)
+                    decoded = decode_event(event)
+                    found[decoded.event_id] = Waiting(decoded.item_id, decoded.seq)
             after = f"({_text(entries[-1][0])}"
         return found
 

@@ -106,6 +106,7 @@ def _item_object(verdict: Verdict) -> dict[str, Any]:
         "archived": verdict.record.archived,
         "dead_lettered": verdict.record.dead_lettered,
         "missing": verdict.missing,
+        "late": verdict.late,
         "price": text_from_cents(verdict.state.price_cents),
         "problems": list(verdict.problems),
     }
@@ -115,8 +116,8 @@ def _totals(findings: Findings) -> str:
     lines = []
     if not findings.drained:
         lines.append(
-            f"Not archived after the wait: {counted(findings.not_archived, 'event')} in the "
-            "outboxes. Is the archival-worker running?"
+            f"Late: {counted(findings.not_archived, 'event')} not archived after the wait. The "
+            "outboxes hold them, so none is lost. Is the archival-worker running?"
         )
     lines.append(
         f"{counted(findings.items, 'item')} in Redis, {counted(findings.accepted, 'event')} "
@@ -138,12 +139,15 @@ def _totals(findings: Findings) -> str:
             f"Missing from Redis, not counted above: "
             f"{counted(len(findings.only_in_postgres), 'archived item')}. `restore` puts them back."
         )
-    wrong = len(findings.failing) + len(findings.only_in_postgres) + len(findings.astray)
-    lines.append(
-        "Every accepted bid is accounted for."
-        if findings.ok
-        else f"Wrong: {counted(wrong, 'item')}."
-    )
+    if findings.ok:
+        lines.append("Every accepted bid is accounted for.")
+        return "\n".join(lines)
+    late = sum(verdict.only_late for verdict in findings.failing.values())
+    wrong = len(findings.failing) - late + len(findings.only_in_postgres) + len(findings.astray)
+    if late:
+        lines.append(f"Late: {counted(late, 'item')}, and nothing is lost; run the audit again.")
+    if wrong or not late:
+        lines.append(f"Wrong: {counted(wrong, 'item')}.")
     return "\n".join(lines)
 
 

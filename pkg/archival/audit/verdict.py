@@ -31,6 +31,13 @@ class Verdict:
     problems: tuple[str, ...]
     missing: int
     """Accepted events that are neither archived nor dead letters yet."""
+    late: int = 0
+    """How many of these an outbox still holds: they are not lost."""
+
+    @property
+    def only_late(self) -> bool:
+        """Whether nothing else is wrong."""
+        return 0 < self.missing == self.late and len(self.problems) == 1
 
 
 def counted(number: int, noun: str) -> str:
@@ -38,19 +45,20 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def judge(item_id: str, state: ItemState, record: ArchivedItem, *, seq_since: int) -> Verdict:
+def judge(
+    item_id: str, state: ItemState, record: ArchivedItem, *, seq_since: int, waiting: int = 0
+) -> Verdict:
     """Compares an item's state in Redis with the archive up to that state's seq.
 
     ``seq_since`` is the item's seq in Redis, read after the archive. The archive cannot be ahead of
-    it unless Redis lost bids.
+    it unless Redis lost bids. ``waiting`` events were in the item's outbox and not archived, read
+    before the archive.
     """
     missing = record.missing_inside + max(0, state.seq - record.reached)
+    late = min(missing, waiting)
     problems: list[str] = []
-    if missing and not record.reached:
-        problems.append(f"only in Redis: none of {state.seq} accepted events is archived")
-    elif missing:
-        first = record.first_missing or record.reached + 1
-        problems.append(f"{missing} of {state.seq} not archived, the first is seq {first}")
+    if missing:
+        problems.append(_missing(state, record, missing=missing, late=late))
     if record.last_seq > seq_since:
         problems.append(f"the archive has seq {record.last_seq}, Redis only {seq_since}")
     if record.twice:
@@ -61,7 +69,20 @@ def judge(item_id: str, state: ItemState, record: ArchivedItem, *, seq_since: in
         problems += _at_the_last_seq(state, record)
     if record.item_agrees is False or (record.archived and record.item_agrees is None):
         problems.append("the archive's item disagrees with its bids")
-    return Verdict(item_id, state, record, tuple(problems), missing)
+    return Verdict(item_id, state, record, tuple(problems), missing, late)
+
+
+def _missing(state: ItemState, record: ArchivedItem, *, missing: int, late: int) -> str:
+    if not record.reached:
+        what = f"only in Redis: none of {state.seq} accepted events is archived"
+    else:
+        first = record.first_missing or record.reached + 1
+        what = f"{missing} of {state.seq} not archived, the first is seq {first}"
+    if late == missing:
+        return f"late: {what}; the outbox holds {'it' if missing == 1 else 'them'}"
+    gone = missing - late
+    are, them = ("is", "it") if gone == 1 else ("are", "them")
+    return f"{what}; {gone} {are} not in the outbox either: lost, unless the stream has {them}"
 
 
 def _at_the_last_seq(state: ItemState, record: ArchivedItem) -> list[str]:

@@ -1,11 +1,12 @@
 """The audit's walk over both stores, page by page. Bids may be placed meanwhile."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pkg.archival.audit.archive_side import ArchiveSide, ListedLetter
-from pkg.archival.audit.auction_side import AuctionSide
+from pkg.archival.audit.auction_side import AuctionSide, Waiting
 from pkg.archival.audit.verdict import Verdict, counted, judge
 from pkg.auction.item import ItemState
 from pkg.auction.outbox import BEGINNING
@@ -96,15 +97,30 @@ class Walk:
             self._progress(f"{counted(len(missing), 'witnessed bid')} not archived yet")
             await asyncio.sleep(POLL_S)
         if missing:
-            marks = await self._archive.watermarks()
-            waiting: set[str] = set()
-            for name in self._auction.names:
-                waiting |= await self._auction.waiting_after(name, marks.get(name, BEGINNING))
+            waiting = await self._waiting(self._auction.names)
             # Entries that have left an outbox meanwhile are archived by now.
             missing = await self._not_archived([each for each in missing if each not in waiting])
         findings.lost = sorted(
             (self._witnessed[each] for each in missing), key=lambda bid: (bid.item_id, bid.seq)
         )
+
+    async def _waiting(self, partitions: Iterable[str]) -> dict[str, Waiting]:
+        """The events in these outboxes beyond the watermarks, by event_id."""
+        marks = await self._archive.watermarks()
+        waiting: dict[str, Waiting] = {}
+        for name in partitions:
+            waiting |= await self._auction.waiting_after(name, marks.get(name, BEGINNING))
+        return waiting
+
+    async def _late(self, states: Mapping[str, ItemState]) -> Counter[str]:
+        """How many events of each item, up to its state, wait in the outbox for the archive."""
+        waiting = await self._waiting({self._auction.partition_of(each) for each in states})
+        late = {
+            event_id: each
+            for event_id, each in waiting.items()
+            if each.item_id in states and each.seq <= states[each.item_id].seq
+        }
+        return Counter(late[each].item_id for each in await self._not_archived(list(late)))
 
     async def _not_archived(self, event_ids: list[str]) -> list[str]:
         pages = [event_ids[at : at + _KNOWN_PAGE] for at in range(0, len(event_ids), _KNOWN_PAGE)]
@@ -160,14 +176,24 @@ class Walk:
         states = await self._auction.states(item_ids)
         return {each: state for each, state in states.items() if state is not None}
 
-    async def _judged(self, states: Mapping[str, ItemState]) -> list[Verdict]:
-        """Reads the archive only up to the given states, so that newer bids do not matter."""
+    async def _judged(
+        self, states: Mapping[str, ItemState], late: Mapping[str, int] | None = None
+    ) -> list[Verdict]:
+        """Reads the archive only up to the given states, so that newer bids do not matter. ``late``
+        is from before: what left an outbox since then is archived.
+        """
         records = await self._archive.items({each: state.seq for each, state in states.items()})
         ahead = [each for each, state in states.items() if records[each].last_seq > state.seq]
         since = await self._auction.states(ahead)
         seqs = {each: state.seq if state else 0 for each, state in since.items()}
         return [
-            judge(each, state, records[each], seq_since=seqs.get(each, state.seq))
+            judge(
+                each,
+                state,
+                records[each],
+                seq_since=seqs.get(each, state.seq),
+                waiting=(late or {}).get(each, 0),
+            )
             for each, state in states.items()
         ]
 
@@ -182,7 +208,8 @@ class Walk:
                 each for each, verdict in suspects.items() if not verdict.missing
             )
             over = loop.time() >= deadline
-            for verdict in await self._judged(states):
+            late = await self._late(states) if over else None
+            for verdict in await self._judged(states, late):
                 if over or not verdict.missing:
                     done.append(verdict)
                     del suspects[verdict.item_id]

@@ -1,5 +1,6 @@
 """Compares the ledger with the archive: each 201 once, and no bid that no client sent."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ class Comparison:
     """Losses and conflicts in sentences. The row decides whether they are problems."""
     strategies: set[str] = field(default_factory=set)
     """Strategies that archived bids were placed with."""
+    kept_at: dict[str, float] = field(default_factory=dict)
+    """When each event was archived or made a dead letter (time.monotonic), by event_id."""
     shown_otherwise: int = 0
     """Archived bids for whose seq viewers were shown another bid."""
 
@@ -37,20 +40,24 @@ async def compare(
 ) -> Comparison:
     """`shown` is what viewers saw: the event_id of each (item, seq)."""
     async with stores.postgres_connection() as postgres:
-        bids = {
-            str(row["event_id"]): AcceptedBid(row["item_id"], row["seq"], row["cents"])
-            for row in await postgres.fetch(
-                "SELECT event_id, item_id, seq, (amount * 100)::bigint AS cents FROM bids"
-            )
-        }
-        letters = {
-            str(row["event_id"]): str(row["reason"])
-            for row in await postgres.fetch(
-                "SELECT event_id, reason FROM dead_letters WHERE event_id IS NOT NULL"
-            )
-        }
+        archived = await postgres.fetch(
+            "SELECT event_id, item_id, seq, (amount * 100)::bigint AS cents,"
+            " extract(epoch FROM archived_at)::float8 AS at FROM bids"
+        )
+        dead = await postgres.fetch(
+            "SELECT event_id, reason, extract(epoch FROM created_at)::float8 AS at"
+            " FROM dead_letters WHERE event_id IS NOT NULL"
+        )
         strategies = await postgres.fetch("SELECT DISTINCT strategy FROM bids")
+    bids = {
+        str(row["event_id"]): AcceptedBid(row["item_id"], row["seq"], row["cents"])
+        for row in archived
+    }
+    letters = {str(row["event_id"]): str(row["reason"]) for row in dead}
     comparison = judge(ledger, bids, letters, shown)
+    # The stores are on this machine: one clock.
+    clock = time.time() - time.monotonic()
+    comparison.kept_at = {str(row["event_id"]): row["at"] - clock for row in (*dead, *archived)}
     comparison.strategies = {row["strategy"] for row in strategies}
     return comparison
 

@@ -26,9 +26,6 @@ LEAST_RATE_PER_S = 200
 WARM_UPS = 5
 """Attempts, because the machine may be busy."""
 
-SHORTEN_ACK_WAIT_EVERY_S = 5
-"""Repeated because a worker that reconnects resets the consumer's ack wait."""
-
 
 _ERRORS = (
     NotInTimeError,
@@ -84,8 +81,9 @@ async def _run_phases(row: Row, trial: Trial, pace: Pace, result: Result) -> Non
         bidding = asyncio.create_task(bidders.run())
         await _warm_up(trial, pace, result)
         await row.fault(trial)
-        ended_at = trial.ended_at or time.monotonic()
-        await _recover(trial, ended_at, pace, result)
+        if trial.ended_at is None:
+            trial.fault_ends()
+        await _recover(trial, pace, result)
         await asyncio.sleep(pace.after_s)
         bidders.stop()
         await bidding
@@ -118,7 +116,8 @@ async def _warm_up(trial: Trial, pace: Pace, result: Result) -> None:
     result.problems.append(f"only {rate:.0f} bids/s were accepted before the fault")
 
 
-async def _recover(trial: Trial, ended_at: float, pace: Pace, result: Result) -> None:
+async def _recover(trial: Trial, pace: Pace, result: Result) -> None:
+    ended_at = trial.ended_at or 0.0
     await until(
         lambda: trial.ledger.first_accepted_after(ended_at),
         within_s=pace.recover_within_s,
@@ -130,15 +129,9 @@ async def _recover(trial: Trial, ended_at: float, pace: Pace, result: Result) ->
 
 
 async def _drain(trial: Trial, pace: Pace, result: Result) -> None:
-    began = shortened_at = time.monotonic()
-    if pace.redelivered_within_s:
-        await trial.shorten_ack_wait(pace.redelivered_within_s)
+    began = time.monotonic()
 
     async def drained() -> bool:
-        nonlocal shortened_at
-        if pace.redelivered_within_s and time.monotonic() - shortened_at > SHORTEN_ACK_WAIT_EVERY_S:
-            await trial.shorten_ack_wait(pace.redelivered_within_s)
-            shortened_at = time.monotonic()
         return await trial.outbox_entries() == 0
 
     try:

@@ -15,15 +15,13 @@ class Pace:
     settle_within_s: float
     """Time limit for viewers to get the last state."""
     row_within_s: float
-    redelivered_within_s: float | None = None
-    """The consumer's ack wait in a short run; the worker's own is over a minute."""
 
 
 FULL = Pace(
     warm_up_s=5,
     after_s=5,
     recover_within_s=60,
-    drain_within_s=180,
+    drain_within_s=60,
     settle_within_s=30,
     row_within_s=600,
 )
@@ -34,13 +32,11 @@ SHORT = Pace(
     drain_within_s=40,
     settle_within_s=20,
     row_within_s=120,
-    redelivered_within_s=1.5,
 )
 
 BASE = {"LOG_FORMAT": "text", "BID_STRATEGY": "lua", "BID_STRATEGY_OVERRIDE": "true"}
 SHORTENED = {
     "RESEND_AFTER_S": "3",
     "RECOVERY_WAIT_S": "3",
-    "STATEMENT_TIMEOUT_S": "2",
     "REPAIR_S": "2",
 }

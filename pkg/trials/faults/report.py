@@ -14,15 +14,16 @@ from rich.text import Text
 from pkg.devkit.settings import PROJECT
 from pkg.trials.faults.bench import LEAST_RATE_PER_S
 from pkg.trials.faults.bidders import BIDDERS_PER_ITEM, ITEMS, RATE_PER_S
-from pkg.trials.faults.row import Result, Row
+from pkg.trials.faults.lateness import LATE_S
+from pkg.trials.faults.row import WHOLE_WITHIN_S, Result, Row
 from pkg.trials.faults.viewers import LATEST_OF, VIEWERS
 
 _HEADS = (
     *("row", "requests", "failed", "unknown", "accepted", "archived", "lost", "conflicts"),
-    *("repaired", "unrepaired", "recover s", "drain s", "audit", "verdict"),
+    *("repaired", "unrepaired", "recover s", "whole s", "drain s", "audit", "verdict"),
 )
 _HEADS_NARROW = ("row", "unknown", "accepted", "lost", "unrepaired", "verdict")
-_WIDE_COLUMNS = 150
+_WIDE_COLUMNS = 162
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,9 @@ def _how(*, short: bool, contained: bool) -> str:
         f"`outcome_unknown`, or the connection ended without an answer{unknown}. Repaired and "
         "unrepaired: gaps in viewers' events; a gap is repaired by a snapshot that replaces "
         f"the missing events. Recover: seconds from the end of the fault{end} to the first 201. "
+        "Whole: seconds from the end of the fault until the archive held every bid accepted by "
+        f"then, and any later one that was over {LATE_S:g} s late; a row fails past its bound, "
+        f"{WHOLE_WITHIN_S:g} s unless it says otherwise. "
         "Drain: seconds from the end of the load to empty outboxes. Audit: its exit code. Lost: "
         "answered 201, but in no store. Conflicts: answered 201, but kept as a dead letter because "
         "another bid has its sequence number. Verdict: ok if the row's expectations hold, "
@@ -148,6 +152,7 @@ def _cells(result: Result) -> tuple[str, ...]:
         result.row,
         *map(str, numbers),
         _seconds(result.recover_s),
+        _seconds(result.whole_s),
         _seconds(result.drain_s),
         "-" if result.audit is None else str(result.audit),
         "ok" if result.passed else "**fails**",

@@ -8,6 +8,7 @@ import msgspec
 from pkg.trials.faults.trial import Trial
 
 UNKNOWN = "outcome_unknown"
+WHOLE_WITHIN_S = 10.0
 REDIS_AWAY = frozenset({"redis_unavailable", "redis_recovering", UNKNOWN})
 
 
@@ -35,6 +36,8 @@ class Row:
     that may lose."""
     must_lose: bool = False
     """As `may_lose`, and the row fails if nothing is lost."""
+    whole_within_s: float = WHOLE_WITHIN_S
+    """Bound of `Result.whole_s`. Where a row needs longer, `expects` says why."""
     control: bool = False
     """Breaks a promise on purpose: the row must fail, which shows that the bench notices."""
 
@@ -54,6 +57,8 @@ class Result(msgspec.Struct, kw_only=True):
     repaired: int = 0
     unrepaired: int = 0
     recover_s: float | None = None
+    whole_s: float | None = None
+    """From the end of the fault until the archive held every accepted bid; see `lateness`."""
     drain_s: float | None = None
     took_s: float = 0.0
     audit: int | None = None

@@ -5,9 +5,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nats.js.api import ConsumerConfig
-
-from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
 from pkg.trials.faults.containers.container import Container
 from pkg.trials.faults.ledger import Ledger
 from pkg.trials.faults.protocols import Replica, Services, Stores
@@ -34,6 +31,7 @@ class Trial:
     """Why the fault did not do what the row needs, in sentences."""
     fault_at: float | None = None
     ended_at: float | None = None
+    _back_at: float | None = None
 
     async def hold(self, full_s: float, *, short_s: float) -> None:
         """Waits while the fault lasts."""
@@ -46,6 +44,17 @@ class Trial:
     def fault_ends(self) -> None:
         """Marks the end of the fault. Default: when the row's fault function returns."""
         self.ended_at = time.monotonic()
+
+    def everything_is_back(self) -> None:
+        """For a fault that ended for bidders while a store was still away: `Result.whole_s` counts
+        from here.
+        """
+        self._back_at = time.monotonic()
+
+    @property
+    def whole_from(self) -> float | None:
+        """The moment from which the archive could become whole."""
+        return self._back_at or self.ended_at
 
     def note(self, sentence: str) -> None:
         self.notes.append(sentence)
@@ -74,16 +83,3 @@ class Trial:
                 if item in wanted:
                     found[item] = int(await redis.hget(key, "seq") or 0)
         return found
-
-    async def shorten_ack_wait(self, seconds: float) -> None:
-        """Redelivers unacknowledged messages after this time.
-
-        A worker that starts or reconnects sets its own ack wait, over a minute, again.
-        """
-        async with self.stores.nats_client() as connection:
-            jetstream = connection.jetstream()
-            config: ConsumerConfig = (
-                await jetstream.consumer_info(STREAM, ARCHIVE_CONSUMER)
-            ).config
-            config.ack_wait = seconds
-            await jetstream.add_consumer(STREAM, config)

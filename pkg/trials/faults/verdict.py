@@ -3,6 +3,7 @@
 from pkg.trials.faults.archive import Comparison, compare
 from pkg.trials.faults.bidders import STRATEGIES
 from pkg.trials.faults.findings import Findings
+from pkg.trials.faults.lateness import lateness, whole_s
 from pkg.trials.faults.ledger import Ledger
 from pkg.trials.faults.row import UNKNOWN, Result, Row
 from pkg.trials.faults.trial import Trial
@@ -32,6 +33,9 @@ async def judge(row: Row, trial: Trial, result: Result) -> None:
     comparison = await compare(trial.ledger, trial.stores, shown=trial.viewers.shown)
     result.archived = comparison.archived
     result.lost, result.conflicts = len(comparison.lost), len(comparison.conflicts)
+    if trial.whole_from is not None:
+        result.whole_s = whole_s(trial.ledger, comparison.kept_at, ended_at=trial.whole_from)
+        result.problems += lateness(row, result.whole_s)
     result.problems += comparison.problems
     if missing := set(STRATEGIES) - comparison.strategies:
         result.problems.append(f"no archived bid was placed by {' or '.join(missing)}")

@@ -73,7 +73,10 @@ async def test_finds_a_missing_last_bid(stores: Stores, archive: Connection) -> 
 
     problem = await only_problem(stores)
 
-    assert problem == "1 of 5 not archived, the first is seq 5"
+    assert problem == (
+        "1 of 5 not archived, the first is seq 5; 1 is not in the outbox either: lost, "
+        "unless the stream has it"
+    )
 
 
 async def test_finds_a_gap(stores: Stores, archive: Connection) -> None:
@@ -83,7 +86,38 @@ async def test_finds_a_gap(stores: Stores, archive: Connection) -> None:
 
     problem = await only_problem(stores)
 
-    assert problem == "2 of 9 not archived, the first is seq 4"
+    assert problem == (
+        "2 of 9 not archived, the first is seq 4; 2 are not in the outbox either: lost, "
+        "unless the stream has them"
+    )
+
+
+async def test_bids_that_wait_in_the_outbox_are_late_and_not_lost(
+    stores: Stores, archive: Connection
+) -> None:
+    events = Item("lamp").bids(5)
+    await accept(stores.redis_url, *events, outbox=True)
+    await archive_all(archive, events[:3])
+
+    problem = await only_problem(stores)
+
+    assert problem == "late: 2 of 5 not archived, the first is seq 4; the outbox holds them"
+
+
+async def test_lost_bid_is_told_from_the_late_ones_of_its_item(
+    stores: Stores, archive: Connection
+) -> None:
+    events = Item("lamp").bids(5)
+    await accept(stores.redis_url, *events[:3])
+    await accept(stores.redis_url, *events[3:], outbox=True)
+    await archive_all(archive, events[:2])
+
+    problem = await only_problem(stores)
+
+    assert problem == (
+        "3 of 5 not archived, the first is seq 3; 1 is not in the outbox either: lost, "
+        "unless the stream has it"
+    )
 
 
 async def test_finds_an_item_only_redis_has(stores: Stores, archive: Connection) -> None:
@@ -224,8 +258,8 @@ async def test_table_lists_failing_items_and_totals(
     assert "1 of 2 not archived, the first is seq 2" in lines[1]
     assert "good " not in said
     assert "bad_event" in said
-    assert "Not archived after the wait: 4 events in the outboxes. Is the" in said
-    assert said.endswith("Wrong: 1 item.\n")
+    assert "Late: 4 events not archived after the wait. The outboxes hold them" in said
+    assert said.endswith("Late: 1 item, and nothing is lost; run the audit again.\n")
     assert any(
         line.startswith("good ") and line.endswith(" ok") for line in everything.splitlines()
     )

@@ -1,13 +1,14 @@
 """Deliveries on a real stream: they come at once, are bounded, and only valid acks are sent."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
 from nats.js.errors import NotFoundError
 
-from pkg.archival.consumer import consumer_config, ensure_consumer
+from pkg.archival.consumer import ACK_WAIT_S, consumer_config, ensure_consumer
 from pkg.archival.deliveries import PULL_BYTES, Deliveries, Delivery
 from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
 from pkg.runtime.nats_link import NatsLink, nats_link
@@ -28,7 +29,7 @@ async def delivering(
 
         async def ensure() -> datetime:
             await ensure_stream(link.jetstream, stream_config(settings))
-            return await ensure_consumer(link.jetstream, consumer_config(statement_timeout_s=30))
+            return await ensure_consumer(link.jetstream, consumer_config())
 
         deliveries = Deliveries(link, ensure, batch=batch)
         yield deliveries, link
@@ -117,6 +118,44 @@ async def test_messages_that_were_not_taken_are_given_back_on_close(stores: Stor
 
         await deliveries.acknowledge(again)
         await until(lambda: _ack_pending(stores.nats_url, 0), within_s=5)
+
+
+async def test_held_messages_are_not_redelivered_while_they_are_kept_in_progress(
+    stores: Stores,
+) -> None:
+    """Those taken, as for a transaction, and those that have only arrived."""
+    chain, item = Chain(), Item("lamp")
+    await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(3)))
+    async with delivering(stores.nats_url) as (deliveries, _), asyncio.TaskGroup() as group:
+        keeping = group.create_task(deliveries.keep_in_progress())
+        held = await take(deliveries, 2)
+        await until(lambda: _ack_pending(stores.nats_url, 3), within_s=5)
+
+        await until(lambda: deliveries.in_progress >= 3 * 4, within_s=3 * ACK_WAIT_S)
+
+        held += await take(deliveries, 1)
+        assert await deliveries.next(within_s=1) is None
+        await deliveries.acknowledge(held)
+        await until(lambda: _ack_pending(stores.nats_url, 0), within_s=5)
+        keeping.cancel()
+
+
+async def test_messages_of_a_worker_that_vanished_are_redelivered_after_the_ack_wait(
+    stores: Stores,
+) -> None:
+    chain, item = Chain(), Item("lamp")
+    await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(3)))
+    async with delivering(stores.nats_url) as (vanished, _):
+        await take(vanished, 3)
+        began = time.monotonic()
+        async with delivering(stores.nats_url) as (deliveries, _):
+            again = await take(deliveries, 3)
+
+            took_s = time.monotonic() - began
+            await deliveries.acknowledge(again)
+
+    assert took_s < ACK_WAIT_S + 3
+    assert ACK_WAIT_S <= 6
 
 
 async def test_end_waiting_ends_a_pending_next(stores: Stores) -> None:

@@ -10,6 +10,7 @@ import asyncpg
 from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
+from pkg.archival.consumer import ACK_WAIT_S
 from pkg.archival.store import Connection
 from pkg.auction.events import decode_watermark
 from pkg.auction.outbox import OutboxId
@@ -26,6 +27,9 @@ from tests.integration.archival.looking import (
 from tests.integration.providers import Servers, Stores
 
 PG_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+_WAITS_FOR_BIDS = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'bids'::regclass"
 
 
 async def inconsistent_items(archive: Connection) -> list[str]:
@@ -53,11 +57,11 @@ async def test_published_bids_are_archived_and_acknowledged(
 async def test_worker_creates_missing_schema_stream_and_consumer(
     stores: Stores, workers: Workers
 ) -> None:
-    workers.start(statement_timeout_s=20.0)
+    workers.start()
 
     made = await until(lambda: consumer(stores.nats_url), within_s=10, forgiving=(NotFoundError,))
 
-    assert made.config.ack_wait == 80
+    assert made.config.ack_wait == 5
     assert made.config.max_deliver == -1
     assert made.config.max_ack_pending == 5000
     await publish(stores.nats_url, Chain().batch(Item("lamp").bids(3)))
@@ -69,6 +73,7 @@ async def test_worker_creates_missing_schema_stream_and_consumer(
 async def test_consumer_with_other_settings_is_updated(
     stores: Stores, archive: Connection, workers: Workers
 ) -> None:
+    """As the previous release's, whose ack wait was 90 s."""
     await publish(stores.nats_url, Chain().batch(Item("lamp").bids(3)))
     async with connected(stores.nats_url) as client:
         await client.jetstream().pull_subscribe("", durable=ARCHIVE_CONSUMER, stream=STREAM)
@@ -77,7 +82,7 @@ async def test_consumer_with_other_settings_is_updated(
 
     await until(lambda: holds(archive, 3), within_s=10)
     info = await consumer(stores.nats_url)
-    assert (info.config.ack_wait, info.config.max_ack_pending) == (90, 5000)
+    assert (info.config.ack_wait, info.config.max_ack_pending) == (5, 5000)
 
 
 async def test_lone_bid_is_archived_at_once(
@@ -154,6 +159,29 @@ async def test_message_another_client_gave_back_is_archived(
         await until(lambda: holds(archive, 3), within_s=10)
 
     await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
+
+
+async def test_messages_of_a_long_transaction_are_not_redelivered(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    """Here it waits for a lock, for longer than the ack wait. Its session is kept, too."""
+    chain, item = Chain(), Item("lamp")
+    workers.start()
+    await publish(stores.nats_url, chain.batch(item.bids(1)))
+    await until(lambda: everything_acknowledged(stores.nats_url), within_s=10)
+    async with archive.transaction():
+        await archive.execute("LOCK TABLE bids IN EXCLUSIVE MODE")
+        await publish(stores.nats_url, *(chain.batch(item.bids(2)) for _ in range(5)))
+
+        waiting = await until(lambda: archive.fetchval(_WAITS_FOR_BIDS), within_s=5)
+        await asyncio.sleep(2 * ACK_WAIT_S)
+
+        assert await archive.fetchval(_WAITS_FOR_BIDS) == waiting
+    await until(lambda: holds(archive, 11), within_s=10)
+    await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
+    info = await consumer(stores.nats_url)
+    assert info.delivered is not None
+    assert info.delivered.consumer_seq == 6
 
 
 async def test_garbage_does_not_block_later_messages(
@@ -308,7 +336,7 @@ async def test_watermarks_in_postgres_are_announced_after_a_restart(
 async def test_stopped_worker_hands_its_messages_to_the_next_at_once(
     servers: Servers, stores: Stores, archive: Connection, workers: Workers
 ) -> None:
-    """Without waiting for the ack wait of ninety seconds."""
+    """Without waiting for the ack wait."""
     chain, item = Chain(), Item("lamp")
     first = workers.start()
     await publish(stores.nats_url, chain.batch(item.bids(1)))

@@ -1,7 +1,8 @@
-"""Closing a link whose client is still connecting for the first time."""
+"""Closing a link whose client is still connecting for the first time, and flushing a lost one."""
 
 import asyncio
 
+import nats.errors
 import pytest
 
 from pkg.runtime import nats_link as links
@@ -58,3 +59,22 @@ async def test_link_whose_close_is_cancelled_still_closes_its_client(client: Nev
     await ended(using, again_s=0.1)
 
     assert client.closed == 1
+
+
+class Reset:
+    """A transport of uvloop that the peer has reset."""
+
+    def write(self, _: bytes) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+
+async def test_flush_on_a_connection_that_was_reset_fails_with_an_error_of_nats() -> None:
+    client = links._Client()
+    client._transport = Reset()  # type: ignore[assignment]
+    alive = asyncio.create_task(asyncio.Event().wait())
+    client._reading_task = client._flusher_task = alive
+
+    with pytest.raises(nats.errors.ConnectionClosedError):
+        await client.flush(timeout=1)
+
+    await ended(alive)

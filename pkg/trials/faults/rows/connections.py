@@ -15,7 +15,7 @@ _EXPECTS = {
     ("slow", POSTGRES): "No visible effect.",
     ("half-open", REDIS): "Bids get 503 after REDIS_TIMEOUT_S; bids in flight get outcome_unknown.",
     ("half-open", NATS): "Bidding continues. Viewers get snapshots until pings detect the outage.",
-    ("half-open", POSTGRES): "No visible effect. The archive resumes after the statement time-out.",
+    ("half-open", POSTGRES): "No visible effect. The archive resumes a few seconds later.",
     ("resetting", REDIS): "Bids in flight at a reset get 503 outcome_unknown; the next succeed.",
     ("resetting", NATS): "Bidding continues. Viewers' gaps are repaired.",
     ("resetting", POSTGRES): "No visible effect. A commit of unknown outcome is repeated.",

@@ -72,6 +72,7 @@ async def _tail_cut_without_nats(trial: Trial) -> None:
     trial.require(alarm, "Redis opened without the stream, and no alarm was raised")
     await trial.hold(5, short_s=2)
     await trial.stores.nats.start()
+    trial.everything_is_back()
 
 
 async def _unrelayed_tail_cut(trial: Trial) -> None:
@@ -100,6 +101,7 @@ async def _unrelayed_tail_cut(trial: Trial) -> None:
     await until(alarmed, within_s=10, what="the alarm bid_forgotten_bids_total is raised")
     trial.note(f"The alarm bid_forgotten_bids_total was at {forgotten:g}.")
     await trial.stores.nats.start()
+    trial.everything_is_back()
 
 
 async def _flushed(trial: Trial) -> None:

@@ -2,11 +2,11 @@
 
 import asyncio
 
+from pkg.archival.consumer import ACK_WAIT_S
 from pkg.auction.keys import RELAY_LEASE
 from pkg.trials.faults.row import UNKNOWN, Row
 from pkg.trials.faults.trial import Trial
 
-REDELIVERED_WITHIN_S = 1.5  # otherwise a minute
 ATTEMPTS = 5  # to make both relays publish at once
 OUT_OF_STEP_S = 0.5  # half the interval between two requests for the lease
 
@@ -74,10 +74,9 @@ async def _two_relays(trial: Trial) -> None:
 
 async def _two_archivers(trial: Trial) -> None:
     """Each in turn is paused with unacknowledged messages until the other gets them too."""
-    await trial.shorten_ack_wait(REDELIVERED_WITHIN_S)
     for archiver in list(trial.services.archival) * (1 if trial.short else 3):
         await archiver.process.pause()
-        await asyncio.sleep(2 * REDELIVERED_WITHIN_S)
+        await asyncio.sleep(ACK_WAIT_S + 1.5)
         await archiver.process.resume()
         await asyncio.sleep(0.5)
     duplicates = await trial.services.metric_total("bid_archive_duplicates_total")
