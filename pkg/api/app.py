@@ -13,6 +13,7 @@ from pkg.api.bidding.gateway import Gateway
 from pkg.api.bidding.ledger import Items, Ledger, LuaLedger
 from pkg.api.bidding.optimistic import OptimisticLedger, RoundLink
 from pkg.api.bidding.prices import PriceCounts
+from pkg.api.bidding.refusals import Refusals
 from pkg.api.bidding.witness import Witness
 from pkg.api.metrics import GatewayMetrics
 from pkg.api.redis.connection import RedisConnection
@@ -55,6 +56,7 @@ class Ledgers:
     bids: RedisLink[BidSession]
     rounds: list[RedisLink[BidSession]]
     prices: PriceCounts
+    refusals: Refusals
 
     @property
     def links(self) -> list[RedisLink[BidSession]]:
@@ -66,7 +68,7 @@ class Ledgers:
 
 def ledgers(settings: ApiSettings) -> Ledgers:
     """Made but not connected: whoever calls this runs the links."""
-    prices = PriceCounts()
+    prices, refusals = PriceCounts(), Refusals()
 
     def link(name: str, *, quiet: bool = False) -> RedisLink[BidSession]:
         return bid_link(
@@ -88,18 +90,23 @@ def ledgers(settings: ApiSettings) -> Ledgers:
     ]
     return Ledgers(
         lua=LuaLedger(
-            bids, partitions=settings.partitions, outbox_max_entries=settings.outbox_max_entries
+            bids,
+            partitions=settings.partitions,
+            outbox_max_entries=settings.outbox_max_entries,
+            refusals=refusals,
         ),
         optimistic=OptimisticLedger(
             [RoundLink(each, queue_max=settings.optimistic_queue_max) for each in rounds],
             partitions=settings.partitions,
             outbox_max_entries=settings.outbox_max_entries,
             tries=settings.optimistic_tries,
+            refusals=refusals,
         ),
         items=Items(bids, partitions=settings.partitions),
         bids=bids,
         rounds=rounds,
         prices=prices,
+        refusals=refusals,
     )
 
 
@@ -191,6 +198,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
         rounds=made.optimistic.counts,
         in_flight=lambda: made.bids.waiting + made.optimistic.waiting,
         connects=lambda: made.bids.connects,
+        redis_refusals=made.refusals.by_word,
     )
     listening = bind(settings.server_addr)
     async with AsyncExitStack() as stack:
@@ -200,6 +208,8 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
         readiness.watch(
             "redis", lambda: next(filter(None, (link.probe() for link in made.links)), None)
         )
+        readiness.watch("bids", made.refusals.probe, required=False)
+        background.start(made.refusals.run(lambda: metrics.accepted), name="bids-refusals")
         readiness.watch("background", background.probe)
         witness = Witness(
             await stack.enter_async_context(
