@@ -28,7 +28,7 @@ from pkg.api.settings import ApiSettings, RelaySettings
 from pkg.auction.bid import Strategy
 from pkg.auction.events import UndecodableError, decode_watermark
 from pkg.auction.subjects import archived_subject
-from pkg.runtime import logs
+from pkg.runtime import descriptors, logs
 from pkg.runtime.background import Background
 from pkg.runtime.emf import emf
 from pkg.runtime.metrics import registry_of
@@ -191,6 +191,7 @@ async def _hear_archive(nats: NatsLink, relay: Relay) -> None:
 
 async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
     """Runs the gateway, and the relay unless RELAY_ENABLED is false."""
+    descriptors.warn_if_short(settings.max_connections, setting="MAX_CONNECTIONS")
     readiness = Readiness(GATEWAY)
     made = ledgers(settings)
     metrics = GatewayMetrics(
