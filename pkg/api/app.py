@@ -48,7 +48,7 @@ log = logs.get("app")
 
 @dataclass(frozen=True)
 class Ledgers:
-    """Both strategies, and the links they run on."""
+    """Both strategies, and the links they run on: none for rounds if these cannot be chosen."""
 
     lua: LuaLedger
     optimistic: OptimisticLedger
@@ -85,9 +85,9 @@ def ledgers(settings: ApiSettings) -> Ledgers:
         )
 
     bids = link("bids")
-    rounds = [
-        link(f"rounds-{number}", quiet=True) for number in range(settings.optimistic_connections)
-    ]
+    choosable = Strategy.OPTIMISTIC in settings.strategies
+    connections = settings.optimistic_connections if choosable else 0
+    rounds = [link(f"rounds-{number}", quiet=True) for number in range(connections)]
     return Ledgers(
         lua=LuaLedger(
             bids,
@@ -234,7 +234,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
             )
             registry = registry_of(metrics, relay_metrics)
         gateway = Gateway(
-            ledgers={strategy: made.of(strategy) for strategy in Strategy},
+            ledgers={strategy: made.of(strategy) for strategy in settings.strategies},
             strategy=Strategy(settings.bid_strategy),
             strategy_override=settings.bid_strategy_override,
             items=made.items,
