@@ -13,6 +13,7 @@ from pkg.api.bidding.gateway import Gateway
 from pkg.api.bidding.ledger import Items, Ledger, LuaLedger
 from pkg.api.bidding.optimistic import OptimisticLedger, RoundLink
 from pkg.api.bidding.prices import PriceCounts
+from pkg.api.bidding.refusals import Refusals
 from pkg.api.bidding.witness import Witness
 from pkg.api.metrics import GatewayMetrics
 from pkg.api.redis.connection import RedisConnection
@@ -27,7 +28,7 @@ from pkg.api.settings import ApiSettings, RelaySettings
 from pkg.auction.bid import Strategy
 from pkg.auction.events import UndecodableError, decode_watermark
 from pkg.auction.subjects import archived_subject
-from pkg.runtime import logs
+from pkg.runtime import descriptors, logs
 from pkg.runtime.background import Background
 from pkg.runtime.emf import emf
 from pkg.runtime.metrics import registry_of
@@ -47,7 +48,7 @@ log = logs.get("app")
 
 @dataclass(frozen=True)
 class Ledgers:
-    """Both strategies, and the links they run on."""
+    """Both strategies, and the links they run on: none for rounds if these cannot be chosen."""
 
     lua: LuaLedger
     optimistic: OptimisticLedger
@@ -55,6 +56,7 @@ class Ledgers:
     bids: RedisLink[BidSession]
     rounds: list[RedisLink[BidSession]]
     prices: PriceCounts
+    refusals: Refusals
 
     @property
     def links(self) -> list[RedisLink[BidSession]]:
@@ -66,7 +68,7 @@ class Ledgers:
 
 def ledgers(settings: ApiSettings) -> Ledgers:
     """Made but not connected: whoever calls this runs the links."""
-    prices = PriceCounts()
+    prices, refusals = PriceCounts(), Refusals()
 
     def link(name: str, *, quiet: bool = False) -> RedisLink[BidSession]:
         return bid_link(
@@ -83,23 +85,28 @@ def ledgers(settings: ApiSettings) -> Ledgers:
         )
 
     bids = link("bids")
-    rounds = [
-        link(f"rounds-{number}", quiet=True) for number in range(settings.optimistic_connections)
-    ]
+    choosable = Strategy.OPTIMISTIC in settings.strategies
+    connections = settings.optimistic_connections if choosable else 0
+    rounds = [link(f"rounds-{number}", quiet=True) for number in range(connections)]
     return Ledgers(
         lua=LuaLedger(
-            bids, partitions=settings.partitions, outbox_max_entries=settings.outbox_max_entries
+            bids,
+            partitions=settings.partitions,
+            outbox_max_entries=settings.outbox_max_entries,
+            refusals=refusals,
         ),
         optimistic=OptimisticLedger(
             [RoundLink(each, queue_max=settings.optimistic_queue_max) for each in rounds],
             partitions=settings.partitions,
             outbox_max_entries=settings.outbox_max_entries,
             tries=settings.optimistic_tries,
+            refusals=refusals,
         ),
         items=Items(bids, partitions=settings.partitions),
         bids=bids,
         rounds=rounds,
         prices=prices,
+        refusals=refusals,
     )
 
 
@@ -184,6 +191,7 @@ async def _hear_archive(nats: NatsLink, relay: Relay) -> None:
 
 async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
     """Runs the gateway, and the relay unless RELAY_ENABLED is false."""
+    descriptors.warn_if_short(settings.max_connections, setting="MAX_CONNECTIONS")
     readiness = Readiness(GATEWAY)
     made = ledgers(settings)
     metrics = GatewayMetrics(
@@ -191,6 +199,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
         rounds=made.optimistic.counts,
         in_flight=lambda: made.bids.waiting + made.optimistic.waiting,
         connects=lambda: made.bids.connects,
+        redis_refusals=made.refusals.by_word,
     )
     listening = bind(settings.server_addr)
     async with AsyncExitStack() as stack:
@@ -200,6 +209,8 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
         readiness.watch(
             "redis", lambda: next(filter(None, (link.probe() for link in made.links)), None)
         )
+        readiness.watch("bids", made.refusals.probe, required=False)
+        background.start(made.refusals.run(lambda: metrics.accepted), name="bids-refusals")
         readiness.watch("background", background.probe)
         witness = Witness(
             await stack.enter_async_context(
@@ -223,7 +234,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
             )
             registry = registry_of(metrics, relay_metrics)
         gateway = Gateway(
-            ledgers={strategy: made.of(strategy) for strategy in Strategy},
+            ledgers={strategy: made.of(strategy) for strategy in settings.strategies},
             strategy=Strategy(settings.bid_strategy),
             strategy_override=settings.bid_strategy_override,
             items=made.items,

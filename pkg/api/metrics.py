@@ -1,6 +1,6 @@
 """What the gateway counts: plain ints on the hot path, families at a scrape."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client.core import Metric
@@ -18,6 +18,8 @@ class GatewayMetrics:
     rounds: RoundCounts
     in_flight: Callable[[], int]
     connects: Callable[[], int]
+    redis_refusals: Mapping[str, int]
+    """Commands of bids that Redis refused, by the first word of its error."""
     connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
     """HTTP connections now, and those cut at MAX_CONNECTIONS so far."""
     witness: Callable[[], tuple[int, int]] = lambda: (0, 0)
@@ -82,6 +84,12 @@ class GatewayMetrics:
         yield gauge("bid_connections", "Open HTTP connections", now)
         yield counter(
             "bid_connections_refused_total", "HTTP connections closed at MAX_CONNECTIONS", refused
+        )
+        yield labelled_counter(
+            "bid_redis_refusals_total",
+            "Commands of bids that Redis refused, by the first word of its error",
+            "error",
+            self.redis_refusals,
         )
         forgotten, dropped = self.witness()
         yield counter(

@@ -86,7 +86,9 @@ class ApiSettings(RelaySettings, OriginSettings):
         what="number of replicas that must have a bid before it is answered (WAIT)",
     )
     optimistic_connections: int = setting(
-        whole(1, 256), default=8, what="number of Redis connections for optimistic rounds"
+        whole(1, 256),
+        default=8,
+        what="number of Redis connections for optimistic rounds, where these can be chosen",
     )
     optimistic_queue_max: int = setting(
         whole(1, 100_000), default=1_000, what="maximum rounds waiting for one of those connections"
@@ -109,3 +111,8 @@ class ApiSettings(RelaySettings, OriginSettings):
         default=True,
         what="whether this process may relay (false if the relay runs separately)",
     )
+
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        """The strategies that a bid may be placed by."""
+        return tuple(Strategy) if self.bid_strategy_override else (Strategy(self.bid_strategy),)

@@ -17,6 +17,7 @@ from pkg.broadcast.metrics import Counts
 from pkg.broadcast.repairs import Repairs
 from pkg.broadcast.sequencer import Patience
 from pkg.broadcast.settings import BroadcastSettings
+from pkg.runtime import descriptors
 from pkg.runtime import readiness as pages
 from pkg.runtime.background import Background
 from pkg.runtime.emf import emf
@@ -35,6 +36,7 @@ RECEIVE_BYTES = 8 * 1024  # room for a request's head, or the largest message a 
 
 
 async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
+    descriptors.warn_if_short(settings.max_viewers, setting="MAX_VIEWERS")
     readiness = Readiness(BROADCAST)
     counts = Counts()
     channels: dict[str, Channel] = {}

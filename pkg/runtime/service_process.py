@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import uvloop
 
-from pkg.runtime import logs
+from pkg.runtime import descriptors, logs
 from pkg.runtime.settings.loading import SettingsError, load
 from pkg.runtime.settings.sections import LogSettings, ServingSettings
 from pkg.runtime.watchdog import watchdog
@@ -39,6 +39,7 @@ def run(
         print(f"{service}: {error}", file=sys.stderr)  # noqa: T201 - logs are not set up yet
         return EXIT_BAD_SETTINGS
     logs.configure(service=service, level=settings.log_level, log_format=settings.log_format)
+    descriptors.raise_limit()
     # Reference counts free a request's objects; the collector is only for rare cycles.
     gc.set_threshold(GC_ALLOCATIONS, 20, 20)
     return uvloop.run(_until_stopped(settings, main)) or EXIT_OK

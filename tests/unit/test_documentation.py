@@ -60,7 +60,11 @@ def test_operations_lists_every_metric_with_its_kind() -> None:
     )
     archive.backlog(0)
     gateway = GatewayMetrics(
-        prices=PriceCounts(), rounds=RoundCounts(), in_flight=lambda: 0, connects=lambda: 0
+        prices=PriceCounts(),
+        rounds=RoundCounts(),
+        in_flight=lambda: 0,
+        connects=lambda: 0,
+        redis_refusals={},
     )
     exported = {
         (family.name + ("_total" if family.type == "counter" else ""), family.type)

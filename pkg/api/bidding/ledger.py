@@ -6,6 +6,7 @@ from typing import Protocol
 import hiredis
 
 from pkg.api.bidding.bid_link import PLACE_BID, BidSession
+from pkg.api.bidding.refusals import Refusals
 from pkg.api.errors import OutboxFull, OutcomeUnknown, RedisRecovering, RedisUnavailable
 from pkg.api.redis.connection import RedisConnection, pack
 from pkg.api.redis.link import RedisLink
@@ -36,11 +37,17 @@ class LuaLedger:
     """One script call per bid, all pipelined on one connection."""
 
     def __init__(
-        self, link: RedisLink[BidSession], *, partitions: int, outbox_max_entries: int
+        self,
+        link: RedisLink[BidSession],
+        *,
+        partitions: int,
+        outbox_max_entries: int,
+        refusals: Refusals,
     ) -> None:
         self._link = link
         self._partitions = partitions
         self._outbox_max_entries = str(outbox_max_entries)
+        self._refusals = refusals
 
     async def place(self, bid: Bid) -> Outcome:
         """See ``Ledger.place``."""
@@ -65,6 +72,7 @@ class LuaLedger:
             verdict, number = await _evaluate(session.connection, arguments)
         except hiredis.ReplyError as error:
             # Out of memory, read-only, loading: Redis says so before the script writes.
+            self._refusals.count(error)
             raise RedisUnavailable from error
         if verdict == _ACCEPTED:
             session.prices.saw(bid.item_id, bid.amount_cents)

@@ -13,6 +13,7 @@ from zlib import crc32
 import hiredis
 
 from pkg.api.bidding.bid_link import BidSession
+from pkg.api.bidding.refusals import Refusals
 from pkg.api.errors import Busy, OutboxFull, OutcomeUnknown, RedisRecovering, RedisUnavailable
 from pkg.api.redis.connection import Reply, pack
 from pkg.api.redis.link import RedisLink
@@ -71,11 +72,13 @@ class OptimisticLedger:
         partitions: int,
         outbox_max_entries: int,
         tries: int,
+        refusals: Refusals,
     ) -> None:
         self._links = links
         self._partitions = partitions
         self._outbox_max_entries = outbox_max_entries
         self._tries = tries
+        self._refusals = refusals
         self.counts = RoundCounts()
 
     @property
@@ -121,7 +124,7 @@ class OptimisticLedger:
             )
         except OutcomeUnknown as error:
             raise RedisUnavailable from error  # only reads were sent
-        if _refused(replies):
+        if self._refused(replies):
             raise RedisUnavailable
         _, values, now, depth, run_id = replies
         if run_id != session.run_id.encode():
@@ -151,17 +154,20 @@ class OptimisticLedger:
         written = replies[-1]
         if written is None:
             return None
-        if _refused(replies):
+        if self._refused(replies):
             raise RedisUnavailable  # refused while queueing, so EXEC was refused too
-        if _refused(written):
+        if self._refused(written):
             raise OutcomeUnknown  # EXEC goes on after a command that fails
         prices.saw(bid.item_id, bid.amount_cents)
         return Accepted(seq=seq)
 
-
-def _refused(replies: list[Reply]) -> bool:
-    """Whether Redis refused any of the commands."""
-    return any(isinstance(reply, hiredis.ReplyError) for reply in replies)
+    def _refused(self, replies: list[Reply]) -> bool:
+        """Whether Redis refused any of the commands."""
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError):
+                self._refusals.count(reply)
+                return True
+        return False
 
 
 def _retrieve(future: asyncio.Future[Reply]) -> None:

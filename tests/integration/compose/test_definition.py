@@ -11,6 +11,7 @@ import pytest
 
 from pkg.devkit.compose import images
 from pkg.devkit.service_settings import stop_within_s
+from pkg.runtime.descriptors import SPARE
 from tests.integration.compose.conftest import compose
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -114,6 +115,18 @@ def test_every_container_is_hardened_and_limited(definition: dict[str, Any], par
     assert container["healthcheck"]["test"]
     assert container["ulimits"]["nofile"] <= 20_000
     assert container["logging"]["options"]["max-size"]
+
+
+@pytest.mark.parametrize(
+    ("service", "setting"),
+    [("api-gateway", "MAX_CONNECTIONS"), ("broadcast-service", "MAX_VIEWERS")],
+)
+def test_a_service_allows_no_more_clients_than_its_container_has_files(
+    definition: dict[str, Any], service: str, setting: str
+) -> None:
+    clients = int(definition[service]["environment"][setting])
+
+    assert clients + SPARE <= definition[service]["ulimits"]["nofile"]
 
 
 def test_only_the_edge_is_published_and_only_on_loopback(definition: dict[str, Any]) -> None:

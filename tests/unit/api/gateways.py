@@ -80,7 +80,11 @@ async def running_gateway(
     optimistic = MemoryLedger(items=ledger.items)
     readiness = Readiness("api-gateway")
     metrics = GatewayMetrics(
-        prices=PriceCounts(), rounds=RoundCounts(), in_flight=lambda: 0, connects=lambda: 1
+        prices=PriceCounts(),
+        rounds=RoundCounts(),
+        in_flight=lambda: 0,
+        connects=lambda: 1,
+        redis_refusals={},
     )
     gateway = Gateway(
         ledgers={Strategy.LUA: ledger, Strategy.OPTIMISTIC: optimistic},

@@ -2,6 +2,7 @@
 
 import aiohttp
 import pytest
+from redis.asyncio import Redis
 
 from tests.integration.processes import Services
 from tests.unit.api.http_client import raw_client, request
@@ -54,6 +55,29 @@ async def test_the_strategy_header_is_refused_if_overriding_is_off(services: Ser
         body = await answer.json()
 
     assert (answer.status, body["code"]) == (400, "strategy_override_off")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "override", "rounds"),
+    [("lua", "false", 0), ("optimistic", "false", 3), ("lua", "true", 3)],
+)
+async def test_connections_for_rounds_are_opened_only_where_these_can_be_chosen(
+    services: Services, redis: Redis, strategy: str, override: str, rounds: int
+) -> None:
+    await services.api(
+        env={
+            "BID_STRATEGY": strategy,
+            "BID_STRATEGY_OVERRIDE": override,
+            "OPTIMISTIC_CONNECTIONS": "3",
+        }
+    )
+
+    names = [client["name"] for client in await redis.client_list()]
+
+    assert names.count("bids") == 1
+    assert sorted(name for name in names if name.startswith("rounds-")) == [
+        f"rounds-{number}" for number in range(rounds)
+    ]
 
 
 async def test_a_process_that_got_garbage_keeps_serving_and_logs_no_traceback(

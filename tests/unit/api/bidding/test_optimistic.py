@@ -9,6 +9,7 @@ import pytest
 from pkg.api.bidding.bid_link import BidSession
 from pkg.api.bidding.optimistic import OptimisticLedger, RoundLink
 from pkg.api.bidding.prices import PriceCounts, SeenPrices
+from pkg.api.bidding.refusals import Refusals
 from pkg.api.errors import (
     ApiError,
     Busy,
@@ -86,7 +87,9 @@ async def ledger_on(
             task = asyncio.create_task(link.run())
             stack.push_async_callback(ended, task)
             links.append(RoundLink(link, queue_max=queue_max))
-        ledger = OptimisticLedger(links, partitions=4, outbox_max_entries=10, tries=tries)
+        ledger = OptimisticLedger(
+            links, partitions=4, outbox_max_entries=10, tries=tries, refusals=Refusals()
+        )
         await until(lambda: _up(ledger), within_s=5)
         redis.received.clear()
         yield ledger
