@@ -109,6 +109,10 @@ class Deliveries:
         """Has them redelivered to any worker without waiting for the ack wait."""
         await self._answer(deliveries, b"-NAK")
 
+    async def put_off(self, deliveries: Iterable[Delivery], *, for_s: float) -> None:
+        """Has them redelivered to any worker after that time."""
+        await self._answer(deliveries, b'-NAK {"delay":%d}' % round(for_s * 1e9))
+
     async def close(self) -> None:
         """Stops pulling and gives back the messages that were not taken."""
         try:

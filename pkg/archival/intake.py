@@ -1,5 +1,5 @@
-"""Turns the stream's messages into what one transaction archives. Nothing is dropped: an event or
-message that cannot be archived becomes a dead letter.
+"""Turns the stream's messages into what one transaction archives. Nothing is dropped: what nobody
+could archive becomes a dead letter, and what a newer worker can read is refused whole.
 """
 
 import decimal
@@ -12,7 +12,13 @@ from enum import StrEnum
 import msgspec
 
 from pkg.archival.watermark import Stretch
-from pkg.auction.events import VERSION, UndecodableError, decode_batch, decode_event
+from pkg.auction.events import (
+    Batch,
+    UndecodableError,
+    UnknownVersionError,
+    decode_batch,
+    decode_event,
+)
 from pkg.auction.ids import is_identifier
 from pkg.auction.money import MAX_CENTS
 from pkg.auction.outbox import OutboxId
@@ -31,7 +37,6 @@ class Reason(StrEnum):
     """Why an event or a message is a dead letter."""
 
     UNDECODABLE = "undecodable"
-    UNKNOWN_VERSION = "unknown_version"
     WRONG_PARTITION = "wrong_partition"
     BAD_EVENT = "bad_event"
     REFUSED = "refused"
@@ -42,7 +47,6 @@ class Reason(StrEnum):
 class _Envelope(msgspec.Struct, frozen=True):
     """What may still be readable of a batch that does not decode."""
 
-    v: int
     partition: str
     prev: str
     last: str
@@ -80,26 +84,45 @@ class DeadLetter:
     event_id: str | None = None
 
 
+class Reader:
+    """Reads what the stream holds. A test makes a newer one to stand for the next release."""
+
+    def batch(self, data: bytes) -> Batch:
+        """Raises UnknownVersionError, UndecodableError: as ``decode_batch``."""
+        return decode_batch(data)
+
+    def event(self, raw: msgspec.Raw, partition: str) -> ArchivableEvent:
+        """Raises UnknownVersionError, UndecodableError: as ``archivable``."""
+        return archivable(raw, partition)
+
+
 @dataclass(slots=True)
 class Portion:
     """What one transaction archives."""
 
+    reader: Reader = field(default_factory=Reader, compare=False)
     events: list[ArchivableEvent] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     stretches: dict[str, list[Stretch]] = field(default_factory=dict)
 
     def add(self, subject: str, data: bytes) -> None:
-        """Adds a message of the stream. Its content may be anything."""
-        partition = subject.removeprefix(_SUBJECT_PREFIX)
+        """Adds a message of the stream. Its content may be anything.
+
+        Raises:
+            UnknownVersionError: a newer worker has to archive it. Nothing of it was added.
+        """
+        partition = partition_of_subject(subject)
         if not is_identifier(partition):
             error_text = f"the subject names no partition: {subject!r}"
             self.dead_letters.append(DeadLetter(Reason.WRONG_PARTITION, data, error_text))
             return
         try:
-            batch = decode_batch(data)
+            batch = self.reader.batch(data)
             if batch.prev == batch.last and not batch.events:
                 return  # a barrier: it only makes a stale relay's next publish fail
             stretch = _stretch(batch.prev, batch.last)
+        except UnknownVersionError:
+            raise
         except UndecodableError as error:
             self._add_unreadable(partition, data, error)
             return
@@ -109,11 +132,17 @@ class Portion:
                 DeadLetter(Reason.WRONG_PARTITION, data, error_text, partition=partition)
             )
             return
+        events: list[ArchivableEvent] = []
+        dead_letters: list[DeadLetter] = []
         for raw in batch.events:
             try:
-                self.events.append(archivable(raw, partition))
+                events.append(self.reader.event(raw, partition))
+            except UnknownVersionError:
+                raise
             except UndecodableError as error:
-                self.dead_letters.append(_bad_event(raw, partition, error))
+                dead_letters.append(_bad_event(raw, partition, error))
+        self.events += events
+        self.dead_letters += dead_letters
         self.stretches.setdefault(partition, []).append(stretch)
 
     @property
@@ -127,23 +156,27 @@ class Portion:
         """The dead letter keeps the whole message. The watermark may pass it only if the envelope
         still says which stretch it covers.
         """
-        reason = Reason.UNDECODABLE
         try:
             envelope = _decode_envelope(data)
-            if envelope.v != VERSION:
-                reason = Reason.UNKNOWN_VERSION
             if envelope.partition == partition:
                 stretch = _stretch(envelope.prev, envelope.last)
                 self.stretches.setdefault(partition, []).append(stretch)
         except (msgspec.MsgspecError, UndecodableError, RecursionError) as more:
             error.add_note(f"its envelope is not readable either: {more}")
-        self.dead_letters.append(DeadLetter(reason, data, _sentence(error), partition=partition))
+        self.dead_letters.append(
+            DeadLetter(Reason.UNDECODABLE, data, _sentence(error), partition=partition)
+        )
+
+
+def partition_of_subject(subject: str) -> str:
+    return subject.removeprefix(_SUBJECT_PREFIX)
 
 
 def archivable(raw: msgspec.Raw, partition: str) -> ArchivableEvent:
     """Decodes an event and rejects what PostgreSQL would refuse, round or misread.
 
     Raises:
+        UnknownVersionError: its kind is unknown.
         UndecodableError: it is not a bid, or the columns cannot hold it unchanged.
     """
     event = decode_event(raw)

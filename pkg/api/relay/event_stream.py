@@ -8,7 +8,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import Header, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from pkg.auction.events import UndecodableError, decode_batch
+from pkg.auction.events import UndecodableError, UnknownVersionError, end_of_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM, events_subject
 from pkg.runtime import logs
@@ -95,7 +95,12 @@ class JetStreamEvents:
             raise StreamUnavailableError(str(error)) from error
         sequence = message.seq or 0
         try:
-            return sequence, OutboxId.parse(decode_batch(message.data or b"").last)
+            return sequence, end_of_batch(message.data or b"")
+        except UnknownVersionError as error:
+            # Starting from the oldest entry would let the watermark pass what only JetStream holds.
+            raise StreamUnavailableError(
+                f"the stream ends with {error}: roll the api-gateway first"
+            ) from error
         except UndecodableError as error:
             # Not ours. Everything is published again; archive and viewers drop duplicates.
             log.warning("the last message is not a batch", partition=partition, why=str(error))

@@ -20,6 +20,7 @@ from pkg.archival.restore.redis_side import RedisSide
 from pkg.archival.schema import SchemaTooNewError
 from pkg.archival.settings import RestoreSettings
 from pkg.archival.store import AWAY
+from pkg.auction.events import UnknownVersionError
 from pkg.runtime.background import CANCEL_COMMAND_AGAIN_S, ended
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.service_process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
@@ -66,6 +67,8 @@ async def _restore(settings: RestoreSettings, options: RestoreOptions) -> int:
         return _unable(f"cannot reach Redis: {error}", then=_OPENS_LAST)
     except (PartitionsDifferError, SchemaTooNewError) as error:
         return _unable(str(error))
+    except UnknownVersionError as error:
+        return _unable(f"the stream holds {error}: run the restore of the newer release")
     except asyncpg.UndefinedTableError:
         return _unable(
             "the archive has no schema yet; the archival-worker creates it when it starts"

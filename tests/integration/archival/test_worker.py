@@ -59,7 +59,7 @@ async def test_worker_creates_missing_schema_stream_and_consumer(
 
     assert made.config.ack_wait == 80
     assert made.config.max_deliver == -1
-    assert made.config.max_ack_pending == 5000
+    assert made.config.max_ack_pending == 50_000
     await publish(stores.nats_url, Chain().batch(Item("lamp").bids(3)))
     archive = await asyncpg.connect(stores.postgres_url)
     await until(lambda: holds(archive, 3), within_s=10)
@@ -77,7 +77,7 @@ async def test_consumer_with_other_settings_is_updated(
 
     await until(lambda: holds(archive, 3), within_s=10)
     info = await consumer(stores.nats_url)
-    assert (info.config.ack_wait, info.config.max_ack_pending) == (90, 5000)
+    assert (info.config.ack_wait, info.config.max_ack_pending) == (90, 50_000)
 
 
 async def test_lone_bid_is_archived_at_once(
