@@ -18,7 +18,12 @@ from pkg.api.settings import ApiSettings, RelaySettings
 from pkg.archival.announcer import Announcer
 from pkg.archival.deliveries import Deliveries
 from pkg.archival.metrics import ArchiveMetrics
-from pkg.archival.settings import ArchivalSettings, AuditSettings, RestoreSettings
+from pkg.archival.settings import (
+    ArchivalSettings,
+    AuditSettings,
+    RedriveSettings,
+    RestoreSettings,
+)
 from pkg.archival.stops import Stops
 from pkg.archival.store import Store
 from pkg.broadcast.metrics import Counts
@@ -36,6 +41,7 @@ SETTINGS = {
     "archival-worker": ArchivalSettings,
     "audit": AuditSettings,
     "restore": RestoreSettings,
+    "redrive": RedriveSettings,
 }
 
 
