@@ -31,6 +31,10 @@ class FencedError(StreamUnavailableError):
     """Another relay published first. Nothing was stored."""
 
 
+class NewerStreamError(StreamUnavailableError):
+    """The last message is of a version without a readable end. Only a newer relay can go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """How full the stream is, and how many messages were purged to make room."""
@@ -98,9 +102,7 @@ class JetStreamEvents:
             return sequence, end_of_batch(message.data or b"")
         except UnknownVersionError as error:
             # Starting from the oldest entry would let the watermark pass what only JetStream holds.
-            raise StreamUnavailableError(
-                f"the stream ends with {error}: roll the api-gateway first"
-            ) from error
+            raise NewerStreamError(f"the stream holds {error}: roll the api-gateway") from error
         except UndecodableError as error:
             # Not ours. Everything is published again; archive and viewers drop duplicates.
             log.warning("the last message is not a batch", partition=partition, why=str(error))

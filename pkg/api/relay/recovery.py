@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pkg.api.errors import RedisRecovering, RedisUnavailable
-from pkg.api.relay.event_stream import EventStream, StreamUnavailableError
+from pkg.api.relay.event_stream import EventStream, NewerStreamError, StreamUnavailableError
 from pkg.auction.events import UnknownVersionError, encode_batch
 from pkg.auction.item import partition_names
 from pkg.auction.keys import meta_key, outbox_key
@@ -129,10 +129,9 @@ class Recovery:
                     await self._put_back_tails(archived)
                 else:
                     await self._require_new_system()
-            except UnknownVersionError as error:
+            except (UnknownVersionError, NewerStreamError) as error:
                 # Opening without what it holds could accept bids that contradict it.
-                sentence = f"the stream holds {error}: roll the api-gateway first"
-                raise RedisRecovering(sentence) from error
+                raise RedisRecovering(f"only a newer api-gateway can recover: {error}") from error
             except _NATS_ERRORS as error:
                 self._without_stream(error)
             for name, behind in (met or {}).items():
