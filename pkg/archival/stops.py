@@ -12,8 +12,8 @@ from pkg.auction.events import UnknownVersionError
 from pkg.runtime import logs
 
 COMES_AGAIN_S = 2.0
-MAX_COMES_AGAIN_S = 60.0
-REDELIVERIES_PER_S = 200
+MAX_COMES_AGAIN_S = 30.0
+REDELIVERIES_PER_S = 1000
 """What waiting messages may cost: beyond this, each of them comes again more rarely."""
 GRACE_S = 10.0
 """A message that is this late was taken by another worker."""
