@@ -26,9 +26,10 @@ locals {
       [local.own_namespace, "bid_openings_without_archive_total", "Service", "api-gateway"],
       [local.own_namespace, "bid_resets_total", "Service", "broadcast-service"],
     ] },
-    { title = "Who relays, restore needed", stat = "Maximum", lines = [
+    { title = "Who relays, what needs a hand", stat = "Maximum", lines = [
       [local.own_namespace, "bid_relay_leader", "Service", "api-gateway"],
       [local.own_namespace, "bid_restore_needed", "Service", "api-gateway"],
+      [local.own_namespace, "bid_archive_unknown_version", "Service", "archival-worker"],
     ] },
     { title = "Load balancer: requests and errors", stat = "Sum", lines = [
       ["AWS/ApplicationELB", "RequestCount", "LoadBalancer", aws_lb.this.arn_suffix],

@@ -9,6 +9,7 @@ locals {
     archive-lag             = { metric = "bid_archive_lag_seconds", service = "archival-worker", above = 60, minutes = 3, statistic = "Maximum", what = "The archive is behind: look at PostgreSQL." }
     dead-letters            = { metric = "bid_archive_dead_letters_total", service = "archival-worker", above = 0, minutes = 1, statistic = "Sum", what = "Events could not be archived: run the audit, which lists them." }
     conflicts               = { metric = "bid_archive_conflicts_total", service = "archival-worker", above = 0, minutes = 1, statistic = "Sum", what = "Two accepted bids claim one place: run the audit." }
+    unknown-version         = { metric = "bid_archive_unknown_version", service = "archival-worker", above = 0, minutes = 1, statistic = "Maximum", what = "Bids of a newer release wait: roll the archival worker first." }
     recovery-conflicts      = { metric = "bid_recovery_conflicts_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Redis and the stream contradict each other: run the audit." }
     recovery-without-stream = { metric = "bid_recoveries_without_stream_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Redis was opened while NATS was away: run the audit." }
     opening-without-archive = { metric = "bid_openings_without_archive_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "An empty Redis was opened with no word from the archive: run the audit, unless there were no bids yet." }

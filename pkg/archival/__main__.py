@@ -1,4 +1,4 @@
-"""``python -m pkg.archival``: runs the worker, ``audit`` or ``restore``."""
+"""``python -m pkg.archival``: runs the worker, ``audit``, ``restore`` or ``redrive``."""
 
 import argparse
 import sys
@@ -6,8 +6,14 @@ from functools import partial
 
 from pkg.archival.app import SERVICE, run_worker
 from pkg.archival.audit.command import AuditOptions, run_audit
+from pkg.archival.redrive.command import RedriveOptions, run_redrive
 from pkg.archival.restore.command import RestoreOptions, run_restore
-from pkg.archival.settings import ArchivalSettings, AuditSettings, RestoreSettings
+from pkg.archival.settings import (
+    ArchivalSettings,
+    AuditSettings,
+    RedriveSettings,
+    RestoreSettings,
+)
 from pkg.runtime import service_process
 
 
@@ -46,6 +52,19 @@ def main() -> int:
     restore.add_argument(
         "--json", action="store_true", help="print one JSON object instead of text"
     )
+    redrive = commands.add_parser(
+        "redrive",
+        help="put dead letters through again",
+        description="Archives the dead letters that can be archived by now, and removes them from "
+        "the dead letters; the others stay. Shows the plan first. Exit codes: 0 done, dry run, or "
+        "nothing to do; 1 declined or interrupted; 2 bad settings, or PostgreSQL is away.",
+    )
+    redrive.add_argument("--dry-run", action="store_true", help="show the plan and write nothing")
+    redrive.add_argument("--yes", action="store_true", help="do not ask")
+    redrive.add_argument("--reason", metavar="R", help="only dead letters of this reason")
+    redrive.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of text"
+    )
     arguments = parser.parse_args()
     match arguments.command:
         case "audit":
@@ -59,6 +78,16 @@ def main() -> int:
             )
             return service_process.run(
                 "restore", RestoreSettings, partial(run_restore, options=restoring)
+            )
+        case "redrive":
+            redriving = RedriveOptions(
+                dry_run=arguments.dry_run,
+                yes=arguments.yes,
+                as_json=arguments.json,
+                reason=arguments.reason,
+            )
+            return service_process.run(
+                "redrive", RedriveSettings, partial(run_redrive, options=redriving)
             )
         case _:
             return service_process.run(SERVICE, ArchivalSettings, run_worker)

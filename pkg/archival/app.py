@@ -9,9 +9,11 @@ from pkg.archival.announcer import Announcer
 from pkg.archival.backlog import watch_backlog
 from pkg.archival.consumer import consumer_config, ensure_consumer
 from pkg.archival.deliveries import Deliveries
+from pkg.archival.intake import Reader
 from pkg.archival.metrics import ArchiveMetrics
 from pkg.archival.schema import SchemaTooNewError, migrate
 from pkg.archival.settings import ArchivalSettings
+from pkg.archival.stops import Stops
 from pkg.archival.store import Connection, Store
 from pkg.archival.worker import Worker
 from pkg.runtime import logs
@@ -30,12 +32,14 @@ FOR_WORK = 0.6  # share of the shutdown time-out; the rest is for giving back me
 log = logs.get("app")
 
 
-async def run_worker(settings: ArchivalSettings, stop: asyncio.Event) -> int:
-    """Runs until stopped; returns the exit code."""
+async def run_worker(
+    settings: ArchivalSettings, stop: asyncio.Event, *, reader: Reader | None = None
+) -> int:
+    """Runs until stopped; returns the exit code. A test gives the next release's ``reader``."""
     refusal, code = None, EXIT_OK
     try:
         async with nats_link(settings, name=SERVICE) as link:
-            await _work(settings, stop, link)
+            await _work(settings, stop, link, reader or Reader())
     except* SchemaTooNewError as errors:
         refusal, code = str(errors.exceptions[0]), EXIT_FAILED
     except* asyncpg.ClientConfigurationError as errors:
@@ -46,7 +50,9 @@ async def run_worker(settings: ArchivalSettings, stop: asyncio.Event) -> int:
     return EXIT_OK
 
 
-async def _work(settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink) -> None:
+async def _work(
+    settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink, reader: Reader
+) -> None:
     announcer = Announcer(link)
 
     async def prepare(connection: Connection) -> None:
@@ -64,12 +70,15 @@ async def _work(settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink)
         stop=stop,
     )
     deliveries = Deliveries(link, ensure, batch=settings.archive_batch_messages)
-    metrics = ArchiveMetrics(store=store, deliveries=deliveries, announcer=announcer)
+    stops = Stops()
+    metrics = ArchiveMetrics(store=store, deliveries=deliveries, announcer=announcer, stops=stops)
     worker = Worker(
         deliveries,
         store,
         announcer,
         metrics,
+        stops,
+        reader=reader,
         stop=stop,
         batch_events=settings.archive_batch_events,
         batch_messages=settings.archive_batch_messages,
@@ -79,6 +88,8 @@ async def _work(settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink)
     readiness.watch("postgres", store.probe)
     readiness.watch("nats", link.probe)
     readiness.watch("consumer", deliveries.probe)
+    # A stopped partition does not make a worker unready: it archives the others.
+    readiness.watch("partitions", stops.probe, required=False)
     registry = registry_of(metrics)
     async with emf(settings, registry, service=SERVICE), admin(settings, readiness, registry):
         try:

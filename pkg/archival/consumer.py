@@ -9,7 +9,9 @@ from nats.js.errors import NotFoundError
 from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
 from pkg.runtime import logs
 
-MAX_ACK_PENDING = 5000
+MAX_ACK_PENDING = 50_000
+"""Most of these would be messages that wait for a newer worker: see ``stops``. At this limit NATS
+delivers nothing more; a worker by itself holds one pull."""
 ACK_WAIT_S = 5.0
 """Time after which the messages of a worker that died are redelivered. Does not limit a
 transaction: a living worker says in time that its messages are in progress."""

@@ -131,6 +131,10 @@ class Deliveries:
                         await self._link.client.publish(delivery.message.reply, b"+WPI")
                         self.in_progress += 1
 
+    async def put_off(self, deliveries: Iterable[Delivery], *, for_s: float) -> None:
+        """Has them redelivered to any worker after that time."""
+        await self._answer(deliveries, b'-NAK {"delay":%d}' % round(for_s * 1e9))
+
     async def close(self) -> None:
         """Stops pulling and gives back the messages that were not taken."""
         try:

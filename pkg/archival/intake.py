@@ -1,5 +1,5 @@
-"""Turns the stream's messages into what one transaction archives. Nothing is dropped: an event or
-message that cannot be archived becomes a dead letter.
+"""Turns the stream's messages into what one transaction archives. Nothing is dropped: what nobody
+could archive becomes a dead letter, and what a newer worker can read is refused whole.
 """
 
 import decimal
@@ -13,7 +13,13 @@ import msgspec
 
 from pkg.archival.epochs import Origin
 from pkg.archival.watermark import Stretch
-from pkg.auction.events import VERSION, Batch, UndecodableError, decode_batch, decode_event
+from pkg.auction.events import (
+    Batch,
+    UndecodableError,
+    UnknownVersionError,
+    decode_batch,
+    decode_event,
+)
 from pkg.auction.ids import is_identifier
 from pkg.auction.money import MAX_CENTS
 from pkg.auction.outbox import OutboxId
@@ -32,7 +38,6 @@ class Reason(StrEnum):
     """Why an event or a message is a dead letter."""
 
     UNDECODABLE = "undecodable"
-    UNKNOWN_VERSION = "unknown_version"
     WRONG_PARTITION = "wrong_partition"
     BAD_EVENT = "bad_event"
     REFUSED = "refused"
@@ -44,7 +49,6 @@ class Reason(StrEnum):
 class _Envelope(msgspec.Struct, frozen=True):
     """What may still be readable of a batch that does not decode."""
 
-    v: int
     partition: str
     prev: str
     last: str
@@ -87,10 +91,23 @@ class DeadLetter:
     event_id: str | None = None
 
 
+class Reader:
+    """Reads what the stream holds. A test makes a newer one to stand for the next release."""
+
+    def batch(self, data: bytes) -> Batch:
+        """Raises UnknownVersionError, UndecodableError: as ``decode_batch``."""
+        return decode_batch(data)
+
+    def event(self, raw: msgspec.Raw, origin: Origin) -> ArchivableEvent:
+        """Raises UnknownVersionError, UndecodableError: as ``archivable``."""
+        return archivable(raw, origin)
+
+
 @dataclass(slots=True)
 class Portion:
     """What one transaction archives."""
 
+    reader: Reader = field(default_factory=Reader, compare=False)
     events: list[ArchivableEvent] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     superseded: list[ArchivableEvent] = field(default_factory=list)
@@ -99,14 +116,18 @@ class Portion:
     """What each batch covers; None if it only begins an epoch."""
 
     def add(self, subject: str, data: bytes, *, sequence: int = 0) -> None:
-        """Adds a message of the stream. Its content may be anything."""
-        partition = subject.removeprefix(_SUBJECT_PREFIX)
+        """Adds a message of the stream. Its content may be anything.
+
+        Raises:
+            UnknownVersionError: a newer worker has to archive it. Nothing of it was added.
+        """
+        partition = partition_of_subject(subject)
         if not is_identifier(partition):
             error_text = f"the subject names no partition: {subject!r}"
             self.dead_letters.append(DeadLetter(Reason.WRONG_PARTITION, data, error_text))
             return
         try:
-            batch = decode_batch(data)
+            batch = self.reader.batch(data)
             origin = Origin(partition, batch.epoch, sequence)
             if batch.prev == batch.last and not batch.events:
                 # It makes a stale relay's next publish fail, and may begin an epoch.
@@ -114,6 +135,8 @@ class Portion:
                     self.batches.append((origin, None))
                 return
             stretch = _stretch(batch.prev, batch.last)
+        except UnknownVersionError:
+            raise
         except UndecodableError as error:
             self._add_unreadable(partition, data, error, sequence)
             return
@@ -133,20 +156,27 @@ class Portion:
                 DeadLetter(Reason.UNDECODABLE, data, error_text, partition=partition)
             )
             return
-        for raw in batch.events:
-            try:
-                self.events.append(archivable(raw, origin))
-            except UndecodableError as error:
-                self.dead_letters.append(_bad_event(raw, partition, error))
+        events, dead_letters = self._read(batch, origin)
+        self.events += events
+        self.dead_letters += dead_letters
         self.batches.append((origin, stretch))
 
     def _add_superseded(self, batch: Batch, sequence: int) -> None:
-        origin = Origin(batch.partition, batch.epoch, sequence)
+        events, dead_letters = self._read(batch, Origin(batch.partition, batch.epoch, sequence))
+        self.superseded += events
+        self.dead_letters += dead_letters
+
+    def _read(self, batch: Batch, origin: Origin) -> tuple[list[ArchivableEvent], list[DeadLetter]]:
+        events: list[ArchivableEvent] = []
+        dead_letters: list[DeadLetter] = []
         for raw in batch.events:
             try:
-                self.superseded.append(archivable(raw, origin))
+                events.append(self.reader.event(raw, origin))
+            except UnknownVersionError:
+                raise
             except UndecodableError as error:
-                self.dead_letters.append(_bad_event(raw, batch.partition, error))
+                dead_letters.append(_bad_event(raw, origin.partition, error))
+        return events, dead_letters
 
     @property
     def oldest(self) -> datetime | None:
@@ -161,23 +191,27 @@ class Portion:
         """The dead letter keeps the whole message. The watermark may pass it only if the envelope
         still says which stretch it covers.
         """
-        reason = Reason.UNDECODABLE
         try:
             envelope = _decode_envelope(data)
-            if envelope.v != VERSION:
-                reason = Reason.UNKNOWN_VERSION
             if envelope.partition == partition:
                 origin = Origin(partition, envelope.epoch, sequence)
                 self.batches.append((origin, _stretch(envelope.prev, envelope.last)))
         except (msgspec.MsgspecError, UndecodableError, RecursionError) as more:
             error.add_note(f"its envelope is not readable either: {more}")
-        self.dead_letters.append(DeadLetter(reason, data, _sentence(error), partition=partition))
+        self.dead_letters.append(
+            DeadLetter(Reason.UNDECODABLE, data, _sentence(error), partition=partition)
+        )
+
+
+def partition_of_subject(subject: str) -> str:
+    return subject.removeprefix(_SUBJECT_PREFIX)
 
 
 def archivable(raw: msgspec.Raw, origin: Origin) -> ArchivableEvent:
     """Decodes an event and rejects what PostgreSQL would refuse, round or misread.
 
     Raises:
+        UnknownVersionError: its kind is unknown.
         UndecodableError: it is not a bid, or the columns cannot hold it unchanged.
     """
     event = decode_event(raw)

@@ -11,6 +11,7 @@ from pkg.archival.announcer import Announcer
 from pkg.archival.commit import Committed
 from pkg.archival.deliveries import Deliveries
 from pkg.archival.intake import Reason
+from pkg.archival.stops import Stops
 from pkg.archival.store import Store
 from pkg.runtime.metrics import (
     SIZE_BOUNDS,
@@ -26,10 +27,13 @@ _CONFLICTS = (Reason.SEQ_CONFLICT, Reason.BID_ID_CONFLICT)
 
 
 class ArchiveMetrics:
-    def __init__(self, *, store: Store, deliveries: Deliveries, announcer: Announcer) -> None:
+    def __init__(
+        self, *, store: Store, deliveries: Deliveries, announcer: Announcer, stops: Stops
+    ) -> None:
         self._store = store
         self._deliveries = deliveries
         self._announcer = announcer
+        self._stops = stops
         self._archived = 0
         self._duplicates = 0
         self._dead_letters: Counter[str] = Counter(dict.fromkeys(Reason, 0))
@@ -82,6 +86,12 @@ class ArchiveMetrics:
             "New dead letters, by reason",
             "reason",
             {reason: self._dead_letters[reason] for reason in Reason},
+        )
+        yield labelled_gauge(
+            "bid_archive_unknown_version",
+            "Messages that wait for a newer worker, by partition (alarm: roll the archival-worker)",
+            "partition",
+            dict.fromkeys(self._announcer.archived_to, 0) | self._stops.waiting,
         )
         yield counter(
             "bid_archive_conflicts_total",

@@ -1,4 +1,4 @@
-"""Settings of the worker, of the audit and of restore."""
+"""Settings of the worker, of the audit, of restore and of redrive."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -83,4 +83,9 @@ class AuditSettings(LogSettings, RedisSettings, PostgresSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreSettings(LogSettings, RedisSettings, NatsSettings, PostgresSettings):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedriveSettings(LogSettings, PostgresSettings):
     pass

@@ -6,9 +6,11 @@ from functools import partial
 from pkg.archival.announcer import Announcer
 from pkg.archival.commit import commit
 from pkg.archival.deliveries import Deliveries, Delivery
-from pkg.archival.intake import Portion
+from pkg.archival.intake import Portion, Reader, partition_of_subject
 from pkg.archival.metrics import ArchiveMetrics
+from pkg.archival.stops import Stops
 from pkg.archival.store import Stopped, Store, ping
+from pkg.auction.events import UnknownVersionError
 from pkg.runtime import logs
 
 IDLE_S = 1.0
@@ -27,7 +29,9 @@ class Worker:
         store: Store,
         announcer: Announcer,
         metrics: ArchiveMetrics,
+        stops: Stops,
         *,
+        reader: Reader,
         stop: asyncio.Event,
         batch_events: int,
         batch_messages: int,
@@ -38,6 +42,8 @@ class Worker:
         self._store = store
         self._announcer = announcer
         self._metrics = metrics
+        self._stops = stops
+        self._reader = reader
         self._stop = stop
         self._batch_events = batch_events
         self._batch_messages = batch_messages
@@ -49,6 +55,7 @@ class Worker:
         try:
             idle = True
             while not self._stop.is_set():
+                self._stops.look()
                 if idle:
                     await self._store.run(ping)
                 first = await self._deliveries.next(within_s=IDLE_S)
@@ -60,6 +67,8 @@ class Worker:
 
     async def _archive(self, first: Delivery) -> None:
         portion, held = await self._portion(first)
+        if not held:
+            return
         self._metrics.taken(portion.oldest)
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -76,14 +85,27 @@ class Worker:
             log.error("dead letters", reason=reason, count=count)
 
     async def _portion(self, first: Delivery) -> tuple[Portion, list[Delivery]]:
-        portion, held = Portion(), [first]
-        portion.add(first.message.subject, first.message.data, sequence=first.sequence)
+        portion, held = Portion(self._reader), list[Delivery]()
+        await self._take(first, portion, held)
+        taken = 1
         until = self._committed_at + self._linger_s
-        while len(portion) < self._batch_events and len(held) < self._batch_messages:
+        while len(portion) < self._batch_events and taken < self._batch_messages:
             left_s = until - asyncio.get_running_loop().time()
             more = self._deliveries.arrived() or await self._deliveries.next(within_s=left_s)
             if more is None:
                 break
-            portion.add(more.message.subject, more.message.data, sequence=more.sequence)
-            held.append(more)
+            await self._take(more, portion, held)
+            taken += 1
         return portion, held
+
+    async def _take(self, delivery: Delivery, portion: Portion, held: list[Delivery]) -> None:
+        """Adds it to the portion, or leaves it to a newer worker."""
+        message = delivery.message
+        try:
+            portion.add(message.subject, message.data, sequence=delivery.sequence)
+        except UnknownVersionError as error:
+            partition = partition_of_subject(message.subject)
+            in_s = self._stops.wait(partition, message.data, error)
+            await self._deliveries.put_off([delivery], for_s=in_s)
+        else:
+            held.append(delivery)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -18,8 +18,11 @@ from pkg.auction.money import text_from_cents
 from pkg.auction.outbox import OutboxId
 
 VERSION = 1
+KINDS = frozenset({"bid"})
 MAX_BATCH_EVENTS = 500
 MAX_BATCH_BYTES = 512 * 1024
+_SHOWN = 40  # characters of an unknown kind
+_Version: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class BidEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
@@ -40,10 +43,12 @@ class BidEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
 class Batch(msgspec.Struct, frozen=True):
     """A message of the stream. ``prev`` and ``last`` chain a partition's batches without gaps.
 
+    Unknown fields are ignored, of events too: a release may add some without a new ``v``.
+
     ``events`` are in the outbox's order and undecoded: one bad event must not hide the others.
     """
 
-    v: int
+    v: _Version
     partition: str
     prev: str
     last: str
@@ -71,7 +76,35 @@ class UndecodableError(ValueError):
     """The bytes are not a batch, event or watermark of a known version. None of it was used."""
 
 
+class UnknownVersionError(UndecodableError):
+    """A newer program wrote it: the ``v`` or a ``kind`` is unknown. None of it was used."""
+
+    def __init__(self, what: str) -> None:
+        """``what`` is a version or a kind."""
+        super().__init__(f"events of {what}")
+
+
+class _AnyVersion(msgspec.Struct, frozen=True):
+    """The one field that no version may change."""
+
+    v: _Version
+
+
+class _AnyKind(msgspec.Struct, frozen=True):
+    """The one field that no kind may change."""
+
+    kind: str
+
+
+class _End(msgspec.Struct, frozen=True):
+    last: str
+    epoch: int = 0
+
+
 _decode_batch = msgspec.json.Decoder(Batch).decode
+_decode_version = msgspec.json.Decoder(_AnyVersion).decode
+_decode_kind = msgspec.json.Decoder(_AnyKind).decode
+_decode_end = msgspec.json.Decoder(_End).decode
 _decode_event = msgspec.json.Decoder(BidEvent).decode
 _decode_watermark = msgspec.json.Decoder(Watermark).decode
 
@@ -118,29 +151,74 @@ def decode_batch(data: bytes) -> Batch:
     """Reads a message of the stream.
 
     Raises:
-        UndecodableError: not a batch, an unknown version, or invalid outbox ids.
+        UnknownVersionError: its version is unknown, whatever else it holds.
+        UndecodableError: not a batch, or invalid outbox ids.
     """
     try:
         batch = _decode_batch(data)
         OutboxId.parse(batch.prev)
         OutboxId.parse(batch.last)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        _refuse_version(data)
         raise UndecodableError(f"not a batch of events: {error}") from error
     if batch.v != VERSION:
-        raise UndecodableError(f"a batch of unknown version {batch.v}")
+        raise UnknownVersionError(f"version {batch.v}")
     return batch
+
+
+class BatchEnd(NamedTuple):
+    last: OutboxId
+    epoch: int = 0
+
+
+def end_of_batch(data: bytes) -> BatchEnd:
+    """The outbox id that a message ends with, and its epoch, whatever its version.
+
+    Raises:
+        UnknownVersionError: its version keeps no such id.
+        UndecodableError: not a batch.
+    """
+    try:
+        batch = decode_batch(data)
+        return BatchEnd(OutboxId.parse(batch.last), batch.epoch)
+    except UnknownVersionError as unknown:
+        try:
+            end = _decode_end(data)
+            return BatchEnd(OutboxId.parse(end.last), end.epoch)
+        except (msgspec.MsgspecError, ValueError):
+            raise unknown from None
 
 
 def decode_event(data: bytes | msgspec.Raw) -> BidEvent:
     """Reads one event of a batch.
 
     Raises:
-        UndecodableError: not an event of a known kind.
+        UnknownVersionError: its kind is unknown, whatever else it holds.
+        UndecodableError: not an event.
     """
     try:
         return _decode_event(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        _refuse_kind(data)
         raise UndecodableError(f"not an event: {error}") from error
+
+
+def _refuse_version(data: bytes) -> None:
+    try:
+        v = _decode_version(data).v
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return
+    if v != VERSION:
+        raise UnknownVersionError(f"version {v}")
+
+
+def _refuse_kind(data: bytes | msgspec.Raw) -> None:
+    try:
+        kind = _decode_kind(data).kind
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return
+    if kind not in KINDS:
+        raise UnknownVersionError(f"kind {kind[:_SHOWN]!r}")
 
 
 def decode_watermark(data: bytes) -> AnnouncedWatermark:

@@ -202,7 +202,8 @@ class Feeds:
                 self._counts.events_undecodable += 1
                 log.warning("event cannot be read", partition=feed.partition, error=str(error))
                 continue
-            channel = feed.channels.get(event.bid.item_id)
+            self._counts.events_of_unknown_kind += event.bid is None
+            channel = feed.channels.get(event.item_id)
             if channel is not None:
                 channel.event(event)
                 touched[channel] = None

@@ -79,6 +79,8 @@ class InOrder:
         while self._pending:
             before, resets = self.told.seq, self._resets
             block, sent = self._next_block()
+            if not block:
+                continue
             for viewer in tuple(viewers):
                 transport = viewer.transport
                 if not viewer.open or transport.is_closing():
@@ -104,6 +106,9 @@ class InOrder:
             update = self._pending.popleft()
             if isinstance(update, Jump):
                 part = self._jump_frame(update)
+            elif update.bid is None:
+                self.told = update.after
+                continue
             else:
                 part = frames.bid(update.bid) if self._in_step else b""
             self.told = update.after

@@ -25,6 +25,7 @@ class Counts:
         self.events_received = 0
         self.events_duplicate = 0
         self.events_undecodable = 0
+        self.events_of_unknown_kind = 0
         self.batches_missed = 0
         self.inbox_dropped = 0
         self.frames_sent = 0
@@ -77,9 +78,13 @@ class Counts:
         )
         yield labelled_counter(
             "bid_events_ignored_total",
-            "Events received but not sent: duplicates or unreadable",
+            "Events received but not sent: duplicates, unreadable or of an unknown kind",
             "reason",
-            {"duplicate": self.events_duplicate, "undecodable": self.events_undecodable},
+            {
+                "duplicate": self.events_duplicate,
+                "undecodable": self.events_undecodable,
+                "unknown_kind": self.events_of_unknown_kind,
+            },
         )
         yield counter(
             "bid_batches_missed_total",

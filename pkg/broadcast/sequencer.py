@@ -3,6 +3,7 @@
 The rules know neither sockets nor clocks (``now`` is any monotonic number of seconds):
 
 - An event is told when it follows: it has the next ``seq``, and its ``previous_bid`` is our price.
+- An event of an unknown kind is told by nothing, but takes its ``seq``; the price stays.
 - An event at or below our ``seq`` is a duplicate: batches are sent again, and a refused publish
   still reaches core subscribers.
 - An event beyond the next one is held back, because there is a gap. If nothing arrives within the
@@ -93,7 +94,8 @@ class Sequencer:
             if len(self._held) > MAX_HELD:
                 del self._held[min(self._held)]
             return _NOTHING
-        if event.seq == told.seq + 1 and event.previous_cents == told.price_cents:
+        if event.follows(told):
+            event = event.applied_to(told)
             if state is _FOLLOWING:
                 self.told = event.after
                 return (event,)
@@ -176,10 +178,11 @@ class Sequencer:
         assert self.told is not None  # noqa: S101 - only called once Redis was read
         forked = False
         while held := self._held.pop(self.told.seq + 1, None):
-            if not _follows(held, self.told):
+            if not held.follows(self.told):
                 self._held[held.seq] = held
                 forked = self.wants_reading = True
                 break
+            held = held.applied_to(self.told)
             self.told = held.after
             updates.append(held)
         seq, ahead = self.told.seq, self._state.ahead
@@ -197,14 +200,16 @@ class Sequencer:
     def _give_up(self, now: float) -> Sequence[Update]:
         assert self.told is not None  # noqa: S101 - only called once Redis was read
         forked, ahead = isinstance(self._state, Forked), self._state.ahead
-        if not forked and self._held:
-            first = self._held[min(self._held)].after
+        # Only a bid says what the item's price is after it.
+        bids = [seq for seq, event in self._held.items() if event.bid is not None]
+        if not forked and bids:
+            first = self._held[min(bids)].after
             if first.price_cents > self.told.price_cents:
                 return self._jump_to(first, now)
             forked = True
         if ahead is None:
-            # The histories differ: Redis has to be read again.
-            self._state = Forked(now)
+            # The histories differ, or no bid came: Redis has to be read again.
+            self._state = Forked(now) if forked else Gap(now)
             self.wants_reading = True
             while len(self._held) > MAX_HELD:
                 del self._held[min(self._held)]
@@ -226,7 +231,3 @@ class Sequencer:
         self._behind_since = None
         self._state = _FOLLOWING
         return (Jump(found, reset=True),)
-
-
-def _follows(event: Event, told: ItemView) -> bool:
-    return event.seq == told.seq + 1 and event.previous_cents == told.price_cents

@@ -103,6 +103,9 @@ class Backend(Protocol):
     def restore(self, arguments: tuple[str, ...]) -> int:
         """Asks at this process' terminal. Returns restore's exit code."""
 
+    def redrive(self, arguments: tuple[str, ...]) -> int:
+        """Asks at this process' terminal. Returns redrive's exit code."""
+
 
 def refuse_change(
     options: Options, now: SystemStatus, settings: Mapping[str, Mapping[str, str]]

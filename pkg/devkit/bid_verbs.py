@@ -1,4 +1,4 @@
-"""The verbs about bids: bid, watch, audit, restore."""
+"""The verbs about bids: bid, watch, audit, restore, redrive."""
 
 import asyncio
 import re
@@ -125,6 +125,26 @@ def restore(
     """
     chosen = (("--dry-run", dry_run), ("--yes", yes), ("--json", as_json))
     raise typer.Exit(chosen_backend().restore(tuple(flag for flag, given in chosen if given)))
+
+
+@app.command()
+def redrive(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    reason: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Only dead letters of this reason.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Put dead letters through the archive again.
+
+    Removes those that are archived now; the others stay. Shows the plan and asks first.
+    """
+    chosen = (("--dry-run", dry_run), ("--yes", yes), ("--json", as_json))
+    flags = tuple(flag for flag, given in chosen if given)
+    only = () if reason is None else (f"--reason={reason}",)
+    raise typer.Exit(chosen_backend().redrive((*flags, *only)))
 
 
 def _serving(service: str) -> SystemStatus:

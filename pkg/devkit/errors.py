@@ -11,8 +11,8 @@ BidkitError            1  something failed; the message says what
 └─ NotReady            8  something did not get ready in time
 
 0 is success. A foreground `up` also exits with 0 if it is interrupted after everything was ready:
-that is how to stop it. Any other interrupt gives 130. `audit`, `restore` and `test` exit with the
-code of what they run.
+that is how to stop it. Any other interrupt gives 130. `audit`, `restore`, `redrive` and `test` exit
+with the code of what they run.
 """
 
 from typing import ClassVar

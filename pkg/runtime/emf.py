@@ -55,6 +55,7 @@ EMITTED = (
     Emitted("bid_archive_lag_seconds", "Seconds", alarming=True),
     Emitted("bid_archive_dead_letters_total", "Count", alarming=True, over_labels=add),
     Emitted("bid_archive_conflicts_total", "Count", alarming=True),
+    Emitted("bid_archive_unknown_version", "Count", alarming=True, over_labels=add),
 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from nats.js import JetStreamContext
 from redis.asyncio import Redis
 
-from pkg.auction.events import BidEvent, UndecodableError, decode_event
+from pkg.auction.events import BidEvent, UndecodableError, UnknownVersionError, decode_event
 from pkg.auction.ids import is_identifier
 from pkg.auction.keys import item_key, outbox_key
 from pkg.auction.money import MAX_CENTS
@@ -84,6 +84,7 @@ class PuttingBack:
         """Puts back what JetStream holds after ``after``, and moves the outbox on past all of it.
 
         Raises:
+            UnknownVersionError: only a newer program can put all of it back.
             nats.errors.Error, OSError, TimeoutError, redis.exceptions.RedisError: a store is away.
         """
         tally = Tally()
@@ -96,10 +97,16 @@ class PuttingBack:
 
 
 def records_of(events: Iterable[bytes | memoryview]) -> Iterator[ItemRecord]:
-    """The records of a batch, without events that no gateway can have accepted."""
+    """The records of a batch, without events that no gateway can have accepted.
+
+    Raises:
+        UnknownVersionError: a newer gateway may have accepted it; it may have set price and seq.
+    """
     for data in events:
         try:
             event = decode_event(bytes(data))
+        except UnknownVersionError:
+            raise
         except UndecodableError:
             continue  # the archive keeps it as a dead letter
         if _is_acceptable(event):

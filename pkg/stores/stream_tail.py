@@ -6,7 +6,7 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
-from pkg.auction.events import Batch, UndecodableError, decode_batch
+from pkg.auction.events import Batch, UndecodableError, UnknownVersionError, decode_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import STREAM, events_subject
 
@@ -25,6 +25,7 @@ async def batches_after(
     the last batch published by then ends at or before ``after``.
 
     Raises:
+        UnknownVersionError: only a newer program can read them all; what was yielded is valid.
         nats.errors.Error, OSError, TimeoutError: NATS is away; what was yielded is valid.
     """
     subject = events_subject(partition)
@@ -108,6 +109,8 @@ async def _last(jetstream: JetStreamContext, subject: str) -> RawStreamMsg | Non
 def _batch(message: RawStreamMsg, subject: str) -> Batch | None:
     try:
         batch = decode_batch(message.data or b"")
+    except UnknownVersionError:
+        raise
     except UndecodableError:
         return None
     if events_subject(batch.partition) != subject or _end_of(batch) == BEGINNING:

@@ -18,7 +18,13 @@ from pkg.api.settings import ApiSettings, RelaySettings
 from pkg.archival.announcer import Announcer
 from pkg.archival.deliveries import Deliveries
 from pkg.archival.metrics import ArchiveMetrics
-from pkg.archival.settings import ArchivalSettings, AuditSettings, RestoreSettings
+from pkg.archival.settings import (
+    ArchivalSettings,
+    AuditSettings,
+    RedriveSettings,
+    RestoreSettings,
+)
+from pkg.archival.stops import Stops
 from pkg.archival.store import Store
 from pkg.broadcast.metrics import Counts
 from pkg.broadcast.settings import BroadcastSettings
@@ -35,6 +41,7 @@ SETTINGS = {
     "archival-worker": ArchivalSettings,
     "audit": AuditSettings,
     "restore": RestoreSettings,
+    "redrive": RedriveSettings,
 }
 
 
@@ -57,6 +64,7 @@ def test_operations_lists_every_metric_with_its_kind() -> None:
         store=cast("Store", SimpleNamespace(retries=0, up=True)),
         deliveries=cast("Deliveries", SimpleNamespace(lost_acknowledgements=0, in_progress=0)),
         announcer=cast("Announcer", SimpleNamespace(archived_to={})),
+        stops=Stops(),
     )
     archive.backlog(0)
     gateway = GatewayMetrics(

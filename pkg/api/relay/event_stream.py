@@ -8,7 +8,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import Header, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from pkg.auction.events import UndecodableError, decode_batch
+from pkg.auction.events import UndecodableError, UnknownVersionError, end_of_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM, SUPERSEDED, events_subject
 from pkg.runtime import logs
@@ -37,6 +37,10 @@ class Tail(NamedTuple):
     sequence: int = 0
     last: OutboxId = BEGINNING
     epoch: int = 0
+
+
+class NewerStreamError(StreamUnavailableError):
+    """The last message is of a version without a readable end. Only a newer relay can go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +109,11 @@ class JetStreamEvents:
             raise StreamUnavailableError(str(error)) from error
         sequence = message.seq or 0
         try:
-            batch = decode_batch(message.data or b"")
-            return Tail(sequence, OutboxId.parse(batch.last), batch.epoch)
+            end = end_of_batch(message.data or b"")
+            return Tail(sequence, end.last, end.epoch)
+        except UnknownVersionError as error:
+            # Starting from the oldest entry would let the watermark pass what only JetStream holds.
+            raise NewerStreamError(f"the stream holds {error}: roll the api-gateway") from error
         except UndecodableError as error:
             # Not ours. Everything is published again; archive and viewers drop duplicates.
             log.warning("the last message is not a batch", partition=partition, why=str(error))

@@ -17,8 +17,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pkg.api.errors import RedisRecovering, RedisSuperseded, RedisUnavailable
-from pkg.api.relay.event_stream import EventStream, StreamUnavailableError, Tail
-from pkg.auction.events import encode_batch
+from pkg.api.relay.event_stream import (
+    EventStream,
+    NewerStreamError,
+    StreamUnavailableError,
+    Tail,
+)
+from pkg.auction.events import UnknownVersionError, encode_batch
 from pkg.auction.item import partition_names
 from pkg.auction.keys import meta_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
@@ -150,6 +155,9 @@ class Recovery:
                 else:
                     await self._require_new_system()
                     await self._take_epochs()
+            except (UnknownVersionError, NewerStreamError) as error:
+                # Opening without what it holds could accept bids that contradict it.
+                raise RedisRecovering(f"only a newer api-gateway can recover: {error}") from error
             except _NATS_ERRORS as error:
                 self._without_stream(error)
                 await self._take_epochs()

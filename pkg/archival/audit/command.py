@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ from pkg.archival.audit.walk import SETTLE_S, Findings, Walk
 from pkg.archival.schema import SchemaTooNewError
 from pkg.archival.settings import AuditSettings
 from pkg.archival.store import AWAY
+from pkg.archival.terminal import Progress
 from pkg.runtime.background import CANCEL_COMMAND_AGAIN_S, ended
 from pkg.runtime.service_process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
 from pkg.stores.redis_client import redis_client
 from pkg.stores.redis_meta import PartitionsDifferError
-
-_SHOW_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +49,9 @@ async def run_audit(settings: AuditSettings, stop: asyncio.Event, *, options: Au
 async def _audit(settings: AuditSettings, options: AuditOptions) -> int:
     verdicts: list[Verdict] | None = [] if options.every_item else None
     try:
-        findings = await compare(settings, options, verdicts=verdicts, progress=_Progress().show)
+        findings = await compare(
+            settings, options, verdicts=verdicts, progress=Progress(_complain).show
+        )
     except RedisError as error:
         return _unable(f"cannot reach Redis: {error}")
     except (PartitionsDifferError, SchemaTooNewError, UnreadableWitnessError) as error:
@@ -103,19 +103,6 @@ async def compare(
             show=verdicts.append if verdicts is not None else None,
         )
     return findings
-
-
-class _Progress:
-    """Shows lines on stderr, at most one a second."""
-
-    def __init__(self) -> None:
-        self._shown_at = time.monotonic()
-
-    def show(self, line: str) -> None:
-        now = time.monotonic()
-        if now - self._shown_at >= _SHOW_EVERY_S:
-            self._shown_at = now
-            _complain(line)
 
 
 def _unable(why: str) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -20,6 +19,8 @@ from pkg.archival.restore.redis_side import RedisSide
 from pkg.archival.schema import SchemaTooNewError
 from pkg.archival.settings import RestoreSettings
 from pkg.archival.store import AWAY
+from pkg.archival.terminal import Progress, agreed
+from pkg.auction.events import UnknownVersionError
 from pkg.runtime.background import CANCEL_COMMAND_AGAIN_S, ended
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.service_process import EXIT_BAD_SETTINGS, EXIT_FAILED, EXIT_OK
@@ -28,7 +29,6 @@ from pkg.stores.redis_client import redis_client
 from pkg.stores.redis_meta import NotOpenError, PartitionsDifferError
 
 NATS_WITHIN_S = 5.0
-_SHOW_EVERY_S = 1.0
 _OPENS_LAST = "What was put back stays, and Redis is opened last: run restore again."
 
 
@@ -66,6 +66,8 @@ async def _restore(settings: RestoreSettings, options: RestoreOptions) -> int:
         return _unable(f"cannot reach Redis: {error}", then=_OPENS_LAST)
     except (PartitionsDifferError, SchemaTooNewError) as error:
         return _unable(str(error))
+    except UnknownVersionError as error:
+        return _unable(f"the stream holds {error}: run the restore of the newer release")
     except asyncpg.UndefinedTableError:
         return _unable(
             "the archive has no schema yet; the archival-worker creates it when it starts"
@@ -101,7 +103,7 @@ class _Restore:
         self._redis = redis
         self._side = RedisSide(redis, partitions=settings.partitions)
         self._jetstream = jetstream
-        self._progress = _Progress()
+        self._progress = Progress(_complain)
 
     async def run(self) -> int:
         await self._side.check_partitions()
@@ -141,7 +143,7 @@ class _Restore:
             )
         if self._options.as_json:
             _complain(report.as_text(plan))
-        if await _agreed("Put this back and open Redis? [y/N] "):
+        if await agreed("Put this back and open Redis? [y/N] "):
             return None, EXIT_OK
         return "Nothing was written.", EXIT_FAILED
 
@@ -150,37 +152,6 @@ class _Restore:
             _say(report.as_json(plan, done=done, why_not=why_not))
         else:
             _say(why_not if why_not is not None or done is None else report.outcome_text(done))
-
-
-class _Progress:
-    """Shows lines on stderr, at most one a second."""
-
-    def __init__(self) -> None:
-        self._shown_at = time.monotonic()
-
-    def show(self, line: str) -> None:
-        now = time.monotonic()
-        if now - self._shown_at >= _SHOW_EVERY_S:
-            self._shown_at = now
-            _complain(line)
-
-
-async def _agreed(question: str) -> bool:
-    """Asks on the terminal. Uses no thread, so that Ctrl-C ends the wait."""
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[str] = loop.create_future()
-
-    def read() -> None:
-        if not answer.done():
-            answer.set_result(sys.stdin.readline())
-
-    loop.add_reader(sys.stdin.fileno(), read)
-    try:
-        return (await answer).strip().lower() in {"y", "yes"}
-    finally:
-        loop.remove_reader(sys.stdin.fileno())
 
 
 def _unable(why: str, *, then: str = "Redis was not opened.") -> int:

@@ -116,6 +116,9 @@ class ComposeBackend:
     def restore(self, arguments: tuple[str, ...]) -> int:
         return self._run_archival("restore", arguments)
 
+    def redrive(self, arguments: tuple[str, ...]) -> int:
+        return self._run_archival("redrive", arguments)
+
     def _run_archival(self, command: str, arguments: tuple[str, ...]) -> int:
         self._running()
         return run_once(self._stack.project, ARCHIVAL, command, *arguments)

@@ -98,6 +98,9 @@ class ProcessBackend:
     def restore(self, arguments: tuple[str, ...]) -> int:
         return self._run_archival("restore", arguments)
 
+    def redrive(self, arguments: tuple[str, ...]) -> int:
+        return self._run_archival("redrive", arguments)
+
     def _run_archival(self, command: str, arguments: tuple[str, ...]) -> int:
         ran = subprocess.run(
             service_command(ARCHIVAL, command, *arguments),

@@ -303,6 +303,28 @@ async def test_store_that_is_away_is_named_and_nothing_is_written(
     assert await everything_in(stores.redis_url) == {}
 
 
+async def test_events_of_a_newer_release_are_refused_and_nothing_is_written(
+    stores: Stores, archive: Connection, restore: Restore
+) -> None:
+    """One of them may hold a higher price than those that this release can read."""
+    past = Past()
+    await archive_batches(archive, past.bid(ITEMS, bids=2))
+    newer = past.bid(ITEMS, bids=2)
+    await publish(
+        stores.nats_url,
+        *(
+            (f"bid.events.{each.partition}", each.data.replace(b'"v":1', b'"v":2'))
+            for each in newer
+        ),
+    )
+
+    code, _, said = await restore()
+
+    assert code == 2
+    assert "the stream holds events of version 2: run the restore of the newer release" in said
+    assert await everything_in(stores.redis_url) == {}
+
+
 @pytest.mark.parametrize("recorded", [True, False])
 async def test_different_number_of_partitions_is_refused(
     stores: Stores, archive: Connection, restore: Restore, *, recorded: bool

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import asyncpg
+import pytest
 from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
@@ -14,7 +15,7 @@ from pkg.archival.consumer import ACK_WAIT_S
 from pkg.archival.store import Connection
 from pkg.auction.events import decode_watermark
 from pkg.auction.outbox import OutboxId
-from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
+from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM, events_subject
 from pkg.trials.waiting import until
 from tests.integration.archival.auction import Chain, Item, publish
 from tests.integration.archival.conftest import Workers
@@ -25,6 +26,7 @@ from tests.integration.archival.looking import (
     holds,
 )
 from tests.integration.providers import Servers, Stores
+from tests.integration.system.next_release import next_worker
 
 PG_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -63,7 +65,7 @@ async def test_worker_creates_missing_schema_stream_and_consumer(
 
     assert made.config.ack_wait == 5
     assert made.config.max_deliver == -1
-    assert made.config.max_ack_pending == 5000
+    assert made.config.max_ack_pending == 50_000
     await publish(stores.nats_url, Chain().batch(Item("lamp").bids(3)))
     archive = await asyncpg.connect(stores.postgres_url)
     await until(lambda: holds(archive, 3), within_s=10)
@@ -82,7 +84,7 @@ async def test_consumer_with_other_settings_is_updated(
 
     await until(lambda: holds(archive, 3), within_s=10)
     info = await consumer(stores.nats_url)
-    assert (info.config.ack_wait, info.config.max_ack_pending) == (5, 5000)
+    assert (info.config.ack_wait, info.config.max_ack_pending) == (5, 50_000)
 
 
 async def test_lone_bid_is_archived_at_once(
@@ -357,3 +359,35 @@ async def test_stopped_worker_hands_its_messages_to_the_next_at_once(
     archive_again = await asyncpg.connect(stores.postgres_url)
     await until(lambda: holds(archive_again, 101), within_s=10)
     await archive_again.close()
+
+
+@pytest.mark.timeout(180)
+async def test_many_messages_that_wait_for_a_newer_worker_hold_no_other_partition_up(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    newer, lamp, known, vase = Chain("p01"), Item("lamp"), Chain("p00"), Item("vase")
+    waiting = [newer.batch([lamp.bid()]) for _ in range(6000)]
+    await publish(stores.nats_url)  # makes the stream
+    async with connected(stores.nats_url) as client:
+        for batch in waiting:
+            data = batch.data.replace(b'"v":1', b'"v":2')
+            await client.publish(events_subject(batch.partition), data)
+        await client.flush(timeout=30)
+    workers.start()
+
+    async def all_wait() -> bool:
+        info = await consumer(stores.nats_url)
+        return (info.num_pending, info.num_ack_pending) == (0, len(waiting))
+
+    await until(all_wait, within_s=40, forgiving=(NotFoundError,))
+    await publish(stores.nats_url, known.batch(vase.bids(3)))
+
+    await until(lambda: holds(archive, 3), within_s=20)
+    assert await archive.fetchval("SELECT count(*) FROM dead_letters") == 0
+    assert await archive.fetchval("SELECT count(*) FROM watermarks WHERE partition = 'p01'") == 0
+    async with next_worker(stores):
+        await workers.stop()
+        await until(lambda: holds(archive, 6003), within_s=60)
+    assert await inconsistent_items(archive) == []
+    last = await archive.fetchval("SELECT last_n FROM watermarks WHERE partition = 'p01'")
+    assert last == len(waiting)

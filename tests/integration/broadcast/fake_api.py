@@ -3,7 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from nats.aio.client import Client
@@ -91,6 +91,15 @@ class FakeApi:
         entries = await self.accept(item_id, count=count, user=user)
         await self.publish(entries)
         return entries
+
+    async def extend(self, item_id: str) -> None:
+        """Publishes an event of a kind that only the next release knows. The price stays."""
+        item = self._items[item_id]
+        (bid,) = await self.accept(item_id)
+        item.cents -= 100
+        await self.write_state(item_id)
+        event = f'{{"kind":"extended","item_id":"{item_id}","seq":{bid.seq},"until":"noon"}}'
+        await self.publish([replace(bid, event=event.encode())])
 
     async def open_redis(self) -> None:
         """Opens Redis for bids, as the relay does after recovery."""

@@ -54,6 +54,22 @@ async def test_late_event_fills_its_gap_within_the_wait(
     assert await viewers.metric(service, 'bid_gaps_total{outcome="filled"}') == 1
 
 
+async def test_event_of_an_unknown_kind_leaves_no_gap_and_sends_nothing(
+    services: Services, api: FakeApi, viewers: Viewers
+) -> None:
+    service = await services.broadcast(env=FREQUENT_READS)
+    viewer = await viewers.connect(service, "lamp")
+
+    await api.bid("lamp")
+    await api.extend("lamp")
+    await api.bid("lamp")
+    await viewer.receive_until(seq=3)
+
+    assert viewer.seqs == [1, 3]
+    assert all("type" not in message for message in viewer.received)
+    assert await viewers.metric(service, 'bid_events_ignored_total{reason="unknown_kind"}') == 1
+
+
 async def test_loss_of_the_last_events_is_noticed_by_the_periodic_read_of_redis(
     services: Services, api: FakeApi, viewers: Viewers
 ) -> None:

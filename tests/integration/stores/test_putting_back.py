@@ -9,7 +9,13 @@ from nats.js import JetStreamContext
 from redis.asyncio import Redis
 
 from pkg.auction.bid import Bid, Strategy
-from pkg.auction.events import decode_event, encode_batch, event_head, event_tail
+from pkg.auction.events import (
+    UnknownVersionError,
+    decode_event,
+    encode_batch,
+    event_head,
+    event_tail,
+)
 from pkg.auction.ids import uuid7
 from pkg.auction.keys import item_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
@@ -225,6 +231,17 @@ async def test_event_that_no_gateway_accepted_is_not_put_back(
 
     assert tally == Tally(put_back=1)
     assert (await hash_of(redis))["seq"] == "1"
+
+
+async def test_event_of_a_newer_release_is_not_skipped(
+    redis: Redis, jetstream: JetStreamContext
+) -> None:
+    await publish(jetstream, 100, event("vase", 1), b'{"kind":"shiny","item_id":"vase","seq":2}')
+
+    with pytest.raises(UnknownVersionError, match="kind 'shiny'"):
+        await PuttingBack(redis).stream_tail(jetstream, P, BEGINNING)
+
+    assert not await redis.exists(outbox_key(P))
 
 
 async def test_message_that_is_not_a_batch_hides_no_batch(

@@ -12,6 +12,7 @@ import pytest
 from pkg.archival import app
 from pkg.archival.audit import command as audit
 from pkg.archival.audit.command import AuditOptions, run_audit
+from pkg.archival.intake import Reader
 from pkg.archival.restore import command as restore
 from pkg.archival.restore.command import RestoreOptions, run_restore
 from pkg.archival.settings import ArchivalSettings, AuditSettings, RestoreSettings
@@ -64,7 +65,7 @@ async def test_worker_that_fails_ends_the_process_though_another_task_swallows_a
 
     with pytest.raises(ExceptionGroup) as failed:
         async with asyncio.timeout(10):
-            await app._work(settings, asyncio.Event(), NatsLink(_Client()))
+            await app._work(settings, asyncio.Event(), NatsLink(_Client()), Reader())
 
     assert failed.group_contains(ZeroDivisionError)
 

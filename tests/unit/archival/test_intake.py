@@ -1,4 +1,6 @@
+import copy
 import json
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -10,7 +12,13 @@ from pkg.archival.epochs import Origin
 from pkg.archival.intake import Portion, archivable
 from pkg.archival.watermark import Stretch
 from pkg.auction.bid import Bid, Strategy
-from pkg.auction.events import UndecodableError, encode_batch, event_head, event_tail
+from pkg.auction.events import (
+    UndecodableError,
+    UnknownVersionError,
+    encode_batch,
+    event_head,
+    event_tail,
+)
 from pkg.auction.outbox import OutboxId
 
 EVENT_ID = "019a0000-0000-7000-8000-000000000001"
@@ -94,7 +102,8 @@ BAD_EVENTS: dict[str, dict[str, Any]] = {
     "a timestamp without a zone": {"timestamp": "2026-01-02T03:04:05.000006"},
     "a thirteenth month": {"timestamp": "2026-13-02T03:04:05.000006Z"},
     "an unknown strategy": {"strategy": "guess"},
-    "an unknown kind": {"kind": "extended"},
+    "a kind that is no text": {"kind": 7},
+    "no kind": {"kind": None},
 }
 
 
@@ -154,14 +163,37 @@ def test_unreadable_message_is_kept_whole_and_the_watermark_waits(data: bytes) -
     assert not portion.batches
 
 
-def test_watermark_may_pass_an_unknown_version_with_a_readable_stretch() -> None:
-    data = message(event()).replace(b'"v":1', b'"v":2')
+NEWER = {
+    "a version": (message(event()).replace(b'"v":1', b'"v":2'), "events of version 2"),
+    "a version with another envelope": (b'{"v":2,"parts":[]}', "events of version 2"),
+    "a kind": (message(event(), event(kind="extended")), "events of kind 'extended'"),
+    "a kind with other fields": (
+        message(event(amount="10.505"), b'{"kind":"extended","until":"noon"}'),
+        "events of kind 'extended'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "what"), NEWER.values(), ids=NEWER.keys())
+def test_message_of_a_newer_program_is_refused_and_nothing_of_it_is_taken(
+    data: bytes, what: str
+) -> None:
+    portion = portion_of(message(event()))
+    before = copy.deepcopy(portion)
+
+    with pytest.raises(UnknownVersionError, match=what):
+        portion.add("bid.events.p01", data)
+
+    assert portion == before
+
+
+@pytest.mark.parametrize("version", [b'"2"', b"-1", b"null", b"9" * 5000])
+def test_watermark_may_pass_a_message_whose_version_nobody_can_read(version: bytes) -> None:
+    data = message(event()).replace(b'"v":1', b'"v":' + version)
 
     portion = portion_of(data)
 
-    assert [(each.reason, each.payload) for each in portion.dead_letters] == [
-        ("unknown_version", data)
-    ]
+    assert [(each.reason, each.payload) for each in portion.dead_letters] == [("undecodable", data)]
     assert portion.batches == [(Origin("p01", 0, 0), Stretch(PREV, LAST))]
 
 
@@ -198,9 +230,10 @@ JSON_VALUES = st.recursive(
 def test_event_with_any_values_becomes_an_event_or_a_dead_letter(values: dict[str, object]) -> None:
     fields = {**msgspec.json.decode(event()), **values}
 
-    portion = portion_of(message(json.dumps(fields).encode()))
+    with suppress(UnknownVersionError):
+        portion = portion_of(message(json.dumps(fields).encode()))
 
-    assert len(portion.events) + len(portion.dead_letters) == 1
+        assert len(portion.events) + len(portion.dead_letters) == 1
 
 
 @settings(deadline=None)  # the machine may be busy
@@ -208,9 +241,10 @@ def test_event_with_any_values_becomes_an_event_or_a_dead_letter(values: dict[st
 def test_message_with_any_values_is_never_dropped(values: dict[str, object]) -> None:
     envelope = {"v": 1, "partition": "p01", "prev": "1-0", "last": "2-0", "events": [1]}
 
-    portion = portion_of(json.dumps({**envelope, **values}).encode())
+    with suppress(UnknownVersionError):
+        portion = portion_of(json.dumps({**envelope, **values}).encode())
 
-    assert portion.dead_letters or portion.batches
+        assert portion.dead_letters or portion.batches
 
 
 @pytest.mark.parametrize("amount", ["10.50", "10.5", "10", "1.05e1", "9999999999.99", "0.01"])

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from pkg.auction.bid import Bid, Strategy
 from pkg.auction.events import (
     UndecodableError,
+    UnknownVersionError,
     decode_batch,
     decode_event,
     decode_watermark,
     encode_batch,
     encode_watermark,
+    end_of_batch,
     event_head,
     event_tail,
 )
@@ -79,7 +81,6 @@ def test_one_bad_event_does_not_hide_the_others_of_its_batch() -> None:
         b"null",
         b"\xff\xfe",
         b"[" * 100_000,
-        b'{"v":2,"partition":"p00","prev":"0-0","last":"1-0","events":[]}',
         b'{"v":1,"partition":"p00","prev":"0","last":"1-0","events":[]}',
         b'{"v":1,"partition":"p00","prev":"0-0","last":"-1-0","events":[]}',
         b'{"v":1,"partition":"p00","prev":"0-0","last":"1-0"}',
@@ -97,9 +98,28 @@ def test_random_bytes_raise_only_undecodable_error(data: bytes) -> None:
             decode(data)
 
 
-def test_event_of_an_unknown_kind_is_undecodable() -> None:
-    with pytest.raises(UndecodableError):
+def test_event_of_an_unknown_kind_is_told_from_one_that_nobody_can_read() -> None:
+    with pytest.raises(UnknownVersionError, match="events of kind 'closed'"):
         decode_event(msgspec.Raw(b'{"kind":"closed","item_id":"a","seq":1}'))
+
+
+def test_batch_of_an_unknown_version_is_told_from_one_that_nobody_can_read() -> None:
+    with pytest.raises(UnknownVersionError, match="events of version 2"):
+        decode_batch(b'{"v":2,"anything":"else"}')
+
+
+def test_end_of_a_batch_is_read_whatever_its_version() -> None:
+    assert end_of_batch(b'{"v":2,"last":"7-1","anything":"else"}') == (OutboxId(7, 1), 0)
+    with pytest.raises(UnknownVersionError):
+        end_of_batch(b'{"v":2,"last":"the seventh"}')
+    with pytest.raises(UndecodableError, match="not a batch"):
+        end_of_batch(b'{"v":1,"last":"7-1"}')
+
+
+def test_unknown_fields_are_ignored() -> None:
+    batch = b'{"v":1,"new":[],"partition":"p00","prev":"0-0","last":"1-0","events":[]}'
+
+    assert decode_batch(batch).last == "1-0"
 
 
 @given(outbox_ids)

@@ -4,7 +4,7 @@ from decimal import Decimal
 import pytest
 
 from pkg.broadcast import frames
-from tests.unit.broadcast.history import event, item_view
+from tests.unit.broadcast.history import bid_event, item_view
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_close_frame_carries_its_code() -> None:
 
 
 def test_bid_has_its_eight_fields_in_order_and_exact_amounts() -> None:
-    payload = frames.bid(event(2, cents=999_999_999_999, previous=10).bid)[4:]
+    payload = frames.bid(bid_event(2, cents=999_999_999_999, previous=10))[4:]
 
     assert payload == (
         b'{"event_id":"a-2","item_id":"lamp","bid_id":"bid-a-2","user_id":"ann",'
@@ -58,7 +58,7 @@ def test_snapshot_has_skipped_and_reset_only_when_given() -> None:
 
 
 def test_ids_are_escaped() -> None:
-    odd = event(1).bid
+    odd = bid_event(1)
     payload = frames.connected('la"mp', "c\\1", item_view(1), epoch=7)[4:]
 
     assert json.loads(payload, parse_float=Decimal)["itemId"] == 'la"mp'

@@ -8,7 +8,7 @@ from pkg.broadcast.laggards import Laggards
 from pkg.broadcast.metrics import Counts
 from pkg.broadcast.sequencer import Jump
 from tests.unit.broadcast.fake_transport import FakeTransport, connected_viewer
-from tests.unit.broadcast.history import event, item_view
+from tests.unit.broadcast.history import event, extended, item_view
 
 
 class Harness:
@@ -85,6 +85,20 @@ async def test_events_published_during_a_fan_out_reach_each_viewer_in_order(
     harness.finish()
 
     assert all(transport.seqs() == list(range(30)) for transport in transports)
+
+
+async def test_viewer_is_sent_nothing_for_an_event_of_an_unknown_kind(harness: Harness) -> None:
+    (before,) = join(harness, 1)
+
+    harness.viewers.add([event(1), extended(2).applied_to(item_view(1)), event(3, previous=100)])
+    harness.viewers.flush()
+    harness.viewers.add([extended(4).applied_to(item_view(3))])
+    harness.viewers.flush()
+    (after,) = join(harness, 1)
+
+    assert before.seqs() == [0, 1, 3]
+    assert after.seqs() == [4]
+    assert harness.counts.frames_sent == 2
 
 
 async def test_viewers_that_left_during_a_fan_out_are_not_written_to(

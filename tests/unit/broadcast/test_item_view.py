@@ -27,6 +27,20 @@ def test_event_with_an_amount_out_of_bounds_is_undecodable(amount: str) -> None:
         Event.read(text(amount=amount))
 
 
+def test_event_of_an_unknown_kind_counts_with_its_item_and_seq() -> None:
+    event = Event.read(b'{"kind":"extended","item_id":"lamp","seq":7,"until":"noon"}')
+
+    assert (event.item_id, event.seq, event.bid) == ("lamp", 7, None)
+
+
+@pytest.mark.parametrize(
+    "facts", [b'"seq":7', b'"item_id":"lamp"', b'"item_id":"lamp","seq":0', b'"item_id":1,"seq":7']
+)
+def test_event_of_an_unknown_kind_without_item_or_seq_is_undecodable(facts: bytes) -> None:
+    with pytest.raises(UndecodableError):
+        Event.read(b'{"kind":"extended",%b}' % facts)
+
+
 def test_event_with_a_malformed_instant_is_undecodable() -> None:
     with pytest.raises(UndecodableError):
         Event.read(text(instant="yesterday"))

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pkg.broadcast.item_view import Event
 from pkg.broadcast.metrics import Counts
 from pkg.broadcast.sequencer import MAX_HELD, Jump, Patience, Sequencer, Update
-from tests.unit.broadcast.history import event, item_view
+from tests.unit.broadcast.history import event, extended, item_view
 
 WAIT = Patience(gap_wait_s=1.0, confirm_s=2.0)
 
@@ -230,6 +231,59 @@ def test_held_events_of_a_fork_are_bounded() -> None:
         sequencer.event(event(seq), 0.0)
 
     assert len(sequencer._held) <= MAX_HELD + 1
+
+
+def chained_to(price_seq: int, seq: int) -> Event:
+    """A bid that follows the price of ``price_seq``, as those between were of another kind."""
+    return event(seq, previous=price_seq * 100)
+
+
+def test_event_of_an_unknown_kind_takes_its_seq_and_the_next_bid_follows() -> None:
+    sequencer = sequencer_at(4)
+
+    assert seqs(sequencer.event(extended(5), 0.0)) == [5]
+    assert sequencer.told == item_view(4)._replace(seq=5, event_id=None)
+    assert seqs(sequencer.event(chained_to(4, 6), 0.0)) == [6]
+    assert sequencer.deadline() is None
+    assert not sequencer.wants_reading
+
+
+def test_event_of_an_unknown_kind_that_fills_a_gap_lets_held_bids_follow() -> None:
+    sequencer = sequencer_at(4)
+
+    assert not sequencer.event(chained_to(4, 6), 0.0)
+    assert seqs(sequencer.event(extended(5), 0.1)) == [5, 6]
+    assert sequencer.deadline() is None
+
+
+def test_held_event_of_an_unknown_kind_keeps_the_price_that_the_gap_brings() -> None:
+    sequencer = sequencer_at(4)
+    sequencer.event(extended(6), 0.0)
+
+    assert seqs(sequencer.event(event(5), 0.1)) == [5, 6]
+    assert sequencer.told == item_view(5)._replace(seq=6, event_id=None)
+
+
+def test_gap_before_an_event_of_an_unknown_kind_is_skipped_to_what_redis_holds() -> None:
+    sequencer = sequencer_at(4)
+    sequencer.event(extended(6), 0.0)
+    assert not sequencer.overdue(1.0)
+    assert sequencer.wants_reading
+    redis = item_view(5)._replace(seq=6)
+
+    sequencer.read(redis, asked_at=sequencer.told, now=1.1)
+
+    assert sequencer.overdue(2.0) == [Jump(redis, reset=False)]
+    assert sequencer.deadline() is None
+
+
+def test_redis_that_names_another_event_at_the_seq_of_an_unknown_kind_causes_no_reset() -> None:
+    sequencer = sequencer_at(4)
+    sequencer.event(extended(5), 0.0)
+    redis = item_view(4)._replace(seq=5)
+
+    for now in (1.0, 9.0):
+        assert not sequencer.read(redis, asked_at=sequencer.told, now=now)
 
 
 @given(

@@ -17,7 +17,9 @@ from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.relay import Relay
 from pkg.archival.announcer import Announcer
 from pkg.archival.deliveries import Deliveries
+from pkg.archival.intake import Reader
 from pkg.archival.metrics import ArchiveMetrics
+from pkg.archival.stops import Stops
 from pkg.archival.store import Connection, Store
 from pkg.archival.worker import Worker
 from pkg.auction.events import decode_watermark
@@ -184,11 +186,14 @@ class WorkerProcess:
 
         store = cast("Store", ModelStore(world, self._archive, self.name, prepare))
         deliveries = Deliveries(link, self._ensure, batch=3)
+        stops = Stops()
         worker = Worker(
             deliveries,
             store,
             announcer,
-            ArchiveMetrics(store=store, deliveries=deliveries, announcer=announcer),
+            ArchiveMetrics(store=store, deliveries=deliveries, announcer=announcer, stops=stops),
+            stops,
+            reader=Reader(),
             stop=asyncio.Event(),
             batch_events=8,
             batch_messages=3,

@@ -85,7 +85,10 @@ async def test_messages_from_before_a_reconnect_are_not_kept_in_progress_after_i
     await until(lambda: link.client.pulls == 1, within_s=5)
     await link.client.deliver(reply="$JS.ACK.BID_EVENTS.archival-worker.1.9.1.1.0")
     await taking
-    await until(lambda: ("$JS.ACK.BID_EVENTS.archival-worker.1.9.1.1.0", b"+WPI") in link.client.sent, within_s=5)
+    await until(
+        lambda: ("$JS.ACK.BID_EVENTS.archival-worker.1.9.1.1.0", b"+WPI") in link.client.sent,
+        within_s=5,
+    )
 
     link.reconnected[0]()
     link.client.sent.clear()

@@ -12,7 +12,7 @@ from pkg.auction.bid import Accepted, Outcome, Strategy
 from pkg.auction.events import encode_batch
 from pkg.auction.keys import item_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
-from pkg.auction.subjects import NO_PARTITION, STREAM
+from pkg.auction.subjects import NO_PARTITION, STREAM, events_subject
 from pkg.trials.waiting import until
 from tests.integration.api.parts import (
     bid,
@@ -82,6 +82,32 @@ async def test_new_outbox_ids_are_above_those_in_the_stream_even_if_the_clock_wa
 
     _, barrier, _ = await rig.stream.tail(P)
     assert await rig.next_id() > barrier >= ahead
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"v":2,"partition":"%b","prev":"0-0","last":"100-0","events":[]}' % P.encode(),
+        b'{"v":2,"whatever":[]}',
+        encode_batch(P, prev=BEGINNING, last=OutboxId(100, 0), events=[b'{"kind":"shiny"}']),
+    ],
+    ids=["a version", "a version without an end", "a kind"],
+)
+async def test_redis_stays_closed_while_the_stream_holds_what_only_a_newer_gateway_can_read(
+    rig: Rig, message: bytes
+) -> None:
+    """It may hold a higher price. NATS is there, so waiting longer changes nothing."""
+    await rig.stream.prepare()
+    await rig.nats.jetstream.publish(events_subject(P), message)
+    await rig.was_another_server()
+    recovery = rig.recovery(wait_s=0.0)
+
+    for _ in range(2):
+        with pytest.raises(RedisRecovering, match="only a newer api-gateway can recover"):
+            await recovery.ensure_open(NOBODY)
+
+    assert not await rig.is_open()
+    assert rig.counts == RecoveryCounts()
 
 
 async def test_an_archive_ahead_of_redis_and_stream_requires_restore(rig: Rig) -> None:

@@ -6,16 +6,24 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from nats.js.errors import NotFoundError
 from redis.asyncio import Redis
 
 from pkg.api.app import Ledgers
-from pkg.api.relay.event_stream import EventStream, Room, StreamUnavailableError, Tail
+from pkg.api.relay.event_stream import (
+    EventStream,
+    NewerStreamError,
+    Room,
+    StreamUnavailableError,
+    Tail,
+)
 from pkg.api.relay.lease import Lease
 from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.outbox import Outbox
 from pkg.api.relay.recovery import RecoveryCounts
 from pkg.api.relay.relay import Relay
 from pkg.auction.bid import Accepted, Strategy
+from pkg.auction.events import decode_batch
 from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import RELAY_LEASE
 from pkg.auction.subjects import STREAM, events_subject
@@ -239,6 +247,35 @@ async def test_a_foreign_last_message_does_not_stop_the_relay(rig: Rig) -> None:
             return str(last).encode() == entries[-1][0]
 
         await until(last_is_whole, within_s=10)
+
+
+async def test_a_relay_goes_on_after_a_message_of_a_newer_release(rig: Rig) -> None:
+    """From the oldest entry it would publish again what only the newer release can archive."""
+    await rig.place(3, items=1)
+    partition = partition_of("item-0", PARTITIONS)
+    entries = await outbox_entries(rig.redis, partition)
+    newer = b'{"v":2,"last":"%b","whatever":[]}' % entries[1][0]
+    await rig.stream.prepare()
+    await rig.nats.jetstream.publish(events_subject(partition), newer)
+
+    async with rig.relaying():
+        stored = await until(
+            lambda: rig.nats.jetstream.get_msg(STREAM, 2), within_s=10, forgiving=(NotFoundError,)
+        )
+
+    batch = decode_batch(stored.data or b"")
+    assert (batch.prev.encode(), batch.last.encode()) == (entries[1][0], entries[2][0])
+    assert [bytes(event) for event in batch.events] == [entries[2][1]]
+
+
+async def test_a_newer_last_message_without_an_end_stops_the_relay_with_a_sentence(
+    rig: Rig,
+) -> None:
+    await rig.stream.prepare()
+    await rig.nats.jetstream.publish(events_subject("p00"), b'{"v":2,"whatever":[]}')
+
+    with pytest.raises(NewerStreamError, match="events of version 2: roll the api-gateway"):
+        await rig.stream.tail("p00")
 
 
 async def test_a_relay_without_its_lease_publishes_nothing(rig: Rig) -> None:

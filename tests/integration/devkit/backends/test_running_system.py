@@ -260,13 +260,21 @@ def test_negative_amount_reaches_the_api_and_is_refused(running: Bidkit) -> None
     assert (ran.code, "(400, " in ran.err) == (2, True)
 
 
-@pytest.mark.parametrize("verb", ["audit", "restore"])
-def test_unknown_option_of_audit_or_restore_shows_bidkit_s_usage(
+@pytest.mark.parametrize("verb", ["audit", "restore", "redrive"])
+def test_unknown_option_of_a_passed_on_verb_shows_bidkit_s_usage(
     running: Bidkit, verb: str
 ) -> None:
     ran = running(verb, "--nosuch")
 
     assert (ran.code, f"Usage: bidkit {verb} [OPTIONS]" in ran.err) == (2, True)
+
+
+def test_redrive_finds_no_dead_letters(running: Bidkit) -> None:
+    ran = running("redrive", "--dry-run", "--reason", "bad_event", "--json")
+
+    report = json.loads(ran.out)
+    assert (ran.code, report["redriven"]) == (0, False)
+    assert report["why_not"] == "There are no dead letters of reason bad_event."
 
 
 def test_restore_finds_nothing_to_do(running: Bidkit) -> None:

@@ -1,4 +1,4 @@
-"""Interrupting an audit or a restore."""
+"""Interrupting an audit, a restore or a redrive."""
 
 import re
 import signal
@@ -12,7 +12,7 @@ from tests.unit.devkit.compose.test_signals import INTERRUPTED, start
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("verb", [("audit",), ("restore", "--yes")])
+@pytest.mark.parametrize("verb", [("audit",), ("restore", "--yes"), ("redrive", "--yes")])
 def test_interrupt_ends_the_command_and_removes_its_container(
     state_dir: StateDir, docker_command: DockerCommand, verb: tuple[str, ...], number: int
 ) -> None:
