@@ -151,4 +151,8 @@ def _portion(reason: str, partition: str | None, payload: bytes, reader: Reader)
     for again in portion.dead_letters:
         if again.payload == payload:
             raise UndecodableError(again.error)
+    # Its place in the stream is not recorded, so it must not count as the start of its epoch.
+    portion.batches = [
+        (origin._replace(epoch=0), stretch) for origin, stretch in portion.batches if stretch
+    ]
     return portion
