@@ -29,7 +29,7 @@ from pkg.auction.bid import Strategy
 from pkg.auction.events import UndecodableError, decode_watermark
 from pkg.auction.subjects import archived_subject
 from pkg.runtime import descriptors, logs
-from pkg.runtime.background import Background
+from pkg.runtime.background import Background, restarting
 from pkg.runtime.emf import emf
 from pkg.runtime.metrics import registry_of
 from pkg.runtime.nats_link import NatsLink, nats_link
@@ -164,13 +164,20 @@ async def relaying(
             metrics=metrics,
         )
         nats.on_connect(relay.resync)
+
+        async def failed(in_a_row: int) -> None:
+            metrics.restarts += 1
+            relay.resync()
+            if in_a_row > 1:
+                await lease.stand_aside()  # another process may fare better
+
         async with Background(background.stop) as own:
             own.start(reading.run(), name="relay-read-link")
             own.start(asking.run(), name="relay-link")
             own.start(lease.keep(), name="relay-lease")
             own.start(metrics.watch(outbox), name="outbox-watch")
             own.start(_hear_archive(nats, relay), name="archive-watermarks")
-            own.start(relay.run(), name="relay")
+            own.start(restarting(relay.run, name="relay", failed=failed), name="relay")
             background.adopt(own)
             yield metrics
 

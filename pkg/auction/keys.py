@@ -6,6 +6,16 @@ def item_key(partition: str, item_id: str) -> str:
     return f"{{{partition}}}:item:{item_id}"
 
 
+ITEM_KEYS = "{p*}:item:*"
+"""Pattern of the keys of items, of all partitions and perhaps of others."""
+
+
+def split_item_key(key: str) -> tuple[str, str]:
+    """The partition and the item's id of a key that matches ITEM_KEYS."""
+    tag, _, item_id = key.partition(":item:")
+    return tag[1:-1], item_id
+
+
 def outbox_key(partition: str) -> str:
     """Stream: one entry per accepted event, with its JSON in field ``e``."""
     return f"{{{partition}}}:outbox"

@@ -40,6 +40,8 @@ class Feed:
         self._inbox = inbox
         self._subscription: Subscription | None = None
         self._attached = False
+        self.losses = 0
+        """How often ``lost`` was called: what was under way then says nothing about now."""
         self._failed_at = float("-inf")
         self._changing = asyncio.Lock()
 
@@ -47,7 +49,8 @@ class Feed:
         """Subscribes if we are not subscribed; returns True if we are now and were not before.
 
         A read of Redis that starts afterwards, plus the events received, miss nothing. Returns
-        False while NATS is down; called again when it reconnects.
+        False while NATS is down, and if the connection was ``lost`` meanwhile; called again when it
+        reconnects.
         """
         if self._attached:
             return False
@@ -57,6 +60,7 @@ class Feed:
                 return False
             if now() - self._failed_at < _ANSWER_S:
                 return False  # another caller has just waited for NATS in vain
+            losses = self.losses
             try:
                 if self._subscription is None:
                     self._subscription = await self._client.subscribe(
@@ -64,15 +68,17 @@ class Feed:
                     )
                 await self._client.flush(timeout=_ANSWER_S)
             except (nats.errors.Error, TimeoutError, OSError) as error:
-                self._failed_at = now()
+                if losses == self.losses:
+                    self._failed_at = now()
                 log.warning("not subscribed", partition=self.partition, error=str(error))
             else:
-                self._attached = True
+                self._attached = losses == self.losses
             return self._attached
 
     def lost(self) -> None:
         """After a reconnect: the client has subscribed again, but missed the events in between."""
         self._attached = False
+        self.losses += 1
         self._failed_at = float("-inf")
 
     async def detach_idle(self) -> None:

@@ -1,11 +1,17 @@
 """Background tasks with an owner. If one ends, the process becomes unready and stops."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
 from pkg.runtime import logs
+from pkg.runtime.backoff import Backoff
+
+FIRST_RESTART_S = 0.5
+RESTART_CAP_S = 30.0
+STEADY_S = 60.0
+"""Work that ran for as long before it failed is restarted as if it had never failed."""
 
 CANCEL_AGAIN_S = 1.0
 CANCEL_COMMAND_AGAIN_S = 10.0
@@ -24,6 +30,38 @@ async def ended(task: asyncio.Task[Any], *, again_s: float = CANCEL_AGAIN_S) -> 
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=again_s)
+
+
+async def restarting(
+    work: Callable[[], Awaitable[None]],
+    *,
+    name: str,
+    failed: Callable[[int], Awaitable[None]],
+    first_s: float = FIRST_RESTART_S,
+) -> None:
+    """Runs work again, after a back-off, whenever an exception that nobody foresaw ends it.
+
+    For work that must not end its process and starts anew from what is stored. ``failed`` is called
+    before each restart with the number of failures in a row.
+    """
+    backoff = Backoff(first_s, RESTART_CAP_S, jitter=True)
+    in_a_row = 0
+    now = asyncio.get_running_loop().time
+    while True:
+        began = now()
+        try:
+            await work()
+        except Exception:
+            if now() - began > STEADY_S:
+                backoff.reset()
+                in_a_row = 0
+            in_a_row += 1
+            delay_s = backoff.next_s()
+            log.exception("background work failed; restarting it", task=name, after_s=delay_s)
+        else:
+            return  # its owner notices
+        await failed(in_a_row)
+        await asyncio.sleep(delay_s)
 
 
 class Background:

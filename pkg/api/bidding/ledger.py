@@ -71,7 +71,7 @@ class LuaLedger:
         try:
             verdict, number = await _evaluate(session.connection, arguments)
         except hiredis.ReplyError as error:
-            # Out of memory, read-only, loading: Redis says so before the script writes.
+            # Out of memory, read-only, a broken item: the script has written nothing.
             self._refusals.count(error)
             raise RedisUnavailable from error
         if verdict == _ACCEPTED:
@@ -128,6 +128,9 @@ class Items:
         if run_id != session.run_id.encode():
             session.connection.close()
             raise RedisRecovering
-        state = ItemState.from_redis(values)
+        try:
+            state = ItemState.from_redis(values)
+        except ValueError as error:
+            raise RedisUnavailable from error  # its hash was not written by us
         session.prices.saw(item_id, state.price_cents)
         return state

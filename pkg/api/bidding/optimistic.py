@@ -130,7 +130,7 @@ class OptimisticLedger:
         if run_id != session.run_id.encode():
             connection.close()  # see LuaLedger
             raise RedisRecovering
-        state = ItemState.from_redis(values)
+        state = self._state(values)
         prices.saw(bid.item_id, state.price_cents)
         if bid.amount_cents <= state.price_cents or depth >= self._outbox_max_entries:
             # Nobody needs its reply. It is sent before the next round's WATCH.
@@ -160,6 +160,13 @@ class OptimisticLedger:
             raise OutcomeUnknown  # EXEC goes on after a command that fails
         prices.saw(bid.item_id, bid.amount_cents)
         return Accepted(seq=seq)
+
+    def _state(self, values: list[bytes | None]) -> ItemState:
+        try:
+            return ItemState.from_redis(values)
+        except ValueError as error:  # its hash was not written by us
+            self._refusals.count(error)
+            raise RedisUnavailable from error
 
     def _refused(self, replies: list[Reply]) -> bool:
         """Whether Redis refused any of the commands."""

@@ -13,10 +13,13 @@
 --          {0, price}   not above the current price (cents): nothing was written
 --          {-1, 0}      the outbox is full: nothing was written
 --          {-2, 0}      run_id differs, Redis may have forgotten bids: nothing was written
+-- Errors   BROKEN: a number of the item is none; or Redis' own. Nothing was written: whatever can
+--          fail comes before the first write, XADD, or is undone.
 --
 -- Redis 6.2 to 7. Writes the same end of the JSON as pkg.auction.events.event_tail.
 
 local floor = math.floor
+local MOST = 9007199254740991  -- from here on doubles are not exact
 
 -- Civil date of a day number since 1970 (H. Hinnant, "chrono-compatible low-level date algorithms").
 local function timestamp(now)
@@ -40,7 +43,11 @@ if redis.call('HGET', KEYS[3], 'run_id') ~= ARGV[6] then
   return {-2, 0}
 end
 local state = redis.call('HMGET', KEYS[1], 'price', 'seq', 'count')
-local price = tonumber(state[1] or 0)
+local price, seq, count = tonumber(state[1] or 0), tonumber(state[2] or 0), tonumber(state[3] or 0)
+if not (price and seq and count and price % 1 + seq % 1 + count % 1 == 0  -- false for nan and inf
+    and price >= 0 and seq >= 0 and seq < MOST and count >= 0 and count < MOST) then
+  return redis.error_reply('BROKEN price, seq or count of ' .. KEYS[1] .. ' is no whole number')
+end
 if tonumber(ARGV[1]) <= price then
   return {0, price}
 end
@@ -48,17 +55,26 @@ if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[5]) then
   return {-1, 0}
 end
 
-local seq = tonumber(state[2] or 0) + 1
+seq = seq + 1
 local now = timestamp(redis.call('TIME'))
-local whole = floor(price / 100)
+local cents = price % 100
 local tail = string.format(
-  ',"previous_bid":%.0f.%02d,"timestamp":"%s","seq":%.0f}', whole, price - whole * 100, now, seq)
+  ',"previous_bid":%d.%02d,"timestamp":"%s","seq":%d}', (price - cents) / 100, cents, now, seq)
 
-redis.call(
-  'HSET', KEYS[1], 'price', ARGV[1], 'bidder', ARGV[2], 'seq', string.format('%.0f', seq),
-  'count', string.format('%.0f', tonumber(state[3] or 0) + 1), 'event_id', ARGV[3])
-if not state[1] then
-  redis.call('HSET', KEYS[1], 'opened_at', now)
+-- Fails if the outbox has given out its last id, or Redis refuses writes.
+local entry = redis.call('XADD', KEYS[2], '*', 'e', ARGV[4] .. tail)
+local written
+if state[1] then
+  written = redis.pcall(
+    'HSET', KEYS[1], 'price', ARGV[1], 'bidder', ARGV[2], 'seq', seq, 'count', count + 1,
+    'event_id', ARGV[3])
+else
+  written = redis.pcall(
+    'HSET', KEYS[1], 'price', ARGV[1], 'bidder', ARGV[2], 'seq', seq, 'count', count + 1,
+    'event_id', ARGV[3], 'opened_at', now)
 end
-redis.call('XADD', KEYS[2], '*', 'e', ARGV[4] .. tail)
+if type(written) == 'table' then  -- an error: this user may not do it
+  redis.call('XDEL', KEYS[2], entry)
+  return written
+end
 return {1, seq}

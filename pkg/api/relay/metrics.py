@@ -23,6 +23,7 @@ class RelayMetrics:
     recovery: RecoveryCounts = field(default_factory=RecoveryCounts)
     events: int = 0
     failures: int = 0
+    restarts: int = 0
     fenced: int = 0
     resends: int = 0
     watermarks_refused: int = 0
@@ -60,6 +61,11 @@ class RelayMetrics:
             "bid_relay_failures_total",
             "Relay turns that failed because of Redis or NATS",
             self.failures,
+        )
+        yield counter(
+            "bid_relay_restarts_total",
+            "Times the relay was restarted after an error that nobody foresaw (alarm: report it)",
+            self.restarts,
         )
         yield counter(
             "bid_relay_fenced_total",

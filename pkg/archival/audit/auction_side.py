@@ -8,7 +8,14 @@ from redis.asyncio import Redis
 
 from pkg.auction.events import UndecodableError, decode_event
 from pkg.auction.item import FIELDS, ItemState, partition_names, partition_of
-from pkg.auction.keys import item_key, meta_key, outbox_key, witnessed_key
+from pkg.auction.keys import (
+    ITEM_KEYS,
+    item_key,
+    meta_key,
+    outbox_key,
+    split_item_key,
+    witnessed_key,
+)
 from pkg.auction.outbox import OutboxId
 from pkg.auction.witnessed import Witnessed
 from pkg.stores.redis_meta import PARTITIONS, PartitionsDifferError
@@ -55,18 +62,23 @@ class AuctionSide:
                 )
 
     async def pages(self) -> AsyncIterator[list[str]]:
-        """The ids of all items, unordered. An id may repeat, as SCAN may return it twice."""
-        for name in self.names:
-            prefix = item_key(name, "")
-            cursor = 0
-            while True:
-                cursor, keys = await self._redis.scan(cursor, match=f"{prefix}*", count=PAGE)
-                ids = {_text(key).removeprefix(prefix) for key in keys}
-                astray = {each for each in ids if partition_of(each, self._partitions) != name}
-                self.astray += sorted(astray)
-                yield list(ids - astray)
-                if not cursor:
-                    break
+        """The ids of all items, unordered. An id may repeat, as SCAN may return it twice.
+
+        One scan for all partitions: each walks the whole keyspace, whatever it looks for.
+        """
+        cursor = 0
+        while True:
+            cursor, keys = await self._redis.scan(cursor, match=ITEM_KEYS, count=PAGE)
+            ids: set[str] = set()
+            astray: set[str] = set()
+            for name, item_id in map(split_item_key, map(_text, keys)):
+                if name in self.names:
+                    home = partition_of(item_id, self._partitions)
+                    (ids if name == home else astray).add(item_id)
+            self.astray += sorted(astray)
+            yield list(ids)
+            if not cursor:
+                break
 
     async def states(self, item_ids: Iterable[str]) -> dict[str, ItemState | None]:
         """Each item's state, read atomically per item; None for one that Redis does not know."""

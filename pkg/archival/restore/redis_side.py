@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from pkg.auction.item import partition_names, partition_of
-from pkg.auction.keys import item_key, meta_key
+from pkg.auction.keys import ITEM_KEYS, item_key, meta_key, split_item_key
 from pkg.stores.redis_meta import (
     PARTITIONS,
     RUN_ID,
@@ -97,15 +97,18 @@ class RedisSide:
         }
 
     async def _any_item(self) -> bool:
-        """Does not use DBSIZE, as relays soon write other keys to an emptied Redis."""
-        for name in self.names:
-            cursor = 0
-            while True:
-                cursor, keys = await self._redis.scan(
-                    cursor, match=f"{item_key(name, '')}*", count=_SCAN_COUNT
-                )
-                if keys:
-                    return True
-                if not cursor:
-                    break
-        return False
+        """Does not use DBSIZE, as relays soon write other keys to an emptied Redis.
+
+        One scan for all partitions: each walks the whole keyspace, whatever it looks for.
+        """
+        cursor = 0
+        while True:
+            cursor, keys = await self._redis.scan(cursor, match=ITEM_KEYS, count=_SCAN_COUNT)
+            if any(split_item_key(_text(key))[0] in self.names for key in keys):
+                return True
+            if not cursor:
+                return False
+
+
+def _text(key: bytes | str) -> str:
+    return key.decode(errors="replace") if isinstance(key, bytes) else key

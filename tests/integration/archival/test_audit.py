@@ -60,6 +60,21 @@ async def test_passes_where_both_stores_agree(stores: Stores, archive: Connectio
     assert findings["kinds"] == {"bid": 1299}
 
 
+async def test_walks_redis_keys_once_for_all_partitions(
+    stores: Stores, archive: Connection
+) -> None:
+    events = [Item(f"item-{number}").bid() for number in range(20)]
+    await accept(stores.redis_url, *events)
+    await archive_all(archive, events)
+    async with Redis.from_url(stores.redis_url) as redis:
+        await redis.config_resetstat()
+
+        ok, findings = await audit(stores)
+
+        assert (ok, findings["items"]) == (True, 20)
+        assert (await redis.info("commandstats"))["cmdstat_scan"]["calls"] == 1
+
+
 async def test_passes_on_empty_stores(stores: Stores, archive: Connection) -> None:
     ok, findings = await audit(stores)
 

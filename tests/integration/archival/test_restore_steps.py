@@ -17,8 +17,8 @@ from pkg.archival.restore.rebuilding import OpenedMeanwhileError, RestartedError
 from pkg.archival.restore.redis_side import RedisSide
 from pkg.archival.store import Connection
 from pkg.auction.events import decode_batch, encode_batch
-from pkg.auction.item import partition_names
-from pkg.auction.keys import meta_key, outbox_key
+from pkg.auction.item import partition_names, partition_of
+from pkg.auction.keys import item_key, meta_key, outbox_key
 from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.nats_link import nats_link
@@ -221,3 +221,19 @@ async def rebuilt_partly(stores: Stores) -> None:
 
     with pytest.raises(InterruptingError):
         await rebuilt(stores, at_step=fail)
+
+
+@pytest.mark.parametrize("item", ["vase", "lamp", "clock", None])
+async def test_whether_redis_is_empty_is_found_in_one_walk_of_its_keys(
+    stores: Stores, item: str | None
+) -> None:
+    async with Redis.from_url(stores.redis_url) as redis:
+        if item is not None:
+            await redis.hset(item_key(partition_of(item, PARTITIONS), item), "seq", "1")
+        await redis.hset(meta_key("p00"), "partitions", str(PARTITIONS))
+        await redis.config_resetstat()
+
+        found = await RedisSide(redis, partitions=PARTITIONS).state()
+
+        assert found.empty is (item is None)
+        assert (await redis.info("commandstats"))["cmdstat_scan"]["calls"] == 1

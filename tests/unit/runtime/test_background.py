@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from pkg.runtime.background import Background
+from pkg.runtime.background import Background, ended, restarting
 from pkg.trials.waiting import until
 
 
@@ -113,3 +113,37 @@ async def test_error_in_the_body_still_ends_the_tasks() -> None:
         await body()
 
     assert all(task.done() for task in background._tasks)
+
+
+async def test_work_that_fails_is_restarted_with_its_traceback_in_the_log() -> None:
+    runs = 0
+    told: list[int] = []
+
+    async def work() -> None:
+        nonlocal runs
+        runs += 1
+        if runs < 4:
+            raise ZeroDivisionError("a defect")
+
+    async def failed(in_a_row: int) -> None:
+        told.append(in_a_row)
+
+    with capture_logs() as logged:
+        async with asyncio.timeout(10):
+            await restarting(work, name="work", failed=failed, first_s=0.01)
+
+    assert (runs, told) == (4, [1, 2, 3])
+    assert [(line["task"], line["exc_info"]) for line in logged] == [("work", True)] * 3
+    delays = [line["after_s"] for line in logged]
+    assert delays[0] <= 0.01 <= delays[2]  # 0.02 to 0.04 s, whatever the jitter
+
+
+async def test_restarted_work_can_be_cancelled() -> None:
+    async def failed(_: int) -> None: ...
+
+    task = asyncio.create_task(restarting(forever, name="work", failed=failed))
+    await asyncio.sleep(0)
+
+    await ended(task)
+
+    assert task.cancelled()

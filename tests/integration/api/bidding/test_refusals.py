@@ -1,21 +1,18 @@
 """A Redis that answers but refuses bids is noticed, and so is that it takes them again."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 from redis.asyncio import Redis
 
 from pkg.auction.bid import Strategy
-from pkg.stores.redis_meta import Executes
 from pkg.trials.waiting import until
+from tests.integration.api.conftest import allow
 from tests.integration.processes import Service, Services
-from tests.integration.providers import Stores
 
 Step = Callable[[Redis], Awaitable[object]]
 
-USER = "limited"
 REFUSED, ACCEPTED = "Redis refuses bids", "Redis accepts bids again"
 
 
@@ -23,12 +20,8 @@ def config(name: str, value: str) -> Step:
     return lambda redis: redis.config_set(name, value)
 
 
-def as_user(redis: Executes, *rules: str) -> Awaitable[object]:
-    return redis.execute_command("ACL", "SETUSER", USER, *rules)
-
-
 def acl(rule: str) -> Step:
-    return lambda redis: as_user(redis, rule)
+    return lambda redis: allow(redis, rule)
 
 
 FAULTS: dict[str, tuple[Step, Step]] = {
@@ -39,14 +32,10 @@ FAULTS: dict[str, tuple[Step, Step]] = {
 
 
 @pytest.fixture
-async def limited_url(stores: Stores, redis: Redis) -> AsyncIterator[str]:
-    """Redis' URL for a user of its own, whose permissions a test may change."""
-    await as_user(redis, "on", ">secret", "~*", "&*", "+@all")
-    where = urlsplit(stores.redis_url)
-    yield f"redis://{USER}:secret@{where.hostname}:{where.port}/0"
-    for _, repair in FAULTS.values():
-        await repair(redis)
-    await redis.acl_deluser(USER)
+async def repaired(redis: Redis) -> AsyncIterator[None]:
+    yield
+    for name in ("OOM", "NOREPLICAS"):
+        await FAULTS[name][1](redis)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +45,16 @@ async def limited_url(stores: Stores, redis: Redis) -> AsyncIterator[str]:
         *((Strategy.OPTIMISTIC, word) for word in ("OOM", "NOREPLICAS")),
     ],
 )
+@pytest.mark.usefixtures("repaired")
 async def test_refused_bids_are_logged_once_counted_and_told_by_readiness(
-    limited_url: str, redis: Redis, services: Services, strategy: Strategy, word: str
+    limited_user: str,
+    redis: Redis,
+    services: Services,
+    strategy: Strategy,
+    word: str,
 ) -> None:
     refuse, repair = FAULTS[word]
-    api = await services.api(env={"REDIS_URL": limited_url, "BID_STRATEGY": strategy})
+    api = await services.api(env={"REDIS_URL": limited_user, "BID_STRATEGY": strategy})
     async with aiohttp.ClientSession(api.url) as client:
         bids = Bids(client)
         assert (await bids.place(), await ready(client)) == (201, (200, "ok"))

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,11 +20,13 @@ from pkg.auction.events import BidEvent, event_head, event_tail, redis_timestamp
 from pkg.auction.item import ItemState, partition_of
 from pkg.auction.keys import item_key, outbox_key
 from pkg.auction.money import MAX_CENTS
+from tests.integration.api.conftest import allow
 from tests.integration.api.parts import (
     PARTITIONS,
     bid,
     decoded_outbox,
     ledgers,
+    opened,
     outbox_events,
     rises_without_gap,
     settings_for,
@@ -228,6 +230,87 @@ async def test_a_bid_and_its_event_are_written_together_or_not_at_all(
 
     assert (await both.items.read("vase")).price_cents == 100
     assert len((await decoded_outbox(redis))["vase"]) == 1
+
+
+VASE = item_key(partition_of("vase", PARTITIONS), "vase")
+OUTBOX = outbox_key(partition_of("vase", PARTITIONS))
+LAST_ID = "18446744073709551615-18446744073709551615"
+
+Break = Callable[[Redis], Awaitable[object]]
+
+
+def field_is(name: str, value: str) -> Break:
+    def breaks(redis: Redis) -> Awaitable[object]:
+        return redis.hset(VASE, name, value)
+
+    breaks.__name__ = f"{name}={value}"  # pytest shows it
+    return breaks
+
+
+async def item_of_another_type(redis: Redis) -> None:
+    await redis.set(VASE, "text")
+
+
+async def outbox_of_another_type(redis: Redis) -> None:
+    await redis.set(OUTBOX, "text")
+
+
+async def outbox_at_its_last_id(redis: Redis) -> None:
+    await redis.xadd(OUTBOX, {"e": ""}, id=LAST_ID)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "strategy"),
+    [
+        *itertools.product(
+            [
+                *(item_of_another_type, outbox_of_another_type),
+                *(field_is("price", text) for text in ("none", "nan", "1.5")),
+                *(field_is("seq", text) for text in ("none", "nan", "1.5")),
+                *(field_is("count", text) for text in ("none", "nan", "1.5")),
+            ],
+            Strategy,
+        ),
+        (outbox_at_its_last_id, Strategy.LUA),
+        (field_is("seq", "-1"), Strategy.LUA),
+        (field_is("seq", "9007199254740992"), Strategy.LUA),
+    ],
+)
+async def test_a_bid_that_fails_on_broken_keys_writes_nothing(
+    both: Ledgers, redis: Redis, breaks: Break, strategy: Strategy
+) -> None:
+    await breaks(redis)
+    before = [await redis.dump(VASE), await redis.dump(OUTBOX)]
+
+    with pytest.raises(RedisUnavailable):
+        await both.of(strategy).place(bid(200))
+
+    assert [await redis.dump(VASE), await redis.dump(OUTBOX)] == before
+    assert sum(both.refusals.by_word.values()) == 1
+
+
+@pytest.mark.parametrize("forbidden", ["-hset", "-xadd"])
+@pytest.mark.parametrize("strategy", Strategy)
+async def test_a_bid_that_may_be_written_in_part_only_is_not_written(
+    stores: Stores, redis: Redis, limited_user: str, strategy: Strategy, forbidden: str
+) -> None:
+    await opened(stores.redis_url)
+    async with ledgers(settings_for(stores, REDIS_URL=limited_user)) as made:
+        await made.of(strategy).place(bid(100))
+        await allow(redis, forbidden)
+
+        with pytest.raises(RedisUnavailable):
+            await made.of(strategy).place(bid(200))
+
+        assert (await made.items.read("vase")).price_cents == 100
+        assert len((await decoded_outbox(redis))["vase"]) == 1
+
+
+async def test_an_item_with_a_broken_number_is_not_shown(both: Ledgers, redis: Redis) -> None:
+    await field_is("price", "nan")(redis)
+
+    with pytest.raises(RedisUnavailable):
+        await both.items.read("vase")
 
 
 async def test_bids_are_placed_once_after_script_flush(both: Ledgers, redis: Redis) -> None:
