@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from pkg.devkit.compose import images
+from pkg.devkit.nats_users import ADMINISTRATOR, USERS
 from pkg.devkit.service_settings import stop_within_s
-from tests.integration.compose.conftest import compose
+from tests.integration.compose.conftest import PASSWORDS, compose
 
 ROOT = Path(__file__).resolve().parents[3]
 PARTS = {
@@ -55,7 +56,7 @@ def test_secrets_are_made_once_in_a_private_folder(secrets: Path) -> None:
     subprocess.run(["sh", ROOT / "compose" / "make-secrets", secrets], check=True)
 
     assert {file.name: file.read_text() for file in secrets.iterdir()} == before
-    assert set(before) == {"redis_password", "nats_password", "postgres_password"}
+    assert set(before) == set(PASSWORDS)
     assert len(set(before.values())) == len(before)
     assert all(len(text) == 32 for text in before.values())
     assert secrets.stat().st_mode & 0o077 == 0
@@ -72,7 +73,7 @@ def test_make_secrets_reports_what_it_made(tmp_path: Path) -> None:
     second = make_secrets()
     (folder / "nats_password").unlink()
 
-    assert first == f"Made redis_password nats_password postgres_password in {folder}.\n"
+    assert first == f"Made {' '.join(PASSWORDS)} in {folder}.\n"
     assert second == f"All passwords were in {folder} already; nothing changed.\n"
     assert make_secrets() == f"Made nats_password in {folder}.\n"
 
@@ -114,6 +115,19 @@ def test_every_container_is_hardened_and_limited(definition: dict[str, Any], par
     assert container["healthcheck"]["test"]
     assert container["ulimits"]["nofile"] <= 20_000
     assert container["logging"]["options"]["max-size"]
+
+
+def test_each_service_has_its_own_nats_user_and_no_other_s_password(secrets: Path) -> None:
+    result = compose("--profile", "commands", "config", "--format", "json", secrets=secrets)
+
+    parts = json.loads(result.stdout)["services"]
+    for user in set(USERS) - {ADMINISTRATOR}:
+        secret = f"nats_{user.replace('-', '_')}_password"
+        given = parts[user]["environment"]
+        assert given["NATS_USER"] == user
+        assert given["NATS_PASSWORD_FILE"] == f"/run/secrets/{secret}"
+        held = {one["source"] for one in parts[user]["secrets"]}
+        assert {name for name in held if name.startswith("nats")} == {secret}
 
 
 def test_only_the_edge_is_published_and_only_on_loopback(definition: dict[str, Any]) -> None:
