@@ -27,15 +27,15 @@ locals {
     secrets     = { for arn in aws_secretsmanager_secret.redis[*].arn : "REDIS_PASSWORD" => arn }
   }
 
-  nats_settings = {
+  nats_settings = { for user, secret in aws_secretsmanager_secret.nats_user : user => {
     environment = {
       NATS_URL         = local.nats_url
-      NATS_USER        = "bidding"
+      NATS_USER        = user
       STREAM_REPLICAS  = tostring(length(local.nats_nodes))
       STREAM_MAX_BYTES = tostring(var.stream_max_bytes)
     }
-    secrets = { NATS_PASSWORD = aws_secretsmanager_secret.nats.arn }
-  }
+    secrets = { NATS_PASSWORD = secret.arn }
+  } }
 
   postgres_settings = {
     environment = { POSTGRES_URL = "postgresql://bidding@${aws_db_instance.this.endpoint}/bidding?sslmode=require" }
@@ -45,7 +45,7 @@ locals {
   service_settings = {
     api-gateway = {
       port  = 8080
-      parts = [local.redis_settings, local.nats_settings]
+      parts = [local.redis_settings, local.nats_settings["api-gateway"]]
       own = {
         BID_STRATEGY          = var.bid_strategy
         BID_STRATEGY_OVERRIDE = tostring(var.bid_strategy_override)
@@ -56,13 +56,13 @@ locals {
     }
     broadcast-service = {
       port  = 8081
-      parts = [local.redis_settings, local.nats_settings]
+      parts = [local.redis_settings, local.nats_settings["broadcast-service"]]
       own   = { ALLOWED_ORIGINS = join(",", var.allowed_origins) }
     }
     archival-worker = {
       port = 8082
-      # The audit and restore run in this image too, and need Redis.
-      parts = [local.redis_settings, local.nats_settings, local.postgres_settings]
+      # The audit runs in this task too, and needs Redis.
+      parts = [local.redis_settings, local.nats_settings["archival-worker"], local.postgres_settings]
       own   = {}
     }
   }
@@ -112,7 +112,34 @@ module "service" {
     aws_lb_listener.http,
     aws_lb_listener_rule.broadcast,
     aws_secretsmanager_secret_version.db,
-    aws_secretsmanager_secret_version.nats,
+    aws_secretsmanager_secret_version.nats_user,
     aws_secretsmanager_secret_version.redis,
   ]
+}
+
+# Run by hand (README, Restore). A task of its own, because it may do in NATS what the worker may not.
+module "restore" {
+  source = "./modules/service"
+
+  name                 = "${local.name}-restore"
+  log_group            = "/ecs/${local.name}/restore"
+  log_retention_days   = var.log_retention_days
+  region               = var.aws_region
+  cluster_arn          = aws_ecs_cluster.this.arn
+  image                = "${aws_ecr_repository.this["archival-worker"].repository_url}:${var.image_tag}"
+  repository_arn       = aws_ecr_repository.this["archival-worker"].arn
+  command              = ["python", "-m", "pkg.archival", "restore", "--yes"]
+  cpu                  = var.services["archival-worker"].cpu
+  memory               = var.services["archival-worker"].memory
+  desired_count        = null
+  stop_timeout_s       = local.stop_timeout_s
+  health_command       = null
+  subnet_ids           = [for subnet in aws_subnet.private : subnet.id]
+  security_group_id    = aws_security_group.this["archival-worker"].id
+  execute_command      = var.execute_command
+  trust_policy         = local.task_trust
+  permissions_boundary = var.permissions_boundary
+
+  environment = merge({ LOG_FORMAT = "json" }, local.redis_settings.environment, local.nats_settings["restore"].environment, local.postgres_settings.environment)
+  secrets     = merge(local.redis_settings.secrets, local.nats_settings["restore"].secrets, local.postgres_settings.secrets)
 }

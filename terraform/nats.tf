@@ -5,6 +5,8 @@ locals {
   nats_zones = var.nats_clustered ? { for index, zone in local.zones : "nats-${index + 1}" => [zone] } : { nats = local.zones }
   nats_nodes = toset(keys(local.nats_zones))
   nats_hosts = { for node in local.nats_nodes : node => "${node}.${aws_service_discovery_private_dns_namespace.this.name}" }
+  # What each may do is in nats/users.conf. The audit needs no NATS.
+  nats_users = setunion(local.services, ["restore"])
   nats_url   = join(",", [for node in local.nats_nodes : "nats://${local.nats_hosts[node]}:4222"])
 }
 
@@ -40,8 +42,12 @@ module "nats" {
   environment = {
     NATS_NAME   = each.key
     NATS_ROUTES = join(" ", [for node, host in local.nats_hosts : "${host}:6222" if var.nats_clustered])
+    NATS_USERS  = file("${path.module}/nats/users.conf")
   }
-  secrets = { NATS_PASSWORD = aws_secretsmanager_secret.nats.arn }
+  secrets = merge(
+    { NATS_PASSWORD = aws_secretsmanager_secret.nats.arn },
+    { for user, secret in aws_secretsmanager_secret.nats_user : "NATS_${upper(replace(user, "-", "_"))}_PASSWORD" => secret.arn },
+  )
 
   file_system = {
     id               = aws_efs_file_system.nats.id
@@ -63,5 +69,6 @@ module "nats" {
     aws_efs_mount_target.nats,
     aws_efs_file_system_policy.nats,
     aws_secretsmanager_secret_version.nats,
+    aws_secretsmanager_secret_version.nats_user,
   ]
 }

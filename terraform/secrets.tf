@@ -16,13 +16,32 @@ resource "aws_secretsmanager_secret" "nats" {
   # checkov:skip=CKV_AWS_149:encrypted with AWS' own key; a customer's key is the account owner's decision
   # checkov:skip=CKV2_AWS_57:rotated by hand, because tasks read it only when they start (README, Rotation)
   name                    = "${local.name}/nats-password"
-  description             = "Password of NATS' user bidding"
+  description             = "Password of NATS' administrator, bidding"
   recovery_window_in_days = var.secret_recovery_days
 }
 
 resource "aws_secretsmanager_secret_version" "nats" {
   secret_id                = aws_secretsmanager_secret.nats.id
   secret_string_wo         = var.nats_password
+  secret_string_wo_version = var.secrets_versions.nats
+}
+
+# Those of the services and of restore follow from the administrator's, and not the other way round.
+resource "aws_secretsmanager_secret" "nats_user" {
+  # checkov:skip=CKV_AWS_149:encrypted with AWS' own key; a customer's key is the account owner's decision
+  # checkov:skip=CKV2_AWS_57:rotated by hand, because tasks read it only when they start (README, Rotation)
+  for_each = local.nats_users
+
+  name                    = "${local.name}/nats-${each.key}-password"
+  description             = "Password of NATS' user ${each.key}"
+  recovery_window_in_days = var.secret_recovery_days
+}
+
+resource "aws_secretsmanager_secret_version" "nats_user" {
+  for_each = local.nats_users
+
+  secret_id                = aws_secretsmanager_secret.nats_user[each.key].id
+  secret_string_wo         = sha256("${var.nats_password}/${each.key}")
   secret_string_wo_version = var.secrets_versions.nats
 }
 

@@ -213,7 +213,7 @@ variable "db_password" {
 }
 
 variable "nats_password" {
-  description = "NATS' password; never stored in state or plan. Export TF_VAR_nats_password."
+  description = "Password of NATS' administrator, from which the services' are derived; never stored in state or plan. Export TF_VAR_nats_password."
   type        = string
   ephemeral   = true
 

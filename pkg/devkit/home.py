@@ -4,6 +4,7 @@ lock              held by the supervisor while it lives: tells whether a system 
 supervisor.json   the supervisor's process and its address
 processes.json    what it started, for clean-up if the supervisor dies
 desired.json      what should run; `down` keeps it
+nats-users.json   passwords of NATS' users, on processes; kept as long as the data
 data/STORE        the stores' data (postgres.elsewhere: says where PostgreSQL's is instead)
 logs/REPLICA.log  logs of this run; logs/previous has those of the run before
 """
@@ -38,6 +39,10 @@ class Home:
     @property
     def desired(self) -> Path:
         return self.folder / "desired.json"
+
+    @property
+    def nats_users(self) -> Path:
+        return self.folder / "nats-users.json"
 
     @property
     def supervisor(self) -> Path:
@@ -85,6 +90,6 @@ def save(file: Path, state: object) -> None:
     """Writes atomically: neither a reader nor a crash ever sees half of it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     writing = file.with_name(f".{file.name}.{os.getpid()}")
-    writing.touch(mode=0o600)  # settings may hold secrets
+    writing.touch(mode=0o600)  # it may hold secrets
     writing.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
     writing.replace(file)

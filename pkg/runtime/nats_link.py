@@ -75,6 +75,7 @@ class NatsLink:
         self._watchers: list[Callable[[], None]] = []
         self._logged = False
         self._failed = False
+        self._refused = ""
 
     @property
     def connected(self) -> bool:
@@ -110,7 +111,14 @@ class NatsLink:
             log.warning("connection lost; reconnecting")
 
     async def handle_error(self, error: Exception) -> None:
-        """Called for every failed attempt; logs the first of an outage."""
+        """Called for every failed attempt, of which it logs the first of an outage, and for every
+        subject that this user may not use, of which it logs each once in a row.
+        """
+        if PERMISSIONS_VIOLATION in str(error).lower():
+            if str(error) != self._refused:
+                self._refused = str(error)
+                log.error("not allowed; see NATS_USER", why=self._refused)
+            return
         if not self._logged and not self.connected:
             log.warning("cannot be used; trying on", why=str(error) or type(error).__name__)
             self._logged = True
@@ -144,6 +152,7 @@ async def nats_link(settings: NatsSettings, *, name: str) -> AsyncIterator[NatsL
         options["token"] = settings.nats_token
     elif settings.nats_user:
         options |= {"user": settings.nats_user, "password": settings.nats_password}
+        options["inbox_prefix"] = f"_INBOX.{settings.nats_user}"  # see terraform/nats/users.conf
 
     async def connect() -> None:
         while True:

@@ -1,7 +1,9 @@
 # Starts NATS inside its task. The configuration goes through a pipe, since the root file system
 # cannot be written to and the password belongs in no argument.
 #
-# NATS_NAME: of the server. NATS_PASSWORD: of user bidding; any printable characters.
+# NATS_NAME: of the server. NATS_USERS: users.conf, which says who may do what.
+# NATS_PASSWORD: of the administrator, bidding; any printable characters. NATS_API_GATEWAY_PASSWORD and
+# so on: of the other users.
 # NATS_ROUTES: host:port of every server of the cluster, between spaces; empty: no cluster.
 # NATS_STORE, NATS_STORE_WAIT_S, NATS_PORT, NATS_HTTP, NATS_CLUSTER_PORT: others than the usual ones,
 # for tests.
@@ -21,7 +23,8 @@ until flock -n 9; do
     sleep 1
 done
 
-quoted="$(printf '%s' "$NATS_PASSWORD" | sed 's/[\\"]/\\&/g')"
+quote() { printf '%s' "$1" | sed 's/[\\"]/\\&/g'; }
+quoted="$(quote "$NATS_PASSWORD")"
 
 # For the routes' URLs every character is percent-encoded.
 encoded=
@@ -46,10 +49,15 @@ if [ -n "$cluster" ]; then
 fi
 
 exec nats-server --config /dev/stdin <<CONFIGURATION
+ADMINISTRATOR_PASSWORD: "$quoted"
+API_GATEWAY_PASSWORD: "$(quote "$NATS_API_GATEWAY_PASSWORD")"
+BROADCAST_SERVICE_PASSWORD: "$(quote "$NATS_BROADCAST_SERVICE_PASSWORD")"
+ARCHIVAL_WORKER_PASSWORD: "$(quote "$NATS_ARCHIVAL_WORKER_PASSWORD")"
+RESTORE_PASSWORD: "$(quote "$NATS_RESTORE_PASSWORD")"
+$NATS_USERS
 server_name: "$NATS_NAME"
 port: ${NATS_PORT:-4222}
 http: "127.0.0.1:${NATS_HTTP:-8222}"
 jetstream { store_dir: "$store", sync_interval: 1s }
-authorization { user: bidding, password: "$quoted" }
 $cluster
 CONFIGURATION

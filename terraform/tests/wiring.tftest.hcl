@@ -140,6 +140,26 @@ mock_provider "aws" {
   }
 
   override_resource {
+    target = aws_secretsmanager_secret.nats_user["api-gateway"]
+    values = { id = "secret-nats-api-gateway", arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nats-api-gateway" }
+  }
+
+  override_resource {
+    target = aws_secretsmanager_secret.nats_user["broadcast-service"]
+    values = { id = "secret-nats-broadcast-service", arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nats-broadcast-service" }
+  }
+
+  override_resource {
+    target = aws_secretsmanager_secret.nats_user["archival-worker"]
+    values = { id = "secret-nats-archival-worker", arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nats-archival-worker" }
+  }
+
+  override_resource {
+    target = aws_secretsmanager_secret.nats_user["restore"]
+    values = { id = "secret-nats-restore", arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nats-restore" }
+  }
+
+  override_resource {
     target = aws_secretsmanager_secret.redis[0]
     values = { id = "secret-redis", arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:redis" }
   }
@@ -385,7 +405,7 @@ run "wiring" {
   }
 
   assert {
-    condition     = [aws_secretsmanager_secret_version.db.secret_id, aws_secretsmanager_secret_version.nats.secret_id] == ["secret-db", "secret-nats"] && alltrue([for version in aws_secretsmanager_secret_version.redis : version.secret_id == "secret-redis"])
+    condition     = [aws_secretsmanager_secret_version.db.secret_id, aws_secretsmanager_secret_version.nats.secret_id] == ["secret-db", "secret-nats"] && alltrue([for version in aws_secretsmanager_secret_version.redis : version.secret_id == "secret-redis"]) && alltrue([for user, version in aws_secretsmanager_secret_version.nats_user : version.secret_id == "secret-nats-${user}"])
     error_message = "Each password must be stored in its own secret."
   }
 
@@ -412,13 +432,23 @@ run "wiring" {
   }
 
   assert {
-    condition     = alltrue(flatten([for service in merge(module.service, module.nats) : [for secret in service.container.secrets : secret.valueFrom == { POSTGRES_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:db", NATS_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nats", REDIS_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:redis" }[secret.name]]]))
+    condition     = alltrue(flatten([for name, service in merge(module.service, module.nats, { restore = module.restore }) : [for secret in service.container.secrets : secret.valueFrom == { POSTGRES_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:db", NATS_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nats${contains(keys(module.nats), name) ? "" : "-${name}"}", REDIS_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:redis", NATS_API_GATEWAY_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nats-api-gateway", NATS_BROADCAST_SERVICE_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nats-broadcast-service", NATS_ARCHIVAL_WORKER_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nats-archival-worker", NATS_RESTORE_PASSWORD = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nats-restore" }[secret.name]]]))
     error_message = "Each password variable must refer to the right secret."
   }
 
   assert {
-    condition     = alltrue([for service in module.nats : [for secret in service.container.secrets : secret.name] == ["NATS_PASSWORD"]])
-    error_message = "NATS must have only its own password."
+    condition     = alltrue([for service in module.nats : toset([for secret in service.container.secrets : secret.name]) == toset(["NATS_PASSWORD", "NATS_API_GATEWAY_PASSWORD", "NATS_BROADCAST_SERVICE_PASSWORD", "NATS_ARCHIVAL_WORKER_PASSWORD", "NATS_RESTORE_PASSWORD"])])
+    error_message = "NATS must have only the passwords of its users."
+  }
+
+  assert {
+    condition     = alltrue([for service in module.nats : { for variable in service.container.environment : variable.name => variable.value }["NATS_USERS"] == file("nats/users.conf")])
+    error_message = "NATS must have the permissions of nats/users.conf."
+  }
+
+  assert {
+    condition     = module.restore.service == null && module.restore.container.healthCheck == null && module.restore.container.entryPoint == tolist(["python", "-m", "pkg.archival", "restore", "--yes"]) && module.restore.container.image == "registry.test/archival-worker:${var.image_tag}" && anytrue([for variable in module.restore.container.environment : variable.name == "NATS_USER" && variable.value == "restore"])
+    error_message = "restore must be a task without a service, with its own NATS user."
   }
 
   assert {
@@ -447,7 +477,7 @@ run "wiring" {
           DEREGISTER_S     = "5"
           REDIS_URL        = "rediss://master.bidding-system.mocked.use1.cache.amazonaws.com:6379/0"
           NATS_URL         = var.nats_clustered ? "nats://nats-1.bidding-system.local:4222,nats://nats-2.bidding-system.local:4222,nats://nats-3.bidding-system.local:4222" : "nats://nats.bidding-system.local:4222"
-          NATS_USER        = "bidding"
+          NATS_USER        = name
           STREAM_REPLICAS  = var.nats_clustered ? "3" : "1"
           STREAM_MAX_BYTES = tostring(var.stream_max_bytes)
       })

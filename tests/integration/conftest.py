@@ -36,6 +36,7 @@ async def stores(servers: Servers) -> AsyncIterator[Stores]:
     yield Stores(
         redis_url=servers.redis_url,
         nats_url=servers.nats_url,
+        nats_users=servers.nats_users,
         postgres_url=f"{servers.postgres_url.rpartition('/')[0]}/{database}",
     )
 
@@ -46,7 +47,7 @@ async def stores(servers: Servers) -> AsyncIterator[Stores]:
 @pytest.fixture
 async def services(stores: Stores, tmp_path: Path) -> AsyncIterator[Services]:
     """Starts our services on `stores` and stops them; a failed test shows their logs."""
-    async with Services(environment=stores.environment, logs=tmp_path) as running:
+    async with Services(environment_of=stores.environment_of, logs=tmp_path) as running:
         yield running
 
 

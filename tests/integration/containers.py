@@ -14,6 +14,7 @@ from testcontainers.community.redis import RedisContainer
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 from testcontainers.core.container import DockerContainer
 
+from pkg.devkit.nats_users import ADMINISTRATOR, NatsUsers
 from pkg.devkit.ports import free_ports
 from pkg.devkit.process import probes
 from pkg.devkit.process.servers import REDIS_MAX_MEMORY
@@ -39,6 +40,7 @@ class ContainerServers:
         testcontainers_config.connection_mode_override = ConnectionMode.docker_host
         end_leftovers()
         self._ports = dict(zip(self.names, free_ports(3), strict=True))
+        self.nats_users = NatsUsers.random()
         self._containers: dict[Store, DockerContainer] = {}
 
     @property
@@ -47,7 +49,7 @@ class ContainerServers:
 
     @property
     def nats_url(self) -> str:
-        return f"nats://127.0.0.1:{self._ports['nats']}"
+        return self.nats_users.url_of(ADMINISTRATOR, self._ports["nats"])
 
     @property
     def postgres_url(self) -> str:
@@ -99,7 +101,7 @@ class ContainerServers:
     def _make(self, name: "Store") -> DockerContainer:
         makers: dict[Store, Callable[[], DockerContainer]] = {
             "redis": _redis,
-            "nats": _nats,
+            "nats": lambda: _nats(self.nats_users),
             "postgres": _postgres,
         }
         inner = {"redis": 6379, "nats": 4222, "postgres": 5432}[name]
@@ -114,7 +116,8 @@ class ContainerServers:
             case "redis":
                 return probes.redis_says(port)
             case "nats":
-                return probes.nats_says(port)
+                password = self.nats_users.passwords[ADMINISTRATOR]
+                return probes.nats_says(port, user=ADMINISTRATOR, password=password)
             case _:
                 ready = self._containers[name].exec(["pg_isready", "-q", "-h", "127.0.0.1"])
                 return None if ready.exit_code == 0 else "pg_isready fails"
@@ -157,9 +160,12 @@ def _redis() -> DockerContainer:
     )
 
 
-def _nats() -> DockerContainer:
-    return NatsContainer(_image("NATS_IMAGE", "nats:2-alpine")).with_command(
-        ["-js", "-sd", "/tmp/store"]  # noqa: S108 - in the container
+def _nats(users: NatsUsers) -> DockerContainer:
+    configuration = f"{users.configuration}jetstream {{ store_dir: /tmp/store }}\n"
+    return (
+        NatsContainer(_image("NATS_IMAGE", "nats:2-alpine"))
+        .with_copy_into_container(configuration.encode(), "/nats.conf")
+        .with_command(["-c", "/nats.conf"])
     )
 
 

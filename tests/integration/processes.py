@@ -5,12 +5,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pkg.devkit.names import ALIASES
+from pkg.devkit.nats_users import RESTORE
 from pkg.devkit.process.launch import Launch
 from pkg.devkit.process.probes import http_status
 from pkg.trials.waiting import until
@@ -86,8 +88,9 @@ class Services:
     At the end all are stopped and their logs printed; pytest shows these if the test failed.
     """
 
-    def __init__(self, *, environment: Mapping[str, str], logs: Path) -> None:
-        self._environment = environment
+    def __init__(self, *, environment_of: Callable[[str], Mapping[str, str]], logs: Path) -> None:
+        """`environment_of` a service, or of a command that has a NATS user of its own."""
+        self._environment_of = environment_of
         self._logs = logs
         self._replicas: list[Replica] = []
         self._listeners: dict[str, socket.socket] = {}
@@ -207,9 +210,11 @@ class Services:
         self, module: str, arguments: list[str], env: Mapping[str, str], *, fds: tuple[int, ...]
     ) -> Launch:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        user = RESTORE if RESTORE in arguments else ALIASES[module]
+        stores = self._environment_of(user)
         base = Launch(
             argv=(sys.executable, "-P", "-m", f"pkg.{module}", *arguments),
-            env={**kept, "PYTHONPATH": str(ROOT), "LOG_FORMAT": "text", **self._environment, **env},
+            env={**kept, "PYTHONPATH": str(ROOT), "LOG_FORMAT": "text", **stores, **env},
             cwd=self._logs,
             pass_fds=fds,
         )

@@ -9,14 +9,17 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+import nats
 import psutil
+from nats.aio.client import Client
 
+from pkg.devkit.nats_users import NatsUsers
 from pkg.devkit.ports import free_ports
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.servers import NatsServer, RedisServer, Server
@@ -32,7 +35,11 @@ class Servers(Protocol):
     @property
     def redis_url(self) -> str: ...
     @property
-    def nats_url(self) -> str: ...
+    def nats_url(self) -> str:
+        """The administrator's URL."""
+
+    @property
+    def nats_users(self) -> NatsUsers: ...
     @property
     def postgres_url(self) -> str:
         """The administrator's URL. Tests use the database that `stores` makes for each."""
@@ -67,15 +74,29 @@ class Stores:
 
     redis_url: str
     nats_url: str
+    """The administrator's, who may do everything."""
+
+    nats_users: NatsUsers
     postgres_url: str
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "REDIS_URL": self.redis_url,
-            "NATS_URL": self.nats_url,
-            "POSTGRES_URL": self.postgres_url,
-        }
+    def environment_of(self, user: str) -> dict[str, str]:
+        """For a service, which is NATS' user of that name."""
+        nats = {name.upper(): value for name, value in self.nats_of(user).items()}
+        return {"REDIS_URL": self.redis_url, "POSTGRES_URL": self.postgres_url, **nats}
+
+    def nats_of(self, user: str) -> dict[str, Any]:
+        """Fields of NatsSettings."""
+        own = {name.lower(): value for name, value in self.nats_users.settings_of(user).items()}
+        return {"nats_url": f"nats://{self.nats_url.rpartition('@')[2]}", **own}
+
+    @asynccontextmanager
+    async def nats_administrator(self) -> AsyncIterator[Client]:
+        """For what no service may do."""
+        client = await nats.connect(self.nats_url)
+        try:
+            yield client
+        finally:
+            await client.close()
 
 
 @contextmanager
@@ -111,11 +132,12 @@ class WheelServers:
     names: tuple[Store, ...] = ("redis", "nats", "postgres")
 
     def __init__(self, home: Path) -> None:
-        redis, nats, monitoring, postgres = free_ports(4)
+        redis, broker, monitoring, postgres = free_ports(4)
         self._postgres = PostgresServer(data=home / "postgres", port=postgres, durable=False)
+        self._nats = NatsServer(data=home / "nats", port=broker, monitoring_port=monitoring)
         self._servers: dict[Store, Server] = {
             "redis": RedisServer(data=home / "redis", port=redis),
-            "nats": NatsServer(data=home / "nats", port=nats, monitoring_port=monitoring),
+            "nats": self._nats,
             "postgres": self._postgres,
         }
         self._home = home
@@ -127,7 +149,11 @@ class WheelServers:
 
     @property
     def nats_url(self) -> str:
-        return self._servers["nats"].url
+        return self._nats.administrator_url
+
+    @property
+    def nats_users(self) -> NatsUsers:
+        return self._nats.users
 
     @property
     def postgres_url(self) -> str:

@@ -161,6 +161,8 @@ def test_passwords_are_write_only_arguments_with_a_version() -> None:
         ("secret_string_wo_version", "var.secrets_versions.db"),
         ("secret_string_wo", "var.nats_password"),
         ("secret_string_wo_version", "var.secrets_versions.nats"),
+        ("secret_string_wo", 'sha256("${var.nats_password}/${each.key}")'),
+        ("secret_string_wo_version", "var.secrets_versions.nats"),
         ("secret_string_wo", "var.redis_auth_token"),
         ("secret_string_wo_version", "var.secrets_versions.redis"),
     ]
@@ -183,6 +185,8 @@ def test_resources_depend_on_what_they_need_to_start(terraform: Terraform) -> No
         *(("module.service.aws_iam_role.task", each) for each in started),
         ("module.nats.aws_iam_role.task", "aws_efs_mount_target.nats"),
         ("module.nats.aws_iam_role.task", "aws_secretsmanager_secret_version.nats"),
+        ("module.nats.aws_iam_role.task", "aws_secretsmanager_secret_version.nats_user"),
+        ("module.service.aws_iam_role.task", "aws_secretsmanager_secret_version.nats_user"),
         ("module.service.aws_iam_role.task", "aws_secretsmanager_secret_version.db"),
         ("module.service.aws_iam_role.task", "aws_lb_listener_rule.broadcast"),
     } <= edges

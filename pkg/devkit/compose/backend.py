@@ -29,6 +29,7 @@ from pkg.devkit.docker_cli import NoEngine
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning, PortTaken
 from pkg.devkit.home import Home
 from pkg.devkit.names import ARCHIVAL, EDGE, SERVICES, STORES
+from pkg.devkit.nats_users import RESTORE
 from pkg.devkit.signals import Cancellation, Check, cancellation
 from pkg.devkit.system import SystemStatus
 
@@ -111,17 +112,17 @@ class ComposeBackend:
         return logs.read(self._stack.project, services, last=last, follow=follow)
 
     def audit(self, arguments: tuple[str, ...]) -> int:
-        return self._run_archival("audit", arguments)
+        return self._run_once(ARCHIVAL, "audit", *arguments)
 
     def restore(self, arguments: tuple[str, ...]) -> int:
-        return self._run_archival("restore", arguments)
+        return self._run_once(RESTORE, "restore", *arguments)
 
     def redrive(self, arguments: tuple[str, ...]) -> int:
-        return self._run_archival("redrive", arguments)
+        return self._run_once(ARCHIVAL, "redrive", *arguments)
 
-    def _run_archival(self, command: str, arguments: tuple[str, ...]) -> int:
+    def _run_once(self, service: str, *arguments: str) -> int:
         self._running()
-        return run_once(self._stack.project, ARCHIVAL, command, *arguments)
+        return run_once(self._stack.project, service, *arguments)
 
     def _come_up(self, options: Options, watcher: Watcher, token: Cancellation) -> str:
         """Returns whether the system was ready, running, or started by us.

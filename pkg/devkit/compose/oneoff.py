@@ -1,4 +1,4 @@
-"""A service's command run once, in a container of its own."""
+"""A command of the archive, run once, in a container of its own."""
 
 import contextlib
 import secrets
@@ -9,7 +9,7 @@ from pkg.devkit import docker_cli
 from pkg.devkit.compose import command
 from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
-from pkg.devkit.names import MODULES
+from pkg.devkit.names import ARCHIVAL, MODULES
 from pkg.devkit.signals import cancellation
 
 _ENDS_WITHIN_S = 2.0
@@ -19,6 +19,8 @@ _ENDS_WITHIN_S = 2.0
 def run_once(project: Project, service: str, *arguments: str) -> int:
     """Returns the command's exit code. The command uses our terminal.
 
+    `service` of compose.yaml has the archive's image, and the settings that the command needs.
+
     When interrupted, ends the command and removes its container before raising KeyboardInterrupt.
     """
     name = f"{project.name}-command-{secrets.token_hex(4)}"
@@ -27,7 +29,7 @@ def run_once(project: Project, service: str, *arguments: str) -> int:
         process = subprocess.Popen(
             project.command(
                 *("--progress", "quiet", "run", "--rm", "--name", name, "--no-deps", *terminal),
-                *(service, "python", "-m", MODULES[service], *arguments),
+                *(service, "python", "-m", MODULES[ARCHIVAL], *arguments),
             ),
             env=project.environment,
             start_new_session=True,

@@ -10,6 +10,7 @@ from pkg.devkit.compose.engine import Engine
 from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.home import load
 from pkg.devkit.names import SERVICES
+from pkg.devkit.nats_users import RESTORE
 from pkg.devkit.service_settings import STORES_STOP_WITHIN_S, stop_within_s
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.signals import Check, no_check
@@ -62,6 +63,7 @@ class Project:
         }
         for service, grace in (graces or {}).items():
             services[service]["stop_grace_period"] = grace
+        services[RESTORE] = {"environment": environment}
         return {"services": services}
 
     @property

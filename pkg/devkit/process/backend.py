@@ -15,7 +15,8 @@ from pkg.devkit import log_files as logs
 from pkg.devkit.backend import BackendName, LogLine, Options, Say, Watcher, refuse_change
 from pkg.devkit.errors import BidkitError, NotReady, NotRunning, error_of
 from pkg.devkit.home import Home
-from pkg.devkit.names import ARCHIVAL, SERVICES, STORES
+from pkg.devkit.names import API, ARCHIVAL, SERVICES, STORES
+from pkg.devkit.nats_users import RESTORE
 from pkg.devkit.process.control import Control, StoppedMeanwhile, forget_supervisor
 from pkg.devkit.process.postgres import PostgresServer
 from pkg.devkit.process.records import end_leftovers
@@ -70,6 +71,7 @@ class ProcessBackend:
                 PostgresServer(data=self._home.data / "postgres", port=0).discard()
                 delete_tree(self._home.data)
                 self._home.desired.unlink(missing_ok=True)
+                self._home.nats_users.unlink(missing_ok=True)
             say(
                 "All data on process is deleted."
                 if some
@@ -80,8 +82,7 @@ class ProcessBackend:
         return self._control.status()
 
     def settings(self) -> dict[str, dict[str, str]]:
-        """Every service gets the same settings."""
-        return dict.fromkeys(SERVICES, self._control.environment())
+        return {service: self._control.environment(service) for service in SERVICES}
 
     def scale(self, replicas: Mapping[str, int], *, say: Say) -> None:
         self._control.scale(dict(replicas), say=say)
@@ -93,18 +94,18 @@ class ProcessBackend:
         return logs.read(self._home, services, last=last, follow=follow)
 
     def audit(self, arguments: tuple[str, ...]) -> int:
-        return self._run_archival("audit", arguments)
+        return self._run_archival("audit", arguments, user=ARCHIVAL)
 
     def restore(self, arguments: tuple[str, ...]) -> int:
-        return self._run_archival("restore", arguments)
+        return self._run_archival("restore", arguments, user=RESTORE)
 
     def redrive(self, arguments: tuple[str, ...]) -> int:
-        return self._run_archival("redrive", arguments)
+        return self._run_archival("redrive", arguments, user=ARCHIVAL)
 
-    def _run_archival(self, command: str, arguments: tuple[str, ...]) -> int:
+    def _run_archival(self, command: str, arguments: tuple[str, ...], *, user: str) -> int:
         ran = subprocess.run(
             service_command(ARCHIVAL, command, *arguments),
-            env=service_environment(self._control.environment()),
+            env=service_environment(self._control.environment(user)),
             cwd=PROJECT,
             check=False,
         )
@@ -190,7 +191,7 @@ class ProcessBackend:
         shown: set[str] = set()
         environment: dict[str, str] = {}
         with contextlib.suppress(StoppedMeanwhile):  # another `down` is nearly done
-            environment = self._control.environment()
+            environment = self._control.environment(API)
             self._control.stop()
         within_s = stop_within_s(environment) + STORES_STOP_WITHIN_S
         deadline = time.monotonic() + within_s

@@ -109,7 +109,7 @@ class ControlServer:
             case "status":
                 return self._supervisor.status()
             case "environment":
-                return self._supervisor.environment
+                return self._supervisor.environment_of(request.service)
             case "scale":
                 await self._supervisor.scale(request.replicas, say=say)
             case "restart":
@@ -140,8 +140,9 @@ class Control:
     def status(self) -> SystemStatus:
         return self._ask(Request("status"), SystemStatus)
 
-    def environment(self) -> dict[str, str]:
-        return self._ask(Request("environment"), dict[str, str])
+    def environment(self, user: str) -> dict[str, str]:
+        """Settings of a service, or of restore."""
+        return self._ask(Request("environment", user), dict[str, str])
 
     def scale(self, replicas: dict[str, int], *, say: Say) -> None:
         self._ask(Request("scale", replicas=replicas), None, say=say)

@@ -27,14 +27,15 @@ def redis_says(port: int) -> str | None:
     return _ask(port, ask)
 
 
-def nats_says(port: int) -> str | None:
+def nats_says(port: int, *, user: str, password: str) -> str | None:
     def ask(wire: IO[bytes]) -> str | None:
         verb, _, body = wire.readline().partition(b" ")
         if verb != b"INFO":
             return "no NATS server"
         if not json.loads(body).get("jetstream"):
             return "JetStream is off"
-        wire.write(b'CONNECT {"verbose":false,"pedantic":false}\r\nPING\r\n')
+        options = {"verbose": False, "pedantic": False, "user": user, "pass": password}
+        wire.write(f"CONNECT {json.dumps(options)}\r\nPING\r\n".encode())
         wire.flush()
         reply = wire.readline().strip()
         return None if reply == b"PONG" else reply.decode(errors="replace") or "closed"

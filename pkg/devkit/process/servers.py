@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from pkg.devkit.nats_users import ADMINISTRATOR, NatsUsers
 from pkg.devkit.process import probes
 from pkg.devkit.process.launch import Launch, quiet_environment
 from pkg.devkit.process.wheels import Programs
@@ -97,13 +98,17 @@ class NatsServer(Server):
     monitoring_port: int = 0
     """The port of `/varz` and `/jsz`; 0 for none."""
 
+    users: NatsUsers = field(default_factory=NatsUsers.random)
+
     def prepare(self) -> None:
         self.programs.nats_server()
         self.data.mkdir(parents=True, exist_ok=True)
         # Only a file can set how often the store is synced. The default is two minutes, which a
-        # power cut would take from the stream. No path goes into it: NATS reads few of JSON's
-        # escapes.
-        self._configuration.write_text('{"jetstream": {"sync_interval": "1s"}}')
+        # power cut would take from the stream. No path goes into it: NATS reads few escapes.
+        self._configuration.touch(mode=0o600)  # before the passwords are in it
+        self._configuration.write_text(
+            f"{self.users.configuration}jetstream {{ sync_interval: 1s }}\n", encoding="utf-8"
+        )
 
     def launch(self) -> Launch:
         argv = [str(self.programs.nats_server()), "-c", str(self._configuration)]
@@ -113,11 +118,17 @@ class NatsServer(Server):
         return Launch(argv=tuple(argv), env=quiet_environment(), cwd=self.data)
 
     def unready(self) -> str | None:
-        return probes.nats_says(self.port)
+        password = self.users.passwords[ADMINISTRATOR]
+        return probes.nats_says(self.port, user=ADMINISTRATOR, password=password)
 
     @property
     def url(self) -> str:
+        """Without a user."""
         return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def administrator_url(self) -> str:
+        return self.users.url_of(ADMINISTRATOR, self.port)
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -125,7 +136,7 @@ class NatsServer(Server):
 
     @property
     def _configuration(self) -> Path:
-        return self.data / "nats-server.json"
+        return self.data / "nats-server.conf"
 
 
 def delete_tree(path: Path) -> None:

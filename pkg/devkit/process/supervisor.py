@@ -11,6 +11,7 @@ from pkg.devkit.errors import BadArgument, BidkitError
 from pkg.devkit.home import Home, load, save
 from pkg.devkit.log_files import keep_small, set_aside
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST, NATS, POSTGRES, REDIS, SERVICES, STORES
+from pkg.devkit.nats_users import NatsUsers
 from pkg.devkit.ports import free_port
 from pkg.devkit.process.child import Hurry
 from pkg.devkit.process.fleet import Fleet
@@ -39,17 +40,19 @@ class Supervisor:
         self._event = event
         self._desired = options.applied_to(load(home.desired, Desired) or Desired())
         self._records = Records(home.processes)
+        self._nats_users = NatsUsers.kept_in(home.nats_users)
         self._servers: dict[str, Server] = {}
         self._stores: dict[str, Replica] = {}
         self._fleets: dict[str, Fleet] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """Settings that every service gets, besides its addresses."""
+    def environment_of(self, user: str) -> dict[str, str]:
+        """Settings of a service, or of restore, besides its addresses."""
+        elsewhere = self._desired.settings.get("NATS_URL")  # our passwords are for our server only
         return {
             "REDIS_URL": self._servers[REDIS].url,
             "NATS_URL": self._servers[NATS].url,
+            **({} if elsewhere else self._nats_users.settings_of(user)),
             "POSTGRES_URL": self._servers[POSTGRES].url,
             "LOG_FORMAT": "text",
             "BID_STRATEGY": self._desired.bid_strategy,
@@ -87,14 +90,14 @@ class Supervisor:
         self._servers = self._define_servers()
         self._refuse_ports_of_stores()
         for service in SERVICES:
-            check_together(service, self.environment)
+            check_together(service, self.environment_of(service))
         ports = {API: self._desired.api_port, BROADCAST: self._desired.broadcast_port}
         for service in SERVICES:
             self._fleets[service] = Fleet(
                 service,
                 port=ports.get(service),
                 desired=self._desired.replicas.get(service, 1),
-                settings=self.environment,
+                settings=self.environment_of(service),
                 begin=self._begin,
             )
         try:
@@ -178,7 +181,12 @@ class Supervisor:
         data = self._home.data
         return {
             REDIS: RedisServer(data=data / REDIS, port=ports[REDIS]),
-            NATS: NatsServer(data=data / NATS, port=ports[NATS], monitoring_port=free_port(18222)),
+            NATS: NatsServer(
+                data=data / NATS,
+                port=ports[NATS],
+                monitoring_port=free_port(18222),
+                users=self._nats_users,
+            ),
             POSTGRES: PostgresServer(data=data / POSTGRES, port=ports[POSTGRES]),
         }
 

@@ -1,6 +1,7 @@
 """Parsers of settings. A ValueError's text follows the variable's name: ``NAME: text``."""
 
 import ipaddress
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -16,6 +17,13 @@ class Address:
 
 
 def plain_text(text: str) -> str:
+    return text
+
+
+def user_name(text: str) -> str:
+    """A name that can be part of a subject: the user's inboxes have it in theirs."""
+    if not re.fullmatch(r"[^\s.*>]+(\.[^\s.*>]+)*", text):
+        raise ValueError(f"{text!r} must not have spaces, * or >, nor empty parts between dots")
     return text
 
 

@@ -14,6 +14,7 @@ from pkg.runtime.settings.parsers import (
     seconds,
     url,
     urls,
+    user_name,
     whole,
 )
 
@@ -159,7 +160,7 @@ class NatsSettings:
         secret=True,
         what="nats:// or tls:// URL of the NATS server; several are separated by commas",
     )
-    nats_user: str = setting(plain_text, default="", what="user name, with NATS_PASSWORD")
+    nats_user: str = setting(user_name, default="", what="user name, with NATS_PASSWORD")
     nats_password: str = setting(plain_text, default="", secret=True, what="password of NATS_USER")
     nats_token: str = setting(
         plain_text, default="", secret=True, what="token, instead of user and password"

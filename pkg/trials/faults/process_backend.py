@@ -39,7 +39,9 @@ class ProcessBackend:
             else:
                 folder = logs / row.name
                 await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-            services = Services({**settings, **self._stores.environment(ports)}, folder)
+            services = Services(
+                {**settings, **self._stores.environment(ports)}, self._stores.nats_user, folder
+            )
             stack.callback(services.abandon)
             await services.start(archivers=row.archivers, clock_off_s=row.clock_off_s)
             yield Trial(

@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
+from pkg.devkit.nats_users import RESTORE
 from pkg.devkit.process.launch import Launch
 from pkg.devkit.process.probes import http_status
 from pkg.devkit.process.workloads import service_command, service_environment
@@ -81,6 +82,9 @@ class Services:
     """Started by `start`; `abandon` kills every process."""
 
     environment: dict[str, str]
+    nats_user: Callable[[str], Mapping[str, str]]
+    """Settings of a service, or of restore, by which it connects to NATS."""
+
     logs: Path
     api: list[Replica] = field(default_factory=list)
     broadcast: list[Replica] = field(default_factory=list)
@@ -140,9 +144,10 @@ class Services:
         self, *arguments: str, environment: Mapping[str, str], within_s: float
     ) -> tuple[int, str, str]:
         """Runs `python -m pkg.archival …`; returns exit code, standard output, standard error."""
+        user = RESTORE if RESTORE in arguments else ARCHIVAL
         process = await asyncio.create_subprocess_exec(
             *service_command(ARCHIVAL, *arguments),
-            env=service_environment({"LOG_FORMAT": "text", **environment}),
+            env=service_environment({"LOG_FORMAT": "text", **environment, **self.nats_user(user)}),
             cwd=PROJECT,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -183,7 +188,9 @@ class Services:
                 argv = (*argv[:-2], "-c", RUN_WITH_SHIFTED_CLOCK, str(clock_off_s), argv[-1])
             return Launch(
                 argv=argv,
-                env=service_environment({**self.environment, **addresses}),
+                env=service_environment(
+                    {**self.environment, **self.nats_user(service), **addresses}
+                ),
                 cwd=PROJECT,
                 pass_fds=tuple(sockets),
             )

@@ -72,7 +72,8 @@ class Stores:
     def __init__(self, home: Path) -> None:
         redis, nats, postgres = free_ports(3)
         self.redis = Store(RedisServer(data=home / "redis", port=redis), log=home / "redis.log")
-        self.nats = Store(NatsServer(data=home / "nats", port=nats), log=home / "nats.log")
+        self._nats_server = NatsServer(data=home / "nats", port=nats)
+        self.nats = Store(self._nats_server, log=home / "nats.log")
         self._postgres_server = PostgresServer(data=home / "postgres", port=postgres)
         self.postgres = Store(self._postgres_server, log=home / "postgres.log")
         self._numbers = itertools.count(1)
@@ -93,7 +94,7 @@ class Stores:
             await administrator.close()
 
     def environment(self, ports: dict[str, int] | None = None) -> dict[str, str]:
-        """Settings with the stores' URLs; `ports`, by store, replaces their own."""
+        """The stores' URLs; `ports`, by store, replaces their own. `nats_user` has the rest."""
         port = {store.name: store.port for store in self.all} | (ports or {})
         user = self._postgres_server.url.partition("//")[2].partition("@")[0]
         return {
@@ -101,6 +102,10 @@ class Stores:
             "NATS_URL": f"nats://127.0.0.1:{port['nats']}",
             "POSTGRES_URL": f"postgresql://{user}@127.0.0.1:{port['postgres']}/{self._database}",
         }
+
+    def nats_user(self, service: str) -> dict[str, str]:
+        """Settings of a service, or of restore."""
+        return self._nats_server.users.settings_of(service)
 
     @asynccontextmanager
     async def redis_client(self) -> AsyncIterator[Redis]:
@@ -111,7 +116,7 @@ class Stores:
 
     @asynccontextmanager
     async def nats_client(self) -> AsyncIterator[NatsClient]:
-        connection = await nats.connect(f"nats://127.0.0.1:{self.nats.port}")
+        connection = await nats.connect(self._nats_server.administrator_url)
         try:
             yield connection
         finally:

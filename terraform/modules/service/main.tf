@@ -1,4 +1,4 @@
-# One ECS service on Fargate: its log group, roles, task definition and the service itself.
+# One ECS service on Fargate: its log group, roles, task definition and the service itself, or all but the service.
 terraform {
   required_providers {
     aws = {
@@ -33,7 +33,7 @@ locals {
     ulimits                = [{ name = "nofile", softLimit = 65535, hardLimit = 65535 }]
     linuxParameters        = { initProcessEnabled = var.execute_command, capabilities = { add = [], drop = ["ALL"] } }
 
-    healthCheck = {
+    healthCheck = var.health_command == null ? null : {
       command     = var.health_command
       interval    = 10
       timeout     = 5

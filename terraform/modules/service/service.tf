@@ -11,7 +11,7 @@ locals {
 }
 
 resource "aws_ecs_service" "fixed" {
-  count = var.scales ? 0 : 1
+  count = var.scales || var.desired_count == null ? 0 : 1
 
   name                               = var.name
   cluster                            = var.cluster_arn

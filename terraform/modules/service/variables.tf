@@ -78,7 +78,7 @@ variable "secrets" {
 }
 
 variable "health_command" {
-  description = "Container health check in ECS' form: CMD or CMD-SHELL, then the command."
+  description = "Container health check in ECS' form: CMD or CMD-SHELL, then the command; null: none."
   type        = list(string)
 }
 
@@ -104,7 +104,7 @@ variable "stop_timeout_s" {
 }
 
 variable "desired_count" {
-  description = "Number of tasks; only the initial number if scales is set."
+  description = "Number of tasks; only the initial number if scales is set; null: no service, tasks are run by hand."
   type        = number
 }
 

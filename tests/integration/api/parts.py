@@ -20,6 +20,7 @@ from pkg.auction.ids import uuid7
 from pkg.auction.item import partition_names
 from pkg.auction.keys import outbox_key
 from pkg.auction.subjects import STREAM, events_subject
+from pkg.devkit.names import API
 from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.settings.loading import load
@@ -41,7 +42,7 @@ def settings_for(stores: Stores, **environment: str) -> ApiSettings:
         "REDIS_TIMEOUT_S": "10",  # a busy machine may stall for two seconds
         "BID_STRATEGY_OVERRIDE": "true",
     }
-    return load(ApiSettings, stores.environment | defaults | environment)
+    return load(ApiSettings, stores.environment_of(API) | defaults | environment)
 
 
 def bid(cents: int, *, item: str = "vase", user: str = "ann") -> Bid:

@@ -14,6 +14,7 @@ from pkg.archival.app import run_worker
 from pkg.archival.schema import migrate
 from pkg.archival.settings import ArchivalSettings
 from pkg.archival.store import Connection
+from pkg.devkit.names import ARCHIVAL
 from tests.integration.providers import Stores
 
 
@@ -32,7 +33,7 @@ class Workers:
 
     def start(self, **settings: Any) -> int:  # noqa: ANN401 - fields of the settings class
         """Returns the worker's number."""
-        addresses = {"nats_url": self.stores.nats_url, "postgres_url": self.stores.postgres_url}
+        addresses = {**self.stores.nats_of(ARCHIVAL), "postgres_url": self.stores.postgres_url}
         stop = asyncio.Event()
         loaded = ArchivalSettings(**{**addresses, "admin_addr": None, **settings})
         self._running.append((stop, asyncio.create_task(run_worker(loaded, stop))))

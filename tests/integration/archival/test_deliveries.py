@@ -11,6 +11,7 @@ from nats.js.errors import NotFoundError
 from pkg.archival.consumer import ACK_WAIT_S, consumer_config, ensure_consumer
 from pkg.archival.deliveries import PULL_BYTES, Deliveries, Delivery
 from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
+from pkg.devkit.names import ARCHIVAL
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.settings.sections import NatsSettings
 from pkg.stores.stream import ensure_stream, stream_config
@@ -22,9 +23,9 @@ from tests.integration.providers import Servers, Stores
 
 @asynccontextmanager
 async def delivering(
-    nats_url: str, *, batch: int = 10
+    stores: Stores, *, batch: int = 10
 ) -> AsyncIterator[tuple[Deliveries, NatsLink]]:
-    settings = NatsSettings(nats_url=nats_url)
+    settings = NatsSettings(**stores.nats_of(ARCHIVAL))
     async with nats_link(settings, name="test") as link:
 
         async def ensure() -> datetime:
@@ -46,7 +47,7 @@ async def take(deliveries: Deliveries, count: int) -> list[Delivery]:
 
 
 async def test_message_is_delivered_at_once_though_the_pull_asks_for_more(stores: Stores) -> None:
-    async with delivering(stores.nats_url, batch=100) as (deliveries, _):
+    async with delivering(stores, batch=100) as (deliveries, _):
         await publish(stores.nats_url, Chain().batch(Item("lamp").bids(1)))
 
         first = await asyncio.wait_for(deliveries.next(within_s=10), timeout=5)
@@ -59,7 +60,7 @@ async def test_no_more_than_one_pull_is_held_while_nothing_is_taken(stores: Stor
     """As happens while PostgreSQL is away."""
     chain, item = Chain(), Item("lamp")
     await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(100)))
-    async with delivering(stores.nats_url, batch=10) as (deliveries, _):
+    async with delivering(stores, batch=10) as (deliveries, _):
         await take(deliveries, 1)
 
         await until(lambda: _ack_pending(stores.nats_url, 10), within_s=5)
@@ -72,7 +73,7 @@ async def test_no_more_than_one_pull_is_held_while_nothing_is_taken(stores: Stor
 async def test_held_messages_are_bounded_in_bytes_and_all_are_delivered(stores: Stores) -> None:
     large = [("bid.events.p00", bytes(900_000)) for _ in range(20)]
     await publish(stores.nats_url, *large)
-    async with delivering(stores.nats_url, batch=20) as (deliveries, _):
+    async with delivering(stores, batch=20) as (deliveries, _):
         await take(deliveries, 1)
         pending = (await consumer(stores.nats_url)).num_ack_pending or 0
 
@@ -92,9 +93,12 @@ async def test_acknowledgement_for_a_deleted_consumer_is_not_sent(
     """Its sequence would acknowledge an unarchived message of the new consumer."""
     chain, item = Chain(), Item("lamp")
     await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(3)))
-    async with delivering(stores.nats_url) as (deliveries, link):
+    async with (
+        delivering(stores) as (deliveries, link),
+        stores.nats_administrator() as administrator,
+    ):
         old = await take(deliveries, 3)
-        await link.jetstream.delete_consumer(STREAM, ARCHIVE_CONSUMER)
+        await administrator.jetstream().delete_consumer(STREAM, ARCHIVE_CONSUMER)
         new = await take(deliveries, 3)
 
         await deliveries.acknowledge(old)
@@ -109,11 +113,11 @@ async def test_acknowledgement_for_a_deleted_consumer_is_not_sent(
 async def test_messages_that_were_not_taken_are_given_back_on_close(stores: Stores) -> None:
     chain, item = Chain(), Item("lamp")
     await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(5)))
-    async with delivering(stores.nats_url) as (deliveries, _):
+    async with delivering(stores) as (deliveries, _):
         await deliveries.acknowledge(await take(deliveries, 1))
         await until(lambda: _ack_pending(stores.nats_url, 4), within_s=5)
 
-    async with delivering(stores.nats_url) as (deliveries, _):
+    async with delivering(stores) as (deliveries, _):
         again = await take(deliveries, 4)
 
         await deliveries.acknowledge(again)
@@ -159,7 +163,7 @@ async def test_messages_of_a_worker_that_vanished_are_redelivered_after_the_ack_
 
 
 async def test_end_waiting_ends_a_pending_next(stores: Stores) -> None:
-    async with delivering(stores.nats_url) as (deliveries, _):
+    async with delivering(stores) as (deliveries, _):
         waiting = asyncio.create_task(deliveries.next(within_s=30))
         await until(lambda: deliveries.probe() is None, within_s=5)
 
@@ -174,7 +178,7 @@ async def test_after_a_reconnect_only_newer_messages_are_acknowledged(
     """NATS may have lost messages: an old sequence could now belong to another message."""
     chain, item = Chain(), Item("lamp")
     await publish(stores.nats_url, chain.batch(item.bids(1)))
-    async with delivering(stores.nats_url) as (deliveries, link):
+    async with delivering(stores) as (deliveries, link):
         held = await take(deliveries, 1)
         servers.stop("nats")
         await until(lambda: not link.connected, within_s=5)

@@ -14,6 +14,7 @@ from pkg.archival.store import Connection
 from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import item_key, meta_key, outbox_key
 from pkg.auction.outbox import OutboxId
+from pkg.devkit.nats_users import RESTORE
 from pkg.stores.redis_meta import (
     ARCHIVED_TO,
     NotOpenError,
@@ -44,7 +45,7 @@ def restore(stores: Stores, capsys: pytest.CaptureFixture[str]) -> Restore:
     ) -> tuple[int, dict[str, Any], str]:
         addresses = {
             "redis_url": stores.redis_url,
-            "nats_url": stores.nats_url,
+            **stores.nats_of(RESTORE),
             "postgres_url": stores.postgres_url,
         }
         options = RestoreOptions(dry_run=dry_run, yes=yes, as_json=True)

@@ -16,6 +16,7 @@ from pkg.auction.events import decode_batch
 from pkg.auction.item import partition_names
 from pkg.auction.keys import meta_key, outbox_key
 from pkg.auction.subjects import STREAM
+from pkg.devkit.nats_users import RESTORE
 from pkg.devkit.process.probes import service_says
 from pkg.stores.redis_meta import RUN_ID
 from pkg.trials.waiting import until
@@ -77,7 +78,7 @@ async def anything_open(stores: Stores) -> bool:
 
 
 def environment(stores: Stores) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), **stores.environment}
+    return {**os.environ, "PYTHONPATH": str(ROOT), **stores.environment_of(RESTORE)}
 
 
 async def test_running_system_resumes_after_a_flush_and_a_restore(

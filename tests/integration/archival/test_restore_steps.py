@@ -21,6 +21,7 @@ from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import item_key, meta_key, outbox_key
 from pkg.auction.outbox import OutboxId
 from pkg.auction.subjects import STREAM, events_subject
+from pkg.devkit.nats_users import RESTORE
 from pkg.runtime.nats_link import nats_link
 from pkg.runtime.settings.sections import NatsSettings
 from pkg.stores.redis_client import redis_client
@@ -63,7 +64,7 @@ async def rebuilt(
         at_step(step)
 
     client = client or redis_client(stores.redis_url, timeout_s=2, name="test")
-    settings = NatsSettings(nats_url=stores.nats_url)
+    settings = NatsSettings(**stores.nats_of(RESTORE))
     async with aclosing(client), nats_link(settings, name="test") as link:
         await link.wait_connected()
         side = RedisSide(client, partitions=PARTITIONS)

@@ -9,6 +9,7 @@ import pytest
 
 from pkg.broadcast.app import serve
 from pkg.broadcast.settings import BroadcastSettings
+from pkg.devkit.names import BROADCAST
 from pkg.runtime.settings.parsers import Address
 from pkg.trials.waiting import until
 from tests.integration.broadcast.fake_api import FakeApi
@@ -31,7 +32,7 @@ async def in_process(stores: Stores) -> AsyncIterator[InProcess]:
         settings = BroadcastSettings(
             server_addr=Address(fd=listening.fileno()),
             redis_url=stores.redis_url,
-            nats_url=stores.nats_url,
+            **stores.nats_of(BROADCAST),
             viewer_buffer_bytes=16384,
             viewer_socket_bytes=16384,
             slow_viewer_s=1.0,

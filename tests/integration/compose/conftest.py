@@ -10,6 +10,13 @@ import pytest
 from tests.integration.compose.leftovers import end_leftovers
 from tests.integration.devkit.conftest import Bidkit, removed_afterwards
 
+PASSWORDS = (
+    "redis_password",
+    "nats_password",
+    *(f"nats_{user}_password" for user in ("api_gateway", "broadcast_service", "archival_worker")),
+    "nats_restore_password",
+    "postgres_password",
+)
 ODD_PASSWORD = "a@b/c:d%e\"f\\g$h'i #j"
 """Every character with a meaning in URLs, shells, configuration files or compose."""
 
@@ -46,8 +53,8 @@ def stack(no_leftovers: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     kit = Bidkit(tmp_path_factory.mktemp("stack") / "home", backend="compose")
     secrets = kit.home / "secrets"
     secrets.mkdir(parents=True, mode=0o700)
-    for name in ("redis", "nats", "postgres"):
-        file = secrets / f"{name}_password"
+    for name in PASSWORDS:
+        file = secrets / name
         file.write_text(f"{ODD_PASSWORD}{name}")
         file.chmod(0o644)
     with removed_afterwards(kit):

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from pkg.devkit.compose import images
+from pkg.devkit.nats_users import ADMINISTRATOR, USERS
 from pkg.devkit.service_settings import stop_within_s
 from pkg.runtime.descriptors import SPARE
-from tests.integration.compose.conftest import compose
+from tests.integration.compose.conftest import PASSWORDS, compose
 
 ROOT = Path(__file__).resolve().parents[3]
 PARTS = {
@@ -56,7 +57,7 @@ def test_secrets_are_made_once_in_a_private_folder(secrets: Path) -> None:
     subprocess.run(["sh", ROOT / "compose" / "make-secrets", secrets], check=True)
 
     assert {file.name: file.read_text() for file in secrets.iterdir()} == before
-    assert set(before) == {"redis_password", "nats_password", "postgres_password"}
+    assert set(before) == set(PASSWORDS)
     assert len(set(before.values())) == len(before)
     assert all(len(text) == 32 for text in before.values())
     assert secrets.stat().st_mode & 0o077 == 0
@@ -73,7 +74,7 @@ def test_make_secrets_reports_what_it_made(tmp_path: Path) -> None:
     second = make_secrets()
     (folder / "nats_password").unlink()
 
-    assert first == f"Made redis_password nats_password postgres_password in {folder}.\n"
+    assert first == f"Made {' '.join(PASSWORDS)} in {folder}.\n"
     assert second == f"All passwords were in {folder} already; nothing changed.\n"
     assert make_secrets() == f"Made nats_password in {folder}.\n"
 
@@ -127,6 +128,19 @@ def test_a_service_allows_no_more_clients_than_its_container_has_files(
     clients = int(definition[service]["environment"][setting])
 
     assert clients + SPARE <= definition[service]["ulimits"]["nofile"]
+
+
+def test_each_service_has_its_own_nats_user_and_no_other_s_password(secrets: Path) -> None:
+    result = compose("--profile", "commands", "config", "--format", "json", secrets=secrets)
+
+    parts = json.loads(result.stdout)["services"]
+    for user in set(USERS) - {ADMINISTRATOR}:
+        secret = f"nats_{user.replace('-', '_')}_password"
+        given = parts[user]["environment"]
+        assert given["NATS_USER"] == user
+        assert given["NATS_PASSWORD_FILE"] == f"/run/secrets/{secret}"
+        held = {one["source"] for one in parts[user]["secrets"]}
+        assert {name for name in held if name.startswith("nats")} == {secret}
 
 
 def test_only_the_edge_is_published_and_only_on_loopback(definition: dict[str, Any]) -> None:

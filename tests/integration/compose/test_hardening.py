@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.compose.conftest import ODD_PASSWORD
+from tests.integration.compose.conftest import ODD_PASSWORD, PASSWORDS
 from tests.integration.devkit.conftest import Bidkit, docker
 
 SERVICES = ("api-gateway", "broadcast-service", "archival-worker")
@@ -75,7 +75,7 @@ def test_no_password_is_in_docker_inspect_or_a_command_line(stack: Bidkit) -> No
             inspected = json.dumps(container)
             running = docker("top", container["Id"], "-eo", "pid,args")
 
-            for name in ("redis", "nats", "postgres"):
+            for name in PASSWORDS:
                 assert json.dumps(ODD_PASSWORD + name)[1:-1] not in inspected
                 assert ODD_PASSWORD + name not in running
 

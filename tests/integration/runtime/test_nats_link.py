@@ -7,6 +7,8 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from pkg.auction.subjects import archived_subject
+from pkg.devkit.names import BROADCAST
 from pkg.devkit.ports import free_ports
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.settings.sections import NatsSettings
@@ -142,3 +144,19 @@ async def test_wrong_password_is_logged_once_and_a_later_right_one_connects(
 def _events(records: object) -> list[str]:
     assert isinstance(records, list)
     return [each["event"] for each in records]
+
+
+async def test_refused_subject_is_logged_once(stores: Stores) -> None:
+    settings = NatsSettings(**stores.nats_of(BROADCAST))
+    with capture_logs() as logs:
+        async with nats_link(settings, name="test") as link:
+            await wait_connected(link)
+            for _ in range(3):
+                await link.client.publish(archived_subject("p00"), b"forged")
+            await link.client.flush()
+
+            assert link.connected
+
+    refusals = [line["why"] for line in logs if line["log_level"] == "error"]
+    assert len(refusals) == 1
+    assert "bid.archived.p00" in refusals[0]

@@ -14,12 +14,22 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import StreamInfo
 
+from pkg.devkit.nats_users import ADMINISTRATOR
+from pkg.devkit.nats_users import USERS as USERS_OF_NATS
 from pkg.devkit.ports import free_ports
 from pkg.devkit.process.wheels import Programs
 from pkg.trials.waiting import until
 
 SCRIPT = Path(__file__).parents[3] / "terraform" / "nats" / "start.sh"
+USERS = SCRIPT.with_name("users.conf")
 ODD_PASSWORD = "n@3/h:8%Zp5 s\"Y\\c'1$F`b{#}[]é;&|<>~!"
+PASSWORDS = {
+    "NATS_PASSWORD": ODD_PASSWORD,
+    "NATS_API_GATEWAY_PASSWORD": f"{ODD_PASSWORD}api-gateway",
+    "NATS_BROADCAST_SERVICE_PASSWORD": f"{ODD_PASSWORD}broadcast-service",
+    "NATS_ARCHIVAL_WORKER_PASSWORD": f"{ODD_PASSWORD}archival-worker",
+    "NATS_RESTORE_PASSWORD": f"{ODD_PASSWORD}restore",
+}
 
 pytestmark = pytest.mark.skipif(
     shutil.which("flock") is None, reason="needs flock, which the NATS image has"
@@ -38,7 +48,8 @@ def started(folder: Path, number: int) -> Iterator[list[str]]:
             environment = {
                 "PATH": f"{Programs().nats_server().parent}:{os.environ['PATH']}",
                 "NATS_NAME": f"nats-{index + 1}",
-                "NATS_PASSWORD": ODD_PASSWORD,
+                **PASSWORDS,
+                "NATS_USERS": USERS.read_text(),
                 "NATS_ROUTES": " ".join(f"127.0.0.1:{one}" for one in routes if number > 1),
                 "NATS_STORE": str(folder / str(index)),
                 "NATS_PORT": str(port),
@@ -77,12 +88,19 @@ def listening_addresses() -> list[set[tuple[str, int]]]:
 
 
 @asynccontextmanager
-async def connected(url: str, password: str = ODD_PASSWORD) -> AsyncIterator[Client]:
+async def connected(
+    url: str, password: str = ODD_PASSWORD, *, user: str = "bidding"
+) -> AsyncIterator[Client]:
     """A client that is closed even if the server refuses it."""
     client = Client()
     try:
         await client.connect(
-            url, user="bidding", password=password, allow_reconnect=False, connect_timeout=10
+            url,
+            user=user,
+            password=password,
+            inbox_prefix=f"_INBOX.{user}",
+            allow_reconnect=False,
+            connect_timeout=10,
         )
         yield client
     finally:
@@ -108,6 +126,21 @@ async def test_any_password_works_and_a_wrong_one_is_refused(tmp_path: Path) -> 
             await client.jetstream().publish("s", b"kept")
 
         assert list((tmp_path / "0" / "jetstream").rglob("*.blk"))
+
+
+@pytest.mark.parametrize("user", sorted(set(USERS_OF_NATS) - {ADMINISTRATOR}))
+async def test_each_user_has_its_own_password_and_may_not_do_everything(
+    tmp_path: Path, user: str
+) -> None:
+    with started(tmp_path, 1) as [url]:
+        await until(lambda: listening(url), within_s=15, forgiving=(OSError,))
+
+        async with connected(url, f"{ODD_PASSWORD}{user}", user=user) as client:
+            with pytest.raises(nats.errors.TimeoutError):
+                await client.request("$JS.API.STREAM.NAMES", timeout=0.5)
+        with pytest.raises(nats.errors.Error):
+            async with connected(url, user=user):
+                pytest.fail("the administrator's password was accepted")
 
 
 async def test_monitoring_page_without_a_password_listens_only_on_loopback(tmp_path: Path) -> None:
@@ -148,7 +181,8 @@ async def test_second_server_on_the_same_store_exits(tmp_path: Path) -> None:
         environment = {
             "PATH": f"{Programs().nats_server().parent}:{os.environ['PATH']}",
             "NATS_NAME": "nats",
-            "NATS_PASSWORD": ODD_PASSWORD,
+            **PASSWORDS,
+            "NATS_USERS": USERS.read_text(),
             "NATS_STORE": str(tmp_path / "0"),
             "NATS_STORE_WAIT_S": "1",
         }

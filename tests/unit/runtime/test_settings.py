@@ -176,6 +176,11 @@ def test_bad_redis_address_is_reported_by_its_variable(bad: str) -> None:
     assert "REDIS_ADDR" in problems(RedisSettings, {"REDIS_ADDR": bad})
 
 
+@pytest.mark.parametrize("bad", ["an n", "a.*", "a>", "a..b", ".a"])
+def test_nats_user_that_cannot_be_part_of_a_subject_is_refused(bad: str) -> None:
+    assert "NATS_USER" in problems(NatsSettings, {**STORES, "NATS_USER": bad})
+
+
 @pytest.mark.parametrize("bad", ["nats://", "nats://:4222", "nats://n:99999", "n:4222", "ws://n"])
 def test_url_without_host_or_with_another_scheme_is_refused(bad: str) -> None:
     assert "NATS_URL" in problems(NatsSettings, {"NATS_URL": bad})

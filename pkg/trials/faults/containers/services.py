@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import ARCHIVAL, MODULES
+from pkg.devkit.nats_users import RESTORE
 from pkg.trials.faults import findings, metrics_text
 from pkg.trials.faults.containers.container import Container, ask, each
 from pkg.trials.waiting import NotInTimeError, until
@@ -72,12 +73,13 @@ class ContainerServices:
         within_s: float,
     ) -> tuple[int, str, str]:
         """Runs the command in a container that is removed afterwards in any case."""
+        service = RESTORE if RESTORE in arguments else ARCHIVAL
         name = f"{self.project.name}-command-{secrets.token_hex(4)}"
         process = await asyncio.create_subprocess_exec(
             *self.project.command(
                 *("--progress", "quiet", "run", "--rm", "--name", name, "--no-deps"),
                 "--no-TTY",
-                *(ARCHIVAL, "python", "-m", MODULES[ARCHIVAL], *arguments),
+                *(service, "python", "-m", MODULES[ARCHIVAL], *arguments),
             ),
             env=self.project.environment,
             stdin=asyncio.subprocess.DEVNULL,

@@ -222,12 +222,12 @@ async def test_a_restart_of_nats_leaves_no_gap(servers: Servers, rig: Rig) -> No
 
 
 async def test_a_deleted_stream_is_recreated_and_refilled_from_the_outbox(
-    rig: Rig,
+    rig: Rig, stores: Stores
 ) -> None:
-    async with rig.relaying():
+    async with rig.relaying(), stores.nats_administrator() as administrator:
         await rig.place(100)
         await rig.all_relayed()
-        await rig.nats.jetstream.delete_stream(STREAM)
+        await administrator.jetstream().delete_stream(STREAM)
         await rig.place(5, start=1000)
 
         await rig.all_relayed()

@@ -128,7 +128,7 @@ async def test_the_outbox_is_trimmed_to_the_announced_watermark(
     api = await services.api()
     async with (
         aiohttp.ClientSession(api.url) as client,
-        event_stream(settings_for(stores)) as (_, nats),
+        stores.nats_administrator() as nats,
         Redis.from_url(stores.redis_url) as redis,
     ):
         for cents in range(1, 11):
@@ -136,12 +136,12 @@ async def test_the_outbox_is_trimmed_to_the_announced_watermark(
         entries = [entry for entry, _ in await outbox_entries(redis, P)]
         through = OutboxId.parse(entries[6])
 
-        await nats.client.publish(archived_subject(P), b"no watermark")
+        await nats.publish(archived_subject(P), b"no watermark")
 
         async def trimmed() -> bool:
             # Repeated, as the worker does: the relay may not have subscribed yet.
             told = encode_watermark(P, through)
-            await nats.client.publish(archived_subject(P), told)
+            await nats.publish(archived_subject(P), told)
             return [each for each, _ in await outbox_entries(redis, P)] == entries[7:]
 
         await until(trimmed, within_s=5, log=lambda: api.log)

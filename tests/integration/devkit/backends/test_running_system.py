@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Awaitable
@@ -239,6 +240,8 @@ def test_describe_shows_the_settings_of_a_service_and_none_of_a_store(running: B
 
     assert "setting" not in redis
     assert "setting   NATS_URL=" in broadcast
+    assert "setting   NATS_USER=broadcast-service" in broadcast
+    assert re.search(r"NATS_PASSWORD=\(secret\)|NATS_PASSWORD_FILE=/run/secrets/", broadcast)
     assert "POSTGRES_URL" not in broadcast
 
 

@@ -26,7 +26,7 @@ class EndlessControl:
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, _user: str) -> dict[str, str]:
         return self._environment
 
     def stop(self) -> None: ...
