@@ -130,7 +130,7 @@ async def test_held_messages_are_not_redelivered_while_they_are_kept_in_progress
     """Those taken, as for a transaction, and those that have only arrived."""
     chain, item = Chain(), Item("lamp")
     await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(3)))
-    async with delivering(stores.nats_url) as (deliveries, _), asyncio.TaskGroup() as group:
+    async with delivering(stores) as (deliveries, _), asyncio.TaskGroup() as group:
         keeping = group.create_task(deliveries.keep_in_progress())
         held = await take(deliveries, 2)
         await until(lambda: _ack_pending(stores.nats_url, 3), within_s=5)
@@ -149,10 +149,10 @@ async def test_messages_of_a_worker_that_vanished_are_redelivered_after_the_ack_
 ) -> None:
     chain, item = Chain(), Item("lamp")
     await publish(stores.nats_url, *(chain.batch(item.bids(1)) for _ in range(3)))
-    async with delivering(stores.nats_url) as (vanished, _):
+    async with delivering(stores) as (vanished, _):
         await take(vanished, 3)
         began = time.monotonic()
-        async with delivering(stores.nats_url) as (deliveries, _):
+        async with delivering(stores) as (deliveries, _):
             again = await take(deliveries, 3)
 
             took_s = time.monotonic() - began
