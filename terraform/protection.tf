@@ -12,6 +12,7 @@ resource "terraform_data" "protection" {
   depends_on = [
     module.service,
     module.nats,
+    module.restore,
     aws_appautoscaling_policy.cpu,
     aws_appautoscaling_policy.requests,
     aws_cloudwatch_dashboard.this,

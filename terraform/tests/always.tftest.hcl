@@ -145,17 +145,17 @@ run "plan" {
   }
 
   assert {
-    condition     = alltrue([for service in merge(module.service, module.nats) : service.container.user == "10001:10001" && service.container.readonlyRootFilesystem && service.container.linuxParameters.capabilities.drop == ["ALL"]])
+    condition     = alltrue([for service in merge(module.service, module.nats, { restore = module.restore }) : service.container.user == "10001:10001" && service.container.readonlyRootFilesystem && service.container.linuxParameters.capabilities.drop == ["ALL"]])
     error_message = "No container may run as root, write to its root file system or keep capabilities."
   }
 
   assert {
-    condition     = alltrue(flatten([for service in merge(module.service, module.nats) : [for variable in service.container.environment : !can(regex("PASSWORD|TOKEN|SECRET|KEY", variable.name)) && !can(regex("//[^/]*:[^/@]*@", variable.value))]]))
+    condition     = alltrue(flatten([for service in merge(module.service, module.nats, { restore = module.restore }) : [for variable in service.container.environment : !can(regex("PASSWORD|TOKEN|SECRET|KEY", variable.name)) && !can(regex("//[^/]*:[^/@]*@", variable.value))]]))
     error_message = "Secrets must be neither in plain environment variables nor in URLs."
   }
 
   assert {
-    condition     = alltrue(flatten([for service in merge(module.service, module.nats) : [for secret in service.container.secrets : startswith(secret.valueFrom, "arn:aws:secretsmanager:")]]))
+    condition     = alltrue(flatten([for service in merge(module.service, module.nats, { restore = module.restore }) : [for secret in service.container.secrets : startswith(secret.valueFrom, "arn:aws:secretsmanager:")]]))
     error_message = "Secrets must be references to Secrets Manager."
   }
 
@@ -180,7 +180,7 @@ run "plan" {
   }
 
   assert {
-    condition     = alltrue(flatten([for service in merge(module.service, module.nats) : [for policy in service.policies : [for statement in jsondecode(policy).Statement : [for action in flatten([statement.Action]) : !strcontains(action, "*") && (!contains(flatten([statement.Resource]), "*") || action == "ecr:GetAuthorizationToken")]]]]))
+    condition     = alltrue(flatten([for service in merge(module.service, module.nats, { restore = module.restore }) : [for policy in service.policies : [for statement in jsondecode(policy).Statement : [for action in flatten([statement.Action]) : !strcontains(action, "*") && (!contains(flatten([statement.Resource]), "*") || action == "ecr:GetAuthorizationToken")]]]]))
     error_message = "Roles must have least privilege."
   }
 

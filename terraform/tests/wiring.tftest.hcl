@@ -442,11 +442,6 @@ run "wiring" {
   }
 
   assert {
-    condition     = alltrue([for service in module.nats : { for variable in service.container.environment : variable.name => variable.value }["NATS_USERS"] == file("nats/users.conf")])
-    error_message = "NATS must have the permissions of nats/users.conf."
-  }
-
-  assert {
     condition     = module.restore.service == null && module.restore.container.healthCheck == null && module.restore.container.entryPoint == tolist(["python", "-m", "pkg.archival", "restore", "--yes"]) && module.restore.container.image == "registry.test/archival-worker:${var.image_tag}" && anytrue([for variable in module.restore.container.environment : variable.name == "NATS_USER" && variable.value == "restore"])
     error_message = "restore must be a task without a service, with its own NATS user."
   }
@@ -501,8 +496,8 @@ run "wiring" {
   }
 
   assert {
-    condition     = alltrue([for node, service in module.nats : { for variable in service.container.environment : variable.name => variable.value } == { NATS_NAME = node, NATS_ROUTES = var.nats_clustered ? "nats-1.bidding-system.local:6222 nats-2.bidding-system.local:6222 nats-3.bidding-system.local:6222" : "" } && service.container.stopTimeout == 60])
-    error_message = "Each NATS server must have its own name, know the others, and have time to stop."
+    condition     = alltrue([for node, service in module.nats : { for variable in service.container.environment : variable.name => variable.value } == { NATS_NAME = node, NATS_USERS = file("nats/users.conf"), NATS_ROUTES = var.nats_clustered ? "nats-1.bidding-system.local:6222 nats-2.bidding-system.local:6222 nats-3.bidding-system.local:6222" : "" } && service.container.stopTimeout == 60])
+    error_message = "Each NATS server must have its own name, know its users and the others, and have time to stop."
   }
 
   assert {
@@ -524,7 +519,7 @@ run "a_boundary" {
   }
 
   assert {
-    condition     = alltrue([for boundary in concat(flatten(values(module.service)[*].boundaries), flatten(values(module.nats)[*].boundaries), [aws_iam_role.flow.permissions_boundary]) : boundary == "arn:aws:iam::123456789012:policy/bidding-system-boundary"])
+    condition     = alltrue([for boundary in concat(flatten(values(module.service)[*].boundaries), flatten(values(module.nats)[*].boundaries), module.restore.boundaries, [aws_iam_role.flow.permissions_boundary]) : boundary == "arn:aws:iam::123456789012:policy/bidding-system-boundary"])
     error_message = "Every role must have the permissions boundary."
   }
 }
