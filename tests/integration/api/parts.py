@@ -135,11 +135,13 @@ async def stream_events(link: NatsLink) -> dict[str, list[bytes]]:
             except NotFoundError:
                 break
             batch = decode_batch(message.data or b"")
+            sequence = (message.seq or 0) + 1
+            if batch.epoch and batch.prev == batch.last and not batch.events:
+                continue  # it begins an epoch
             assert last is None or batch.prev == last, f"a gap in {name}"
             assert 0 < len(batch.events) <= 500
             last = batch.last
             events[name] += [bytes(event) for event in batch.events]
-            sequence = (message.seq or 0) + 1
     return events
 
 

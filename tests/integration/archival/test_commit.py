@@ -176,7 +176,7 @@ async def test_dead_letter_is_stored_whatever_its_error_quotes(archive: Connecti
 async def test_bad_events_become_dead_letters_with_their_batch(archive: Connection) -> None:
     item = Item("lamp")
     good, bad = item.bid(), item.bid()
-    batch = Chain().batch([good, bad.json.replace(b"2.00", b"2.005"), b'{"kind":"opened"}', b"17"])
+    batch = Chain().batch([good, bad.json.replace(b"2.00", b"2.005"), b'{"kind":"bid"}', b"17"])
 
     result = await commit(archive, portion_of(batch))
 
@@ -207,7 +207,11 @@ async def test_watermark_never_passes_a_hole_and_folds_when_it_is_filled(
 
 async def test_each_partition_has_its_own_watermark(archive: Connection) -> None:
     one, two = Chain("p00"), Chain("p01")
-    first, _, late = one.batch([]), two.batch(Item("a").bids(1)), two.batch(Item("b").bids(1))
+    first, _, late = (
+        one.batch(Item("c").bids(1)),
+        two.batch(Item("a").bids(1)),
+        two.batch(Item("b").bids(1)),
+    )
 
     result = await commit(archive, portion_of(first, late))
 
