@@ -53,6 +53,8 @@ MAY_SUBSCRIBE = {
 }
 NEVER_SUBSCRIBED = {">", "bid.>", "_INBOX.>", "_INBOX.*.>", "$JS.>", "$SYS.>", "$KV.>"}
 SERVICES = sorted(MAY_PUBLISH)
+TRIES = 4
+"""nats-py reconnects if it reads half a refusal, and so loses it."""
 
 
 @asynccontextmanager
@@ -77,9 +79,9 @@ async def test_service_publishes_what_it_needs_and_nothing_else(stores: Stores, 
     subjects = FOR_NOBODY.union(*MAY_PUBLISH.values())
 
     async with connected(stores, user) as (client, refused):
-        for subject in subjects:
+        for subject in sorted(subjects) * TRIES:
             await client.publish(subject, b"")
-            await client.flush()  # nats-py reconnects if it reads half a refusal
+            await client.flush()
 
     complaints = "\n".join(refused).lower()
     allowed = {each for each in subjects if f'publish to "{each.lower()}"' not in complaints}
@@ -94,7 +96,7 @@ async def test_service_hears_what_it_needs_and_nobody_else_s_answers(
     subjects = NEVER_SUBSCRIBED.union(inboxes, *MAY_SUBSCRIBE.values())
 
     async with connected(stores, user) as (client, refused):
-        for subject in subjects:
+        for subject in sorted(subjects) * TRIES:
             await client.subscribe(subject)
             await client.flush()
 

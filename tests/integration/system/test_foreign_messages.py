@@ -3,6 +3,7 @@
 import time
 
 import aiohttp
+import nats
 from redis.asyncio import Redis
 
 from pkg.auction.events import encode_batch, encode_watermark
@@ -10,7 +11,7 @@ from pkg.auction.item import partition_of
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import archived_subject, events_subject
 from pkg.trials.waiting import until
-from tests.integration.api.parts import event_stream, outbox_entries, settings_for
+from tests.integration.api.parts import outbox_entries
 from tests.integration.processes import Services
 from tests.integration.providers import Stores
 
@@ -30,10 +31,10 @@ async def test_a_batch_and_a_watermark_from_the_future_lose_no_bid_and_raise_ala
     await services.archival()
     async with (
         aiohttp.ClientSession(api.url) as client,
-        event_stream(settings_for(stores)) as (_, nats),
+        await nats.connect(stores.nats_url) as administrator,  # services may publish neither
         Redis.from_url(stores.redis_url) as redis,
     ):
-        await nats.client.jetstream().publish(
+        await administrator.jetstream().publish(
             events_subject(P), encode_batch(P, prev=BEGINNING, last=ahead, events=[])
         )
         for item in items_of(P, 6):
@@ -51,7 +52,7 @@ async def test_a_batch_and_a_watermark_from_the_future_lose_no_bid_and_raise_ala
 
         async def refused() -> bool:
             # Repeated, as an archive does: the relay may not have subscribed yet.
-            await nats.client.publish(archived_subject(P), encode_watermark(P, ahead))
+            await administrator.publish(archived_subject(P), encode_watermark(P, ahead))
             return await metric("bid_watermarks_refused_total") == 1
 
         await until(trimmed, within_s=15, log=lambda: api.log)
