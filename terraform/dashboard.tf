@@ -24,11 +24,15 @@ locals {
       [local.own_namespace, "bid_recovery_conflicts_total", "Service", "api-gateway"],
       [local.own_namespace, "bid_recoveries_without_stream_total", "Service", "api-gateway"],
       [local.own_namespace, "bid_openings_without_archive_total", "Service", "api-gateway"],
+      [local.own_namespace, "bid_watermarks_refused_total", "Service", "api-gateway"],
+      [local.own_namespace, "bid_foreign_messages_total", "Service", "api-gateway"],
+      [local.own_namespace, "bid_relay_restarts_total", "Service", "api-gateway"],
       [local.own_namespace, "bid_resets_total", "Service", "broadcast-service"],
     ] },
     { title = "Who relays, what needs a hand", stat = "Maximum", lines = [
       [local.own_namespace, "bid_relay_leader", "Service", "api-gateway"],
       [local.own_namespace, "bid_restore_needed", "Service", "api-gateway"],
+      [local.own_namespace, "bid_redis_superseded", "Service", "api-gateway"],
       [local.own_namespace, "bid_archive_unknown_version", "Service", "archival-worker"],
     ] },
     { title = "Load balancer: requests and errors", stat = "Sum", lines = [
