@@ -50,6 +50,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     private = shutil.ignore_patterns("secrets", ".env", "services.env")
     shutil.copytree(ROOT / "compose", folder / "compose", ignore=private)
+    shutil.copytree(ROOT / "terraform" / "nats", folder / "terraform" / "nats")
     return folder
 
 
