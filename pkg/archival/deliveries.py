@@ -108,7 +108,8 @@ class Deliveries:
         return self._take() if self._arrived else None
 
     async def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
-        """A lost acknowledgement means a redelivery and so a duplicate.
+        """Tells JetStream that these are archived. If one is lost, its message comes again, as a
+        duplicate.
 
         Not sent for a message from before the consumer was recreated or NATS reconnected, perhaps
         without its last messages: its sequence may now belong to a message that is not archived.

@@ -73,7 +73,7 @@ class RedisLink(Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """Commands without their replies."""
+        """How many commands still wait for a reply."""
         return self._connection.waiting if self._connection and self._current else 0
 
     def current(self) -> T:

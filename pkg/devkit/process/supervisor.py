@@ -131,7 +131,7 @@ class Supervisor:
             sampling.cancel()
 
     def stop(self) -> None:
-        """A second call makes it hurry."""
+        """Begins an orderly stop. A second call kills what has not ended within a second."""
         again = self._stop.is_set()
         self._stop.set()
         if again:
