@@ -106,7 +106,7 @@ class Letters:
             await transaction.start()
             try:
                 archived = await self._put_through(letter, tally)
-            except BaseException:
+            except BaseException:  # also when cancelled: nobody else would end the transaction
                 await transaction.rollback()
                 raise
             await (transaction.commit() if archived and keep else transaction.rollback())

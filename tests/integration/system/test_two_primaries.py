@@ -101,7 +101,6 @@ async def test_the_old_primary_is_let_in_again_once_it_follows_the_new_one(
 
             await until(superseded, within_s=20, log=lambda: first.log)
             await pair.old.replicaof("127.0.0.1", str(pair.ports[1]))
-            await asyncio.sleep(0)
 
             async def follows() -> bool:
                 return (await pair.old.info("replication")).get("master_link_status") == "up"

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 
+from pkg.api.errors import RedisSuperseded
 from pkg.api.relay.lease import Lease
 from pkg.api.relay.recovery import Recovery
 from pkg.auction.outbox import OutboxId
+from pkg.stores.epochs import Epoch
 
 
 class GivenLease(Lease):
@@ -37,9 +39,11 @@ class GivenLease(Lease):
 
 
 class OpenRedis(Recovery):
-    """Redis is always open."""
+    """Redis is open until another one supersedes it."""
 
-    def __init__(self) -> None: ...
+    def __init__(self, epochs: Mapping[str, Epoch] | None = None) -> None:
+        self.epochs = epochs or {}
+        self._superseded = False
 
     def forget(self) -> None: ...
 
@@ -47,4 +51,11 @@ class OpenRedis(Recovery):
         self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
     ) -> bool:
         del archived, met
+        if self._superseded:
+            raise RedisSuperseded
         return False
+
+    async def supersede(self, by: int) -> None:
+        del by
+        self._superseded = True
+        raise RedisSuperseded

@@ -20,6 +20,7 @@ from pkg.api.relay.relay import Relay, _batches
 from pkg.auction.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, decode_batch, encode_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.runtime.background import ended
+from pkg.stores.epochs import Epoch
 from pkg.trials.waiting import until
 from tests.unit.api.relay.stand_ins import GivenLease, OpenRedis
 
@@ -139,7 +140,9 @@ class Relaying:
 
 
 @asynccontextmanager
-async def relaying(outbox: MemoryOutbox, stream: MemoryStream) -> AsyncIterator[Relaying]:
+async def relaying(
+    outbox: MemoryOutbox, stream: MemoryStream, *, epoch: int = 0
+) -> AsyncIterator[Relaying]:
     lease = GivenLease()
     metrics = RelayMetrics(holds_lease=lambda: lease.held, recovery=RecoveryCounts())
     relay = Relay(
@@ -149,7 +152,7 @@ async def relaying(outbox: MemoryOutbox, stream: MemoryStream) -> AsyncIterator[
         linger_max_ms=1,
         retention_s=600,
         resend_after_s=600,
-        recovery=OpenRedis(),
+        recovery=OpenRedis(dict.fromkeys(PARTITIONS, Epoch(epoch))),
         metrics=metrics,
     )
     task = asyncio.create_task(relay.run())
@@ -172,7 +175,8 @@ async def all_relayed(outbox: MemoryOutbox, stream: MemoryStream) -> None:
     for name in PARTITIONS:
         await until(partial(_is_complete, outbox, stream, name), within_s=10)
         assert stream.events(name) == everything(outbox, name)
-        chain = [decode_batch(data) for _, data in stream.messages[name]]
+        batches = (decode_batch(data) for _, data in stream.messages[name])
+        chain = [one for one in batches if one.events or not one.epoch]
         assert [one.prev for one in chain] == ["0-0", *(one.last for one in chain)][: len(chain)]
         assert all(0 < len(one.events) <= MAX_BATCH_EVENTS for one in chain)
 
@@ -309,6 +313,39 @@ async def test_a_watermark_beyond_what_was_stored_trims_nothing_and_is_counted_o
 
     assert outbox.archived_to == {"p00": OutboxId(1003, 0)}
     assert running.metrics.watermarks_refused == 1
+
+
+async def test_watermarks_of_another_epoch_trim_nothing() -> None:
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.add("p00", 10)
+    async with relaying(outbox, stream, epoch=20) as running:
+        await all_relayed(outbox, stream)
+        running.relay.archive_has("p00", OutboxId(1009, 0), 10)
+        running.relay.archive_has("p00", OutboxId(1003, 0), 20)
+
+        await until(lambda: outbox.archived_to, within_s=5)
+
+    assert outbox.archived_to == {"p00": OutboxId(1003, 0)}
+
+
+async def test_a_relay_publishes_its_epoch_first_and_stops_at_one_it_does_not_know() -> None:
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    async with relaying(outbox, stream, epoch=20) as running:
+        outbox.add("p00", 1)
+        await until(lambda: stream.events("p00"), within_s=5)
+        epochs = [decode_batch(data).epoch for _, data in stream.messages["p00"]]
+
+        outbox.entries["p00"].clear()
+        sequence = (await stream.tail("p00")).sequence
+        theirs = encode_batch("p00", prev=BEGINNING, last=BEGINNING, events=[], epoch=30)
+        await stream.publish("p00", theirs, expected=sequence)
+        outbox.add("p00", 2)
+        running.relay.resync()
+        await until(lambda: running.metrics.failures, within_s=5)
+        await until(lambda: stream.handed_over, within_s=5)
+
+    assert epochs == [20, 20]
+    assert (await stream.tail("p00")).epoch == 30
 
 
 async def test_a_message_beyond_every_id_of_the_outbox_is_not_taken_for_our_position() -> None:
