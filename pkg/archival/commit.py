@@ -89,9 +89,11 @@ async def commit(connection: Connection, portion: Portion) -> Committed:
 async def _commit(connection: Connection, portion: Portion, insert: _Insert) -> Committed:
     async with connection.transaction():
         marks = await _read_epochs(connection, portion)
-        events = [each for each in portion.events if not _is_foreign(each.origin, marks)]
-        foreign = [each for each in portion.events if _is_foreign(each.origin, marks)]
-        foreign += portion.superseded
+        events, foreign = portion.events, portion.superseded
+        origins = {origin for origin, _ in portion.batches if _is_foreign(origin, marks)}
+        if origins:  # batches are judged, not their thousands of events
+            foreign = foreign + [each for each in events if each.origin in origins]
+            events = [each for each in events if each.origin not in origins]
         inserted = await insert(connection, events) if events else _Inserted()
         refused = inserted.refused
         if foreign:
