@@ -9,6 +9,9 @@ locals {
       [local.own_namespace, "bid_outbox_age_seconds", "Service", "api-gateway"],
       [local.own_namespace, "bid_outbox_depth", "Service", "api-gateway", { yAxis = "right" }],
     ] },
+    { title = "Items in Redis, of the fullest partition", stat = "Maximum", lines = [
+      [local.own_namespace, "bid_items", "Service", "api-gateway"],
+    ] },
     { title = "Archive lag (s)", stat = "Maximum", lines = [
       [local.own_namespace, "bid_archive_lag_seconds", "Service", "archival-worker"],
     ] },
@@ -23,7 +26,6 @@ locals {
       [local.own_namespace, "bid_recovered_bids_total", "Service", "api-gateway"],
       [local.own_namespace, "bid_recovery_conflicts_total", "Service", "api-gateway"],
       [local.own_namespace, "bid_recoveries_without_stream_total", "Service", "api-gateway"],
-      [local.own_namespace, "bid_openings_without_archive_total", "Service", "api-gateway"],
       [local.own_namespace, "bid_watermarks_refused_total", "Service", "api-gateway"],
       [local.own_namespace, "bid_foreign_messages_total", "Service", "api-gateway"],
       [local.own_namespace, "bid_relay_restarts_total", "Service", "api-gateway"],
@@ -33,6 +35,8 @@ locals {
       [local.own_namespace, "bid_relay_leader", "Service", "api-gateway"],
       [local.own_namespace, "bid_restore_needed", "Service", "api-gateway"],
       [local.own_namespace, "bid_redis_superseded", "Service", "api-gateway"],
+      [local.own_namespace, "bid_other_system", "Service", "api-gateway"],
+      [local.own_namespace, "bid_other_system", "Service", "archival-worker"],
       [local.own_namespace, "bid_archive_unknown_version", "Service", "archival-worker"],
     ] },
     { title = "Load balancer: requests and errors", stat = "Sum", lines = [

@@ -15,6 +15,7 @@ alb_deletion_protection = false
 alb_access_logs         = false
 bid_strategy_override   = true
 outbox_max_entries      = 50000
+items_max               = 25000
 nats_clustered          = false
 nats_size               = { cpu = 256, memory = 512 }
 

@@ -22,6 +22,7 @@ KINDS = {
     "api-gateway": ("api-gateway\\nFargate", "#d7e8fb"),
     "broadcast-service": ("broadcast-service\\nFargate", "#d7e8fb"),
     "archival-worker": ("archival-worker\\nFargate", "#d7e8fb"),
+    "load-generator": ("load-generator\\nFargate, in load tests", "#d7e8fb"),
     "nats": ("NATS JetStream\\nFargate, Cloud Map", "#d7e8fb"),
     "redis": ("Redis\\nElastiCache", "#e3f3dd"),
     "postgres": ("PostgreSQL\\nRDS", "#e3f3dd"),
@@ -95,6 +96,7 @@ def source() -> str:
         if "Fargate" in KINDS[each][0]
     ]
     lines += [f'  nat -> "{kind}" [label = "443", style = dashed];' for kind in LENT if has(kind)]
+    lines.append('  nat -> world [label = "load tests: 80", style = dashed, color = "#aaaaaa"];')
     return "\n".join([*lines, "}", ""])
 
 

@@ -17,6 +17,10 @@ resource "aws_ecr_repository" "this" {
 }
 
 locals {
+  registry = var.registry == null ? split("/", aws_ecr_repository.this["api-gateway"].repository_url)[0] : var.registry
+  # An emulator's repository_url names AWS' own host.
+  repository_urls = { for name, repository in aws_ecr_repository.this : name => var.registry == null ? repository.repository_url : "${var.registry}/${repository.name}" }
+
   # With mutable tags, the images in use are among the newest. With immutable tags any tagged image may
   # be in use, and tasks could not restart without it: tagged images are deleted by hand.
   expiring_images = var.ecr_mutable ? {

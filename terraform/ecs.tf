@@ -23,8 +23,11 @@ locals {
   stop_timeout_s = 30
 
   redis_settings = {
-    environment = { REDIS_URL = "rediss://${aws_elasticache_replication_group.this.primary_endpoint_address}:6379/0" }
-    secrets     = { for arn in aws_secretsmanager_secret.redis[*].arn : "REDIS_PASSWORD" => arn }
+    environment = merge(
+      { REDIS_URL = "rediss://${aws_elasticache_replication_group.this.primary_endpoint_address}:6379/0" },
+      { for pem in var.redis_ca[*] : "REDIS_CA" => pem },
+    )
+    secrets = { for arn in aws_secretsmanager_secret.redis[*].arn : "REDIS_PASSWORD" => arn }
   }
 
   nats_settings = { for user, secret in aws_secretsmanager_secret.nats_user : user => {
@@ -38,8 +41,11 @@ locals {
   } }
 
   postgres_settings = {
-    environment = { POSTGRES_URL = "postgresql://bidding@${aws_db_instance.this.endpoint}/bidding?sslmode=require" }
-    secrets     = { POSTGRES_PASSWORD = aws_secretsmanager_secret.db.arn }
+    environment = merge(
+      { POSTGRES_URL = "postgresql://bidding@${aws_db_instance.this.endpoint}/bidding?sslmode=require" },
+      { for pem in var.postgres_ca[*] : "POSTGRES_CA" => pem },
+    )
+    secrets = { POSTGRES_PASSWORD = aws_secretsmanager_secret.db.arn }
   }
 
   service_settings = {
@@ -51,6 +57,7 @@ locals {
         BID_STRATEGY_OVERRIDE = tostring(var.bid_strategy_override)
         REDIS_MIN_REPLICAS    = tostring(var.redis_min_replicas)
         OUTBOX_MAX_ENTRIES    = tostring(var.outbox_max_entries)
+        ITEMS_MAX             = tostring(var.items_max)
         ALLOWED_ORIGINS       = join(",", var.allowed_origins)
       }
     }
@@ -77,7 +84,7 @@ module "service" {
   log_retention_days   = var.log_retention_days
   region               = var.aws_region
   cluster_arn          = aws_ecs_cluster.this.arn
-  image                = "${aws_ecr_repository.this[each.key].repository_url}:${var.image_tag}"
+  image                = "${local.repository_urls[each.key]}:${var.image_tag}"
   repository_arn       = aws_ecr_repository.this[each.key].arn
   cpu                  = var.services[each.key].cpu
   memory               = var.services[each.key].memory
@@ -126,7 +133,7 @@ module "restore" {
   log_retention_days   = var.log_retention_days
   region               = var.aws_region
   cluster_arn          = aws_ecs_cluster.this.arn
-  image                = "${aws_ecr_repository.this["archival-worker"].repository_url}:${var.image_tag}"
+  image                = "${local.repository_urls["archival-worker"]}:${var.image_tag}"
   repository_arn       = aws_ecr_repository.this["archival-worker"].arn
   command              = ["python", "-m", "pkg.archival", "restore", "--yes"]
   cpu                  = var.services["archival-worker"].cpu

@@ -20,16 +20,15 @@ module "nats" {
   region             = var.aws_region
   cluster_arn        = aws_ecs_cluster.this.arn
   image              = var.nats_image
-  command            = ["sh", "-c", file("${path.module}/nats/start.sh")]
-  cpu                = var.nats_size.cpu
-  memory             = var.nats_size.memory
-  port               = 4222
-  desired_count      = 1
-  single             = true
-  stop_timeout_s     = 60
-  # Liveness only: plain /healthz also requires a quorum, so losing it would get the remaining servers
-  # killed too.
-  health_command = ["CMD-SHELL", "wget -q -O /dev/null 'http://127.0.0.1:8222/healthz?js-enabled-only=true'"]
+  # Not an entry point: some emulators ignore that, and the image's own runs this command as it is.
+  command        = ["sh", "-c", file("${path.module}/nats/start.sh")]
+  cpu            = var.nats_size.cpu
+  memory         = var.nats_size.memory
+  port           = 4222
+  desired_count  = 1
+  single         = true
+  stop_timeout_s = 60
+  health_command = ["CMD-SHELL", file("${path.module}/nats/health.sh")]
   # It may wait 50 s for the old server's lock (start.sh) and then reads the whole store.
   health_start_s       = 300
   subnet_ids           = [for zone in local.nats_zones[each.key] : aws_subnet.private[zone].id]

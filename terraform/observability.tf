@@ -6,15 +6,16 @@ locals {
   # Metric, service that emits it, threshold, minutes above it, statistic, and what to do.
   own_alarms = {
     outbox-age              = { metric = "bid_outbox_age_seconds", service = "api-gateway", above = 60, minutes = 3, statistic = "Maximum", what = "Accepted bids are not archived: look at the archival worker, NATS and PostgreSQL." }
+    items                   = { metric = "bid_items", service = "api-gateway", above = floor(var.items_max * 0.8), minutes = 5, statistic = "Maximum", what = "Redis is nearly full of items; soon bids on new ones get 503: find out who makes them, or raise items_max." }
     archive-lag             = { metric = "bid_archive_lag_seconds", service = "archival-worker", above = 60, minutes = 3, statistic = "Maximum", what = "The archive is behind: look at PostgreSQL." }
     dead-letters            = { metric = "bid_archive_dead_letters_total", service = "archival-worker", above = 0, minutes = 1, statistic = "Sum", what = "Events could not be archived: run the audit, which lists them." }
     conflicts               = { metric = "bid_archive_conflicts_total", service = "archival-worker", above = 0, minutes = 1, statistic = "Sum", what = "Two accepted bids claim one place: run the audit." }
     unknown-version         = { metric = "bid_archive_unknown_version", service = "archival-worker", above = 0, minutes = 1, statistic = "Maximum", what = "Bids of a newer release wait: roll the archival worker first." }
     recovery-conflicts      = { metric = "bid_recovery_conflicts_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Redis and the stream contradict each other: run the audit." }
     recovery-without-stream = { metric = "bid_recoveries_without_stream_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Redis was opened while NATS was away: run the audit." }
-    opening-without-archive = { metric = "bid_openings_without_archive_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "An empty Redis was opened with no word from the archive: run the audit, unless there were no bids yet." }
     restore-needed          = { metric = "bid_restore_needed", service = "api-gateway", above = 0, minutes = 1, statistic = "Maximum", what = "Redis lacks what the stream cannot give back; every bid is refused: run restore." }
     redis-superseded        = { metric = "bid_redis_superseded", service = "api-gateway", above = 0, minutes = 1, statistic = "Maximum", what = "Two Redis servers are in use; this one refuses every bid: point the gateways at the right one and run the audit." }
+    other-system            = { metric = "bid_other_system", service = "api-gateway", above = 0, minutes = 1, statistic = "Maximum", what = "Redis and NATS belong to different systems and every bid is refused: check REDIS_URL and NATS_URL." }
     relay-restarts          = { metric = "bid_relay_restarts_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "A defect stopped the relay and it was restarted: report the traceback in its log." }
     refused-watermarks      = { metric = "bid_watermarks_refused_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Somebody else announces watermarks: find out who publishes on this NATS." }
     foreign-messages        = { metric = "bid_foreign_messages_total", service = "api-gateway", above = 0, minutes = 1, statistic = "Sum", what = "Somebody else publishes in the stream: find out who, and run the audit." }

@@ -30,27 +30,27 @@ output "redis_endpoint" {
 
 output "ecr_api_gateway_url" {
   description = "URL of the API gateway's image repository."
-  value       = aws_ecr_repository.this["api-gateway"].repository_url
+  value       = local.repository_urls["api-gateway"]
 }
 
 output "ecr_broadcast_service_url" {
   description = "URL of the broadcast service's image repository."
-  value       = aws_ecr_repository.this["broadcast-service"].repository_url
+  value       = local.repository_urls["broadcast-service"]
 }
 
 output "ecr_archival_worker_url" {
   description = "URL of the archival worker's image repository."
-  value       = aws_ecr_repository.this["archival-worker"].repository_url
+  value       = local.repository_urls["archival-worker"]
 }
 
 output "alb_dns_name" {
-  description = "Host name of the load balancer."
+  description = "Host name of the load balancer, without scheme: where domain_name points to. On an emulator it has a port."
   value       = aws_lb.this.dns_name
 }
 
 output "alb_url" {
   description = "Base URL of the API."
-  value       = var.domain_name == null ? "http://${aws_lb.this.dns_name}" : "https://${var.domain_name}"
+  value       = local.alb_url
 }
 
 output "ws_url" {
@@ -65,18 +65,20 @@ output "ecs_cluster_name" {
 
 output "ecr_load_generator_url" {
   description = "URL of the load generator's image repository."
-  value       = aws_ecr_repository.this["load-generator"].repository_url
+  value       = local.repository_urls["load-generator"]
 }
 
 output "deployment_commands" {
   description = "Shell commands that build, tag and push the three images, then roll the three services. Run them in the project's root."
   value = join("\n", concat(
+    # In a shell where the emulator is not set, these would address AWS.
+    var.emulated ? [": \"$${AWS_ENDPOINT_URL:?must be the emulator, as in step 1 of the guide}\""] : [],
     # No pager: it would wait for a key.
-    ["export AWS_PAGER=", "aws ecr get-login-password --region ${var.aws_region} | docker login --username AWS --password-stdin ${split("/", aws_ecr_repository.this["api-gateway"].repository_url)[0]}"],
+    ["export AWS_PAGER=", "aws ecr get-login-password --region ${var.aws_region} | docker login --username AWS --password-stdin ${local.registry}"],
     flatten([for service in sort(local.services) : [
       "docker build --build-arg REVISION=$(git rev-parse HEAD) -t ${local.name}/${service}:${var.image_tag} --target ${service} -f compose/Dockerfile .",
-      "docker tag ${local.name}/${service}:${var.image_tag} ${aws_ecr_repository.this[service].repository_url}:${var.image_tag}",
-      "docker push ${aws_ecr_repository.this[service].repository_url}:${var.image_tag}",
+      "docker tag ${local.name}/${service}:${var.image_tag} ${local.repository_urls[service]}:${var.image_tag}",
+      "docker push ${local.repository_urls[service]}:${var.image_tag}",
     ]]),
     [for service in sort(local.services) :
       "aws ecs update-service --region ${var.aws_region} --cluster ${aws_ecs_cluster.this.name} --service ${local.name}-${service} --force-new-deployment"

@@ -19,6 +19,7 @@ alb_access_logs         = true
 waf_requests_per_5_min  = 60000
 bid_strategy_override   = false
 outbox_max_entries      = 100000
+items_max               = 500000
 nats_clustered          = true
 nats_size               = { cpu = 1024, memory = 2048 }
 

@@ -13,6 +13,7 @@ resource "terraform_data" "protection" {
     module.service,
     module.nats,
     module.restore,
+    module.load_generator,
     aws_appautoscaling_policy.cpu,
     aws_appautoscaling_policy.requests,
     aws_cloudwatch_dashboard.this,

@@ -4,6 +4,7 @@ locals {
     api-gateway       = "API gateway tasks"
     broadcast-service = "Broadcast service tasks"
     archival-worker   = "Archival worker tasks"
+    load-generator    = "Load generator tasks: nothing may connect to them"
     nats              = "NATS tasks"
     redis             = "Redis"
     postgres          = "PostgreSQL"
@@ -71,7 +72,7 @@ resource "aws_vpc_security_group_ingress_rule" "world" {
 
 # AWS' APIs for images, logs and secrets have no security group to refer to.
 resource "aws_vpc_security_group_egress_rule" "aws" {
-  for_each = setunion(local.services, ["nats"])
+  for_each = setunion(local.services, ["load-generator", "nats"])
 
   security_group_id = aws_security_group.this[each.key].id
   description       = "AWS APIs over HTTPS"

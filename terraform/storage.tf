@@ -11,7 +11,7 @@ resource "aws_efs_file_system" "nats" {
 resource "aws_efs_backup_policy" "nats" {
   file_system_id = aws_efs_file_system.nats.id
 
-  # Not needed: the stream holds at most a day of events, normally also in Redis or PostgreSQL.
+  # Not needed: the stream's events are in PostgreSQL too, except during an outage of it.
   backup_policy {
     status = "DISABLED"
   }

@@ -25,6 +25,22 @@ variable "emulated" {
   default     = false
 }
 
+variable "registry" {
+  description = "Host and port of the emulator's image registry, such as localhost:4566; required with emulated. null: ECR itself."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = (var.registry != null) == var.emulated
+    error_message = "Set registry and emulated together: without it, images built for the emulator would be pushed to AWS; on AWS the repositories know their registry."
+  }
+
+  validation {
+    condition     = var.registry == null || (can(regex("^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:[0-9]{1,5}$", var.registry)) && !can(regex("amazonaws", var.registry)))
+    error_message = "registry must be a host and a port, and not AWS', such as localhost:4566."
+  }
+}
+
 variable "permissions_boundary" {
   description = "ARN of the permissions boundary of every role created here (permissions-boundary.json); null: none."
   type        = string
@@ -143,6 +159,22 @@ variable "redis_auth_token" {
   }
 }
 
+variable "redis_ca" {
+  description = "PEM certificates of the authority that signed Redis'' certificate, if the tasks' images do not trust it, as that of an emulator; null: none. Not a secret."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.redis_ca == null || can(regex("^-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----", var.redis_ca))
+    error_message = "redis_ca must be the text of certificates in PEM form: export TF_VAR_redis_ca=\"$(cat ca.pem)\"."
+  }
+
+  validation {
+    condition     = length(coalesce(var.redis_ca, "-")) <= 16384
+    error_message = "redis_ca must have at most 16384 characters: ECS allows 64 KiB for a whole task definition."
+  }
+}
+
 variable "db_instance_class" {
   description = "RDS instance class of PostgreSQL."
   type        = string
@@ -209,6 +241,22 @@ variable "db_password" {
   validation {
     condition     = can(regex("^[!-~]*$", var.db_password)) && !can(regex("[/@\"]", var.db_password))
     error_message = "db_password must be printable ASCII without spaces or / @ \", which RDS refuses."
+  }
+}
+
+variable "postgres_ca" {
+  description = "PEM certificates of the authority that signed PostgreSQL'' certificate, if the tasks' images do not trust it (RDS' bundle of the region); null: none. Not a secret."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.postgres_ca == null || can(regex("^-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----", var.postgres_ca))
+    error_message = "postgres_ca must be the text of certificates in PEM form: export TF_VAR_postgres_ca=\"$(cat ca.pem)\"."
+  }
+
+  validation {
+    condition     = length(coalesce(var.postgres_ca, "-")) <= 16384
+    error_message = "postgres_ca must have at most 16384 characters: ECS allows 64 KiB for a whole task definition."
   }
 }
 
@@ -304,6 +352,43 @@ variable "services" {
   }
 }
 
+variable "load_generator" {
+  description = "Load test: count (tasks of one vCPU, each a crowd of its own), users per task, bidders (their class in load-tests/locustfile.py), strategy (lua or optimistic; null: the gateway's), host (URL to bid at; null: alb_url)."
+  type = object({
+    count    = optional(number, 0)
+    users    = optional(number, 500)
+    bidders  = optional(string, "ContendedItemBidder")
+    strategy = optional(string)
+    host     = optional(string)
+  })
+  default = {}
+
+  validation {
+    condition     = var.load_generator.count >= 0 && var.load_generator.count <= 20 && floor(var.load_generator.count) == var.load_generator.count
+    error_message = "load_generator: count must be a whole number from 0 to 20."
+  }
+
+  validation {
+    condition     = var.load_generator.users >= 1 && var.load_generator.users <= 10000 && floor(var.load_generator.users) == var.load_generator.users
+    error_message = "load_generator: users must be a whole number from 1 to 10000, per task."
+  }
+
+  validation {
+    condition     = contains(["ContendedItemBidder", "BidderUser", "MixedWorkloadUser"], var.load_generator.bidders)
+    error_message = "load_generator: bidders must be ContendedItemBidder, BidderUser or MixedWorkloadUser."
+  }
+
+  validation {
+    condition     = var.load_generator.strategy == null || (contains(["lua", "optimistic"], coalesce(var.load_generator.strategy, "-")) && var.bid_strategy_override)
+    error_message = "load_generator: strategy must be lua or optimistic, and needs bid_strategy_override: without it, gateways refuse to be told a strategy."
+  }
+
+  validation {
+    condition     = var.load_generator.host == null || can(regex("^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$", var.load_generator.host))
+    error_message = "load_generator: host must be a scheme, a host and perhaps a port, without a slash at its end."
+  }
+}
+
 variable "execute_command" {
   description = "Whether a shell may be opened in a task (ECS Exec). This makes root file systems writable."
   type        = bool
@@ -359,8 +444,18 @@ variable "outbox_max_entries" {
   }
 }
 
+variable "items_max" {
+  description = "Maximum items in each of the four partitions of Redis; beyond that, bids on new items get 503. At 1,024 bytes an item, all must fit in two fifths of Redis' maximum memory, or gateways refuse bids."
+  type        = number
+
+  validation {
+    condition     = var.items_max >= 1000 && floor(var.items_max) == var.items_max
+    error_message = "items_max must be a whole number of at least 1000."
+  }
+}
+
 variable "nats_image" {
-  description = "NATS image, from a public registry or a mirror of one."
+  description = "NATS image, from a public registry or a mirror of one. Its entry point must run the command that it is given, and it needs sh, flock, and wget or bash."
   type        = string
   default     = "nats:2.15.1-alpine"
 

@@ -9,6 +9,7 @@ run "emulated_refuses_an_aws_account" {
 
   variables {
     emulated = true
+    registry = "localhost:4566"
   }
 
   expect_failures = [terraform_data.account]

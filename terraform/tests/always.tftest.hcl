@@ -1,7 +1,5 @@
-# Rules for both dev and prod, planned and applied on a mocked AWS:
-#
-#   export TF_VAR_db_password=... TF_VAR_nats_password=...
-#   terraform test -filter=tests/always.tftest.hcl -var-file=dev.tfvars
+# Rules for both dev and prod, planned on a mocked AWS. `terraform test` takes dev's variables from the
+# *.auto.tfvars beside this file; tests/terraform also takes prod's.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
@@ -145,17 +143,17 @@ run "plan" {
   }
 
   assert {
-    condition     = alltrue([for service in merge(module.service, module.nats, { restore = module.restore }) : service.container.user == "10001:10001" && service.container.readonlyRootFilesystem && service.container.linuxParameters.capabilities.drop == ["ALL"]])
+    condition     = alltrue([for service in merge(module.service, module.nats, { restore = module.restore, load-generator = module.load_generator }) : service.container.user == "10001:10001" && service.container.readonlyRootFilesystem && service.container.linuxParameters.capabilities.drop == ["ALL"]])
     error_message = "No container may run as root, write to its root file system or keep capabilities."
   }
 
   assert {
-    condition     = alltrue(flatten([for service in merge(module.service, module.nats, { restore = module.restore }) : [for variable in service.container.environment : !can(regex("PASSWORD|TOKEN|SECRET|KEY", variable.name)) && !can(regex("//[^/]*:[^/@]*@", variable.value))]]))
+    condition     = alltrue(flatten([for service in merge(module.service, module.nats, { restore = module.restore, load-generator = module.load_generator }) : [for variable in service.container.environment : !can(regex("PASSWORD|TOKEN|SECRET|KEY", variable.name)) && !can(regex("//[^/]*:[^/@]*@", variable.value))]]))
     error_message = "Secrets must be neither in plain environment variables nor in URLs."
   }
 
   assert {
-    condition     = alltrue(flatten([for service in merge(module.service, module.nats, { restore = module.restore }) : [for secret in service.container.secrets : startswith(secret.valueFrom, "arn:aws:secretsmanager:")]]))
+    condition     = alltrue(flatten([for service in merge(module.service, module.nats, { restore = module.restore, load-generator = module.load_generator }) : [for secret in service.container.secrets : startswith(secret.valueFrom, "arn:aws:secretsmanager:")]]))
     error_message = "Secrets must be references to Secrets Manager."
   }
 
@@ -180,7 +178,7 @@ run "plan" {
   }
 
   assert {
-    condition     = alltrue(flatten([for service in merge(module.service, module.nats, { restore = module.restore }) : [for policy in service.policies : [for statement in jsondecode(policy).Statement : [for action in flatten([statement.Action]) : !strcontains(action, "*") && (!contains(flatten([statement.Resource]), "*") || action == "ecr:GetAuthorizationToken")]]]]))
+    condition     = alltrue(flatten([for service in merge(module.service, module.nats, { restore = module.restore, load-generator = module.load_generator }) : [for policy in service.policies : [for statement in jsondecode(policy).Statement : [for action in flatten([statement.Action]) : !strcontains(action, "*") && (!contains(flatten([statement.Resource]), "*") || action == "ecr:GetAuthorizationToken")]]]]))
     error_message = "Roles must have least privilege."
   }
 

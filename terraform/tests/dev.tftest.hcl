@@ -1,7 +1,4 @@
-# Dev:
-#
-#   export TF_VAR_db_password=... TF_VAR_nats_password=...
-#   terraform test -filter=tests/dev.tftest.hcl -var-file=dev.tfvars
+# Dev.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan

@@ -1,4 +1,4 @@
-# Load balancer, scaling and alarms, for both dev and prod; run it like always.tftest.hcl.
+# Load balancer, scaling and alarms, for both dev and prod.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
@@ -207,7 +207,7 @@ run "http" {
   }
 
   assert {
-    condition     = { for name, alarm in aws_cloudwatch_metric_alarm.own : name => alarm.threshold } == { outbox-age = 60, archive-lag = 60, dead-letters = 0, conflicts = 0, unknown-version = 0, recovery-conflicts = 0, recovery-without-stream = 0, opening-without-archive = 0, restore-needed = 0, forgotten-bids = 0, redis-superseded = 0, relay-restarts = 0, refused-watermarks = 0, foreign-messages = 0 }
+    condition     = { for name, alarm in aws_cloudwatch_metric_alarm.own : name => alarm.threshold } == { outbox-age = 60, items = floor(var.items_max * 0.8), archive-lag = 60, dead-letters = 0, conflicts = 0, unknown-version = 0, recovery-conflicts = 0, recovery-without-stream = 0, other-system = 0, restore-needed = 0, forgotten-bids = 0, redis-superseded = 0, relay-restarts = 0, refused-watermarks = 0, foreign-messages = 0 }
     error_message = "The thresholds of the services' alarms changed."
   }
 

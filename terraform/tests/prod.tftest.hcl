@@ -1,9 +1,45 @@
-# Prod. Also export TF_VAR_redis_auth_token, TF_VAR_image_tag and both passwords.
-#
-#   terraform test -filter=tests/prod.tftest.hcl -var-file=prod.tfvars
+# Prod, and values that dev allows and prod refuses.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
+}
+
+# Those of prod.tfvars, which a test compares, and what a user exports.
+variables {
+  environment             = "prod"
+  zones                   = ["a", "b", "c"]
+  nat_per_zone            = true
+  log_retention_days      = 90
+  redis_node_type         = "cache.r6g.large"
+  redis_replicas          = 1
+  db_instance_class       = "db.r6g.large"
+  db_storage_gib          = 100
+  db_multi_az             = true
+  db_deletion_protection  = true
+  db_final_snapshot       = true
+  db_backup_days          = 14
+  secret_recovery_days    = 30
+  ecr_mutable             = false
+  ecr_force_delete        = false
+  alb_deletion_protection = true
+  alb_access_logs         = true
+  waf_requests_per_5_min  = 60000
+  bid_strategy_override   = false
+  outbox_max_entries      = 100000
+  items_max               = 500000
+  nats_clustered          = true
+  nats_size               = { cpu = 1024, memory = 2048 }
+
+  services = {
+    api-gateway       = { cpu = 1024, memory = 2048, count = 6, max = 20 }
+    broadcast-service = { cpu = 1024, memory = 2048, count = 4, max = 20 }
+    archival-worker   = { cpu = 1024, memory = 2048, count = 2, max = 2 }
+  }
+
+  db_password      = "k7:Qm%2vT9xLr4Wd&p"
+  nats_password    = "n@3/h:8%Zp5sYc1Fb"
+  redis_auth_token = "r4Tz9mKq2Lx7Vb1Nc6Wd3Hs8Jf5Gp0Ya"
+  image_tag        = "0123456789ab"
 }
 
 run "sizes" {
@@ -66,4 +102,34 @@ run "protection_lifted" {
     condition     = !aws_db_instance.this.skip_final_snapshot
     error_message = "PostgreSQL must leave a final snapshot even when its protection was lifted."
   }
+}
+
+run "a_mutable_tag" {
+  command = plan
+
+  variables {
+    image_tag = "latest"
+  }
+
+  expect_failures = [var.image_tag]
+}
+
+run "redis_without_a_password" {
+  command = plan
+
+  variables {
+    redis_auth_token = null
+  }
+
+  expect_failures = [var.redis_auth_token]
+}
+
+run "an_example_password_for_redis" {
+  command = plan
+
+  variables {
+    redis_auth_token = "passwordpasswordpasswordpassword"
+  }
+
+  expect_failures = [var.redis_auth_token]
 }

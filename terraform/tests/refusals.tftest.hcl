@@ -28,11 +28,13 @@ run "invalid_values" {
     image_tag              = "a tag"                      # contains a space
     bid_strategy           = "mutex"                      # not a strategy
     outbox_max_entries     = 10                           # at least 1000
+    items_max              = 10                           # at least 1000
     nats_image             = "nats:latest"                # no fixed version
     nats_size              = { cpu = 256, memory = 4096 } # not a Fargate size
     stream_max_bytes       = 1000                         # at least 1 GiB
     waf_requests_per_5_min = 5                            # 10 at least
     alarm_email            = "ops"                        # not an email address
+    load_generator         = { count = 1.5 }              # not a whole number
 
     # max below count
     services = {
@@ -60,11 +62,13 @@ run "invalid_values" {
     var.image_tag,
     var.bid_strategy,
     var.outbox_max_entries,
+    var.items_max,
     var.nats_image,
     var.nats_size,
     var.stream_max_bytes,
     var.waf_requests_per_5_min,
     var.alarm_email,
+    var.load_generator,
     var.services,
   ]
 }
@@ -185,6 +189,9 @@ run "last_invalid_values" {
   command = plan
 
   variables {
+    registry      = "localhost:4566"       # AWS has its own
+    redis_ca      = "ca.pem"               # a path
+    postgres_ca   = "-----BEGIN RSA KEY"   # no certificate
     nats_password = "bidding-bidding-1234" # an example's
     domain_name   = "bids"                 # not a host name
 
@@ -196,6 +203,9 @@ run "last_invalid_values" {
   }
 
   expect_failures = [
+    var.registry,
+    var.redis_ca,
+    var.postgres_ca,
     var.nats_password,
     var.domain_name,
     var.services,

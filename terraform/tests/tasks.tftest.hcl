@@ -1,4 +1,4 @@
-# Settings of tasks, for both dev and prod; run it like always.tftest.hcl.
+# Settings of tasks, for both dev and prod.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
@@ -8,8 +8,13 @@ run "tasks" {
   command = plan
 
   assert {
-    condition     = alltrue([for service in module.nats : service.container.healthCheck.command == tolist(["CMD-SHELL", "wget -q -O /dev/null 'http://127.0.0.1:8222/healthz?js-enabled-only=true'"])])
+    condition     = alltrue([for service in module.nats : service.container.healthCheck.command == tolist(["CMD-SHELL", file("nats/health.sh")])])
     error_message = "NATS' health check must ask NATS itself."
+  }
+
+  assert {
+    condition     = alltrue([for service in merge(module.service, module.nats, { restore = module.restore, load-generator = module.load_generator }) : !can(service.container.entryPoint)]) && alltrue([for service in module.nats : service.container.command == tolist(["sh", "-c", file("nats/start.sh")])])
+    error_message = "Tasks must need no entry point, which some emulators ignore."
   }
 
   assert {
@@ -80,5 +85,24 @@ run "tasks" {
   assert {
     condition     = jsondecode(local.task_trust).Statement[0].Condition.StringEquals["aws:SourceAccount"] == "123456789012" && jsondecode(local.task_trust).Statement[0].Principal.Service == "ecs-tasks.amazonaws.com"
     error_message = "Only ECS, and only for this account, may assume the tasks' roles."
+  }
+}
+
+run "private_authorities" {
+  command = plan
+
+  variables {
+    redis_ca    = "-----BEGIN CERTIFICATE-----\nUkVESVM=\n-----END CERTIFICATE-----\n"
+    postgres_ca = "-----BEGIN CERTIFICATE-----\nUE9TVEdSRVM=\n-----END CERTIFICATE-----\n"
+  }
+
+  assert {
+    condition = { for name, service in merge(module.service, { restore = module.restore }) : name => { for variable in service.container.environment : variable.name => variable.value if endswith(variable.name, "_CA") } } == {
+      api-gateway       = { REDIS_CA = var.redis_ca }
+      broadcast-service = { REDIS_CA = var.redis_ca }
+      archival-worker   = { REDIS_CA = var.redis_ca, POSTGRES_CA = var.postgres_ca }
+      restore           = { REDIS_CA = var.redis_ca, POSTGRES_CA = var.postgres_ca }
+    }
+    error_message = "Every task must get the authorities of the stores it connects to."
   }
 }

@@ -1,5 +1,5 @@
 # Resources refer to the right other resources. Resources of the same type have distinct mocked ids, so
-# that a mix-up is noticed. For both dev and prod; run it like always.tftest.hcl.
+# that a mix-up is noticed. For both dev and prod.
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
@@ -22,6 +22,11 @@ mock_provider "aws" {
   override_resource {
     target = aws_security_group.this["archival-worker"]
     values = { id = "sg-archival-worker" }
+  }
+
+  override_resource {
+    target = aws_security_group.this["load-generator"]
+    values = { id = "sg-load-generator" }
   }
 
   override_resource {
@@ -180,6 +185,11 @@ mock_provider "aws" {
   }
 
   override_resource {
+    target = aws_ecr_repository.this["load-generator"]
+    values = { arn = "arn:aws:ecr:us-east-1:123456789012:repository/load-generator", repository_url = "registry.test/load-generator" }
+  }
+
+  override_resource {
     target = aws_efs_access_point.nats["nats"]
     values = { id = "fsap-nats", arn = "arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-nats" }
   }
@@ -262,6 +272,21 @@ mock_provider "aws" {
   override_resource {
     target = module.service["archival-worker"].aws_cloudwatch_log_group.this
     values = { arn = "arn:aws:logs:us-east-1:123456789012:log-group:archival-worker" }
+  }
+
+  override_resource {
+    target = module.load_generator.aws_iam_role.execution
+    values = { id = "load-generator-execution", arn = "arn:aws:iam::123456789012:role/load-generator-execution" }
+  }
+
+  override_resource {
+    target = module.load_generator.aws_iam_role.task
+    values = { id = "load-generator-task", arn = "arn:aws:iam::123456789012:role/load-generator-task" }
+  }
+
+  override_resource {
+    target = module.load_generator.aws_cloudwatch_log_group.this
+    values = { arn = "arn:aws:logs:us-east-1:123456789012:log-group:load-generator" }
   }
 
   override_resource {
@@ -353,7 +378,7 @@ run "wiring" {
   }
 
   assert {
-    condition     = toset(values(aws_vpc_security_group_egress_rule.aws)[*].security_group_id) == toset(["sg-api-gateway", "sg-broadcast-service", "sg-archival-worker", "sg-nats"])
+    condition     = toset(values(aws_vpc_security_group_egress_rule.aws)[*].security_group_id) == toset(["sg-api-gateway", "sg-broadcast-service", "sg-archival-worker", "sg-load-generator", "sg-nats"])
     error_message = "Tasks, but not stores or the load balancer, may reach AWS' APIs."
   }
 
@@ -442,7 +467,7 @@ run "wiring" {
   }
 
   assert {
-    condition     = module.restore.service == null && module.restore.container.healthCheck == null && module.restore.container.entryPoint == tolist(["python", "-m", "pkg.archival", "restore", "--yes"]) && module.restore.container.image == "registry.test/archival-worker:${var.image_tag}" && anytrue([for variable in module.restore.container.environment : variable.name == "NATS_USER" && variable.value == "restore"])
+    condition     = module.restore.service == null && module.restore.container.healthCheck == null && module.restore.container.command == tolist(["python", "-m", "pkg.archival", "restore", "--yes"]) && module.restore.container.image == "registry.test/archival-worker:${var.image_tag}" && anytrue([for variable in module.restore.container.environment : variable.name == "NATS_USER" && variable.value == "restore"])
     error_message = "restore must be a task without a service, with its own NATS user."
   }
 
@@ -463,7 +488,7 @@ run "wiring" {
   assert {
     condition = { for name, service in module.service : name => { for variable in service.container.environment : variable.name => variable.value } } == {
       for name, own in {
-        api-gateway       = { BID_STRATEGY = var.bid_strategy, BID_STRATEGY_OVERRIDE = tostring(var.bid_strategy_override), REDIS_MIN_REPLICAS = tostring(var.redis_min_replicas), OUTBOX_MAX_ENTRIES = tostring(var.outbox_max_entries), ALLOWED_ORIGINS = join(",", var.allowed_origins) }
+        api-gateway       = { BID_STRATEGY = var.bid_strategy, BID_STRATEGY_OVERRIDE = tostring(var.bid_strategy_override), REDIS_MIN_REPLICAS = tostring(var.redis_min_replicas), OUTBOX_MAX_ENTRIES = tostring(var.outbox_max_entries), ITEMS_MAX = tostring(var.items_max), ALLOWED_ORIGINS = join(",", var.allowed_origins) }
         broadcast-service = { ALLOWED_ORIGINS = join(",", var.allowed_origins) }
         archival-worker   = { POSTGRES_URL = "postgresql://bidding@bidding-system.mocked.us-east-1.rds.amazonaws.com:5432/bidding?sslmode=require" }
         } : name => merge(own, {
@@ -519,7 +544,7 @@ run "a_boundary" {
   }
 
   assert {
-    condition     = alltrue([for boundary in concat(flatten(values(module.service)[*].boundaries), flatten(values(module.nats)[*].boundaries), module.restore.boundaries, [aws_iam_role.flow.permissions_boundary]) : boundary == "arn:aws:iam::123456789012:policy/bidding-system-boundary"])
+    condition     = alltrue([for boundary in concat(flatten(values(module.service)[*].boundaries), flatten(values(module.nats)[*].boundaries), module.restore.boundaries, module.load_generator.boundaries, [aws_iam_role.flow.permissions_boundary]) : boundary == "arn:aws:iam::123456789012:policy/bidding-system-boundary"])
     error_message = "Every role must have the permissions boundary."
   }
 }

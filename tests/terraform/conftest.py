@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -15,16 +16,33 @@ PROJECT = Path(__file__).parents[2]
 SOURCES = PROJECT / "terraform"
 ENVIRONMENTS = ("dev", "prod")
 
+
+def assigned(text: str) -> dict[str, str]:
+    """The texts assigned to names, as in a file of variables."""
+    return dict(re.findall(r'^ *(\w+) += "(.*)"$', text, re.MULTILINE))
+
+
+PASSWORDS = SOURCES / "tests" / "passwords.auto.tfvars"
 SECRETS = {
-    "db_password": "k7:Qm%2vT9xLr4Wd&p",
-    "nats_password": "n@3/h:8%Zp5sYc1Fb",
+    name: text
+    for name, text in assigned(PASSWORDS.read_text()).items()
+    if name.endswith("_password")
 }
 TOKEN = "r4Tz9mKq2Lx7Vb1Nc6Wd3Hs8Jf5Gp0Ya"
-VARIABLES: Mapping[str, Mapping[str, str]] = {
-    "dev": SECRETS,
-    "prod": {**SECRETS, "redis_auth_token": TOKEN, "image_tag": "0123456789ab"},
+EXPORTED: Mapping[str, str] = {
+    "dev": PASSWORDS.read_text(),
+    "prod": PASSWORDS.read_text()
+    .replace("redis_auth_token = null", f'redis_auth_token = "{TOKEN}"')
+    .replace('"latest"', '"0123456789ab"'),
 }
-"""Variables that a user exports before `terraform plan`."""
+"""The file of variables that a user exports before `terraform plan`."""
+SHOWN_FOR_BOTH = ("always", "state")
+FOR_BOTH = ("edge", "load_generator", "tasks", "wiring")
+"""Files of `terraform test` that hold for prod too, as do those of which plan or state are read."""
+
+
+def only(*files: str) -> list[str]:
+    return [f"-filter=tests/{file}.tftest.hcl" for file in files]
 
 
 @dataclass
@@ -33,41 +51,91 @@ class Terraform:
 
     folder: Path
 
-    def __call__(
-        self, *arguments: str, variables: Mapping[str, str] | None = None, within_s: float = 180
-    ) -> subprocess.CompletedProcess[str]:
-        exported = {f"TF_VAR_{name}": value for name, value in (variables or {}).items()}
+    def __call__(self, *arguments: str, within_s: float = 600) -> subprocess.CompletedProcess[str]:
+        environ = {name: text for name, text in os.environ.items() if name[:7] != "TF_VAR_"}
         return subprocess.run(
             ["terraform", *arguments],
             cwd=self.folder,
-            env={**os.environ, **exported, "TF_IN_AUTOMATION": "1", "NO_COLOR": "1"},
+            env={**environ, "TF_IN_AUTOMATION": "1", "NO_COLOR": "1"},
             capture_output=True,
             text=True,
             timeout=within_s,
             check=False,
         )
 
-    def run_tests(
-        self, file: str, environment: str, *, cleans_up: bool = True
-    ) -> list[dict[str, Any]]:
-        """Runs a file of `terraform test` and returns its messages. Fails with terraform's errors.
+    def copy(self, name: str, *, variables: str, exported: str = "") -> "Terraform":
+        """Another copy, whose tests have these variables."""
+        folder = self.folder.with_name(name)
+        shutil.copytree(self.folder, folder, symlinks=True)
+        tests = folder / "tests"
+        for file in tests.glob("*.auto.tfvars"):
+            file.unlink()
+        (tests / "a.auto.tfvars").write_text(variables)
+        (tests / "b.auto.tfvars").write_text(exported)
+        return Terraform(folder)
 
-        Without `cleans_up`, the run must fail, because its resources are protected.
-        """
-        ran = self(
-            *("test", "-json", "-verbose", f"-filter=tests/{file}.tftest.hcl"),
-            f"-var-file={environment}.tfvars",
-            variables=VARIABLES[environment],
-            within_s=240,
-        )
-        messages = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
-        errors = [
-            f"{each['@message']}: {each['diagnostic'].get('detail', '')}"
-            for each in messages
+
+@dataclass
+class Outcome:
+    """What a `terraform test` said."""
+
+    passed: bool
+    messages: list[dict[str, Any]]
+
+    @classmethod
+    def by(cls, terraform: Terraform, *options: str) -> "Outcome":
+        ran = terraform("test", "-json", *options)
+        lines = [line for line in ran.stdout.splitlines() if line.startswith("{")]
+        return cls(ran.returncode == 0, [json.loads(line) for line in lines])
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """By file: pass, fail, error or skip."""
+        return {
+            Path(file["path"]).name.partition(".")[0]: file["status"]
+            for file in self._of("test_file")
+            if file["progress"] == "complete"
+        }
+
+    @property
+    def errors(self) -> list[str]:
+        return [
+            f"{each.get('@testfile')} {each['@message']}: {each['diagnostic'].get('detail', '')}"
+            for each in self.messages
             if each["type"] == "diagnostic" and each["@level"] == "error"
         ]
-        assert (ran.returncode == 0) == cleans_up, "\n".join(errors) or ran.stderr
-        return messages
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        (summary,) = self._of("test_summary")
+        return summary
+
+    def plan(self, run: str, *, file: str) -> dict[str, Any]:
+        plan = self._said("test_plan", run, file)
+        plan.pop("provider_schemas", None)
+        return plan
+
+    def state(self, run: str, *, file: str) -> dict[str, Any]:
+        return self._said("test_state", run, file)
+
+    def left(self) -> set[str]:
+        """The addresses of resources that the clean-up could not destroy."""
+        (cleanup,) = self._of("test_cleanup")
+        return {each["instance"] for each in cleanup["failed_resources"]}
+
+    def _of(self, kind: str) -> list[dict[str, Any]]:
+        return [each[kind] for each in self.messages if each["type"] == kind]
+
+    def _said(self, kind: str, run: str, file: str) -> dict[str, Any]:
+        (said,) = (
+            each[kind]
+            for each in self.messages
+            if each["type"] == kind
+            and each["@testrun"] == run
+            and Path(each["@testfile"]).name == f"{file}.tftest.hcl"
+        )
+        assert isinstance(said, dict)
+        return said
 
 
 @dataclass
@@ -93,16 +161,52 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
     ran = terraform("init", "-backend=false", "-input=false")
     assert ran.returncode == 0, ran.stderr
     yield terraform
-    shutil.rmtree(folder)
+    shutil.rmtree(folder.parent)
+
+
+@pytest.fixture(scope="session")
+def prod(terraform: Terraform) -> Terraform:
+    """A copy with prod's variables."""
+    variables = (SOURCES / "prod.tfvars").read_text()
+    return terraform.copy("prod", variables=variables, exported=EXPORTED["prod"])
+
+
+@pytest.fixture(scope="session")
+def shown_dev(terraform: Terraform) -> Outcome:
+    """Plans and states, which are long."""
+    return Outcome.by(terraform, "-verbose", *only("always", "emulated", "state"))
+
+
+@pytest.fixture(scope="session")
+def shown_prod(prod: Terraform) -> Outcome:
+    return Outcome.by(prod, "-verbose", *only(*SHOWN_FOR_BOTH))
 
 
 @pytest.fixture(scope="session", params=ENVIRONMENTS)
-def planned(request: pytest.FixtureRequest, terraform: Terraform) -> Planned:
-    messages = terraform.run_tests("always", request.param)
-    (plan,) = (each["test_plan"] for each in messages if each["type"] == "test_plan")
-    plan.pop("provider_schemas")
+def environment(request: pytest.FixtureRequest) -> str:
+    assert isinstance(request.param, str)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def shown(request: pytest.FixtureRequest, environment: str) -> Outcome:
+    found = request.getfixturevalue(f"shown_{environment}")
+    assert isinstance(found, Outcome)
+    return found
+
+
+@pytest.fixture(scope="session")
+def planned(environment: str, shown: Outcome) -> Planned:
+    plan = shown.plan("plan", file="always")
     return Planned(
-        request.param,
+        environment,
         json.dumps(plan),
         [each for each in plan["resource_changes"] if each["mode"] == "managed"],
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test comes first waits for `terraform test`."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(620))

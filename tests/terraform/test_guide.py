@@ -1,7 +1,6 @@
 """terraform/README.md agrees with the configuration, and its sums are right."""
 
 import importlib.util
-import json
 import re
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pkg.runtime.emf import EMITTED
-from tests.terraform.conftest import PROJECT, SOURCES, Planned, Terraform
+from tests.terraform.conftest import PROJECT, SOURCES, Outcome, Planned, Terraform
 
 README = (SOURCES / "README.md").read_text()
 
@@ -160,15 +159,15 @@ def test_prod_overrides_every_setting_of_the_example_but_the_passwords() -> None
 def test_unedited_example_gives_one_error_about_the_passwords(
     terraform: Terraform,
 ) -> None:
-    (terraform.folder / "example.tfvars").write_bytes(
-        (SOURCES / "terraform.tfvars.example").read_bytes()
-    )
+    example = (SOURCES / "terraform.tfvars.example").read_text()
 
-    ran = terraform("test", "-json", "-filter=tests/always.tftest.hcl", "-var-file=example.tfvars")
+    tested = Outcome.by(
+        terraform.copy("example", variables=example), "-filter=tests/always.tftest.hcl"
+    )
 
     errors = [
         message["diagnostic"]["detail"]
-        for message in map(json.loads, ran.stdout.splitlines())
+        for message in tested.messages
         if message["type"] == "diagnostic" and message["@level"] == "error"
     ]
     assert len(errors) == 1

@@ -7,11 +7,20 @@ from urllib.parse import quote
 
 import pytest
 
-from pkg.api.bidding.bid_link import ENTRY_BYTES
+from pkg.api.bidding.bid_link import ENTRY_BYTES, ITEM_BYTES, ITEMS_SHARE, OUTBOXES_SHARE
 from pkg.api.bidding.gateway import KEEPALIVE_S
 from pkg.api.settings import ApiSettings
 from pkg.runtime.settings.sections import ServingSettings
-from tests.terraform.conftest import ENVIRONMENTS, SECRETS, SOURCES, TOKEN, Planned, Terraform
+from tests.terraform.conftest import (
+    ENVIRONMENTS,
+    EXPORTED,
+    SECRETS,
+    SOURCES,
+    TOKEN,
+    Outcome,
+    Planned,
+    Terraform,
+)
 
 
 def containers(planned: Planned) -> list[dict[str, Any]]:
@@ -35,13 +44,10 @@ def test_no_password_is_in_the_plan(planned: Planned) -> None:
     assert leaked(planned.text) == []
 
 
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_state_holds_no_password_and_the_redis_token_only_in_its_cluster(
-    terraform: Terraform, environment: str
+    shown: Outcome, environment: str
 ) -> None:
-    messages = terraform.run_tests("state", environment)
-    (state,) = (each["test_state"] for each in messages if each["type"] == "test_state")
+    state = shown.state("state", file="state")
     modules = [state["root_module"], *state["root_module"]["child_modules"]]
     resources = [each for module in modules for each in module["resources"]]
 
@@ -63,7 +69,7 @@ def test_load_balancer_closes_idle_connections_before_the_gateway(planned: Plann
 
 
 def test_task_is_not_killed_before_its_service_has_drained(planned: Planned) -> None:
-    services = [each for each in containers(planned) if "entryPoint" not in each]
+    services = [each for each in containers(planned) if "command" not in each]
 
     assert len(services) == 3
     for container in services:
@@ -80,19 +86,26 @@ RESERVED = 0.25
 """ElastiCache's reserved-memory-percent: the rest is maxmemory."""
 
 
-def test_full_outboxes_fit_into_half_of_redis_memory(
-    planned: Planned,
+@pytest.mark.parametrize(
+    ("setting", "each_bytes", "share"),
+    [
+        ("OUTBOX_MAX_ENTRIES", ENTRY_BYTES, OUTBOXES_SHARE),
+        ("ITEMS_MAX", ITEM_BYTES, ITEMS_SHARE),
+    ],
+)
+def test_full_outboxes_and_all_items_fit_into_their_shares_of_redis_memory(
+    planned: Planned, setting: str, each_bytes: int, share: float
 ) -> None:
     (redis,) = planned.after("aws_elasticache_replication_group")
-    (entries,) = {
+    (most,) = {
         int(variable["value"])
         for container in containers(planned)
         for variable in container["environment"]
-        if variable["name"] == "OUTBOX_MAX_ENTRIES"
+        if variable["name"] == setting
     }
 
     maxmemory = NODE_BYTES[redis["node_type"]] * (1 - RESERVED)
-    assert ApiSettings.partitions * entries * ENTRY_BYTES <= maxmemory / 2
+    assert ApiSettings.partitions * most * each_bytes <= maxmemory * share
 
 
 OPEN_TO_THE_WORLD = "aws_vpc_security_group_ingress_rule.world["
@@ -129,16 +142,19 @@ def test_outputs_are_those_that_readme_and_scripts_use(planned: Planned) -> None
     }
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_destroy_of_protected_resources_destroys_nothing(
     terraform: Terraform, environment: str
 ) -> None:
-    messages = terraform.run_tests("protected", environment, cleans_up=False)
+    variables = (SOURCES / f"{environment}.tfvars").read_text() + EXPORTED[environment]
+    copy = terraform.copy(f"protected-{environment}", variables=variables)
+    (copy.folder / "all.tfvars").write_text(variables)
 
-    left = next(each for each in messages if each["type"] == "test_cleanup")["test_cleanup"]
-    applied = {each["instance"] for each in left["failed_resources"]}
-    (state,) = (each["test_state"] for each in messages if each["type"] == "test_state")
+    tested = Outcome.by(copy, "-verbose", "-test-directory=tests/protected", "-var-file=all.tfvars")
+
+    assert not tested.passed
+    applied = tested.left()
+    state = tested.state("protected", file="protected")
     modules = [state["root_module"], *state["root_module"]["child_modules"]]
     resources = {each["address"] for module in modules for each in module["resources"]}
     resources = {

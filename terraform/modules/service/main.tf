@@ -22,7 +22,7 @@ locals {
     essential              = true
     user                   = var.user
     readonlyRootFilesystem = !var.execute_command
-    entryPoint             = var.command
+    command                = var.command
     stopTimeout            = var.stop_timeout_s
     portMappings           = var.port == null ? [] : [{ containerPort = var.port, hostPort = var.port, protocol = "tcp" }]
     environment            = [for name, value in var.environment : { name = name, value = value }]

@@ -35,7 +35,7 @@ variable "repository_arn" {
 }
 
 variable "command" {
-  description = "Entry point with arguments; null: the image's own."
+  description = "Command, which the image's own entry point, if there is one, has to run as it is; null: the image's own."
   type        = list(string)
   default     = null
 }

@@ -1,4 +1,5 @@
-# A protected system cannot be destroyed, not even in part: tests/terraform expects the cleanup to fail.
+# A protected system cannot be destroyed, not even in part: tests/terraform expects the cleanup to fail, so this is
+# not among the files of a plain `terraform test`.
 mock_provider "aws" {
   source = "./tests/mocks"
 }
