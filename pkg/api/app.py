@@ -14,20 +14,25 @@ from pkg.api.bidding.ledger import Items, Ledger, LuaLedger
 from pkg.api.bidding.optimistic import OptimisticLedger, RoundLink
 from pkg.api.bidding.prices import PriceCounts
 from pkg.api.bidding.refusals import Refusals
+from pkg.api.bidding.returning import Returning
 from pkg.api.bidding.witness import Witness
 from pkg.api.metrics import GatewayMetrics
 from pkg.api.redis.connection import RedisConnection
 from pkg.api.redis.link import RedisLink
 from pkg.api.relay.event_stream import JetStreamEvents
+from pkg.api.relay.idle_items import IdleCounts, IdleItems
+from pkg.api.relay.item_walk import WALK_EVERY_S, ItemCounts, ItemWalk
 from pkg.api.relay.lease import Lease
 from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.outbox import Outbox, relay_link
-from pkg.api.relay.recovery import Recovery, RecoveryCounts
+from pkg.api.relay.recovery import Recovery
+from pkg.api.relay.recovery_counts import RecoveryCounts
 from pkg.api.relay.relay import BLOCK_MS, Relay
 from pkg.api.settings import ApiSettings, RelaySettings
 from pkg.auction.bid import Strategy
-from pkg.auction.events import UndecodableError, decode_watermark
-from pkg.auction.subjects import archived_subject
+from pkg.auction.events import UndecodableError, decode_archive_state, decode_watermark
+from pkg.auction.item import partition_names
+from pkg.auction.subjects import NO_PARTITION, archived_subject
 from pkg.runtime import descriptors, logs
 from pkg.runtime.background import Background, restarting
 from pkg.runtime.emf import emf
@@ -37,6 +42,8 @@ from pkg.runtime.origins import Origins
 from pkg.runtime.readiness import Readiness
 from pkg.runtime.service_process import EXIT_FAILED, EXIT_OK
 from pkg.runtime.serving import Listener, admin, bind, serve_until
+from pkg.stores.archived_items import ArchivedItems, asking
+from pkg.stores.departures import Departures
 from pkg.stores.redis_client import redis_client
 from pkg.stores.stream import stream_config
 
@@ -78,6 +85,7 @@ def ledgers(settings: ApiSettings) -> Ledgers:
             queue_max=settings.redis_queue_max,
             partitions=settings.partitions,
             outbox_max_entries=settings.outbox_max_entries,
+            items_max=settings.items_max,
             price_cache_items=settings.price_cache_items,
             price_counts=prices,
             min_replicas=settings.redis_min_replicas,
@@ -93,12 +101,14 @@ def ledgers(settings: ApiSettings) -> Ledgers:
             bids,
             partitions=settings.partitions,
             outbox_max_entries=settings.outbox_max_entries,
+            items_max=settings.items_max,
             refusals=refusals,
         ),
         optimistic=OptimisticLedger(
             [RoundLink(each, queue_max=settings.optimistic_queue_max) for each in rounds],
             partitions=settings.partitions,
             outbox_max_entries=settings.outbox_max_entries,
+            items_max=settings.items_max,
             tries=settings.optimistic_tries,
             refusals=refusals,
         ),
@@ -117,7 +127,11 @@ def relay_links(
 
     def link(name: str, timeout_s: float) -> RedisLink[RedisConnection]:
         return relay_link(
-            settings.redis_target, name=name, timeout_s=timeout_s, partitions=settings.partitions
+            settings.redis_target,
+            name=name,
+            timeout_s=timeout_s,
+            holds=partition_names(settings.partitions),
+            partitions=settings.partitions,
         )
 
     timeout_s = settings.redis_timeout_s
@@ -126,36 +140,64 @@ def relay_links(
 
 @asynccontextmanager
 async def relaying(
-    settings: RelaySettings, background: Background, nats: NatsLink, readiness: Readiness
+    settings: RelaySettings,
+    background: Background,
+    nats: NatsLink,
+    archive: ArchivedItems,
+    readiness: Readiness,
 ) -> AsyncIterator[RelayMetrics]:
     """Runs the relay inside the context. It works only while this process holds the lease."""
     reading, asking = relay_links(settings)
-    outbox = Outbox(reading, asking, partitions=settings.partitions)
+    names = partition_names(settings.partitions)  # one server holds them all
+    outbox = Outbox(reading, asking, partitions=names)
     if readiness.service == RELAY:
         readiness.watch("redis", asking.probe)
     async with redis_client(
         settings.redis_target, timeout_s=settings.redis_timeout_s, name="relay-lease"
     ) as redis:
         lease = Lease(redis)
-        stream = JetStreamEvents(nats, stream_config(settings))
+        stream = JetStreamEvents(nats, stream_config(settings), keep_s=settings.stream_keep_s)
         recovery = RecoveryCounts()
         readiness.watch(
             "recovery",
-            lambda: "waits for restore" if recovery.waiting_for_restore else None,
+            recovery.probe,
             required=False,
         )
-        metrics = RelayMetrics(holds_lease=lambda: lease.held, recovery=recovery)
+        items, idle = ItemCounts(), IdleCounts()
+        metrics = RelayMetrics(
+            holds_lease=lambda: lease.held, recovery=recovery, items=items, idle=idle
+        )
+        walk = ItemWalk(
+            redis,
+            lease,
+            partitions=settings.partitions,
+            counts=items,
+            idle=IdleItems(
+                redis,
+                Departures(redis, partitions=settings.partitions),
+                archive,
+                partitions=settings.partitions,
+                idle_s=settings.item_idle_s,
+                counts=idle,
+            )
+            if settings.item_idle_s
+            else None,
+            every_s=min(WALK_EVERY_S, max(1.0, settings.item_idle_s / 10))
+            if settings.item_idle_s
+            else WALK_EVERY_S,
+        )
         relay = Relay(
             outbox,
             stream,
             lease,
             linger_max_ms=settings.relay_linger_max_ms,
-            retention_s=settings.outbox_retention_s,
+            outbox_max_entries=settings.outbox_max_entries,
             resend_after_s=settings.resend_after_s,
             recovery=Recovery(
                 redis,
                 nats,
                 stream,
+                names=names,
                 partitions=settings.partitions,
                 wait_s=settings.recovery_wait_s,
                 hearing_s=settings.archive_hearing_s,
@@ -176,6 +218,8 @@ async def relaying(
             own.start(asking.run(), name="relay-link")
             own.start(lease.keep(), name="relay-lease")
             own.start(metrics.watch(outbox), name="outbox-watch")
+            own.start(walk.watch(), name="items-watch")
+            own.start(walk.run(), name="item-walk")
             own.start(_hear_archive(nats, relay), name="archive-watermarks")
             own.start(restarting(relay.run, name="relay", failed=failed), name="relay")
             background.adopt(own)
@@ -187,7 +231,10 @@ async def _hear_archive(nats: NatsLink, relay: Relay) -> None:
 
     async def announced(message: Msg) -> None:
         with suppress(UndecodableError):  # anything else on the subject moves no watermark
-            relay.archive_has(*decode_watermark(message.data))
+            if message.subject == archived_subject(NO_PARTITION):
+                relay.archive_says(decode_archive_state(message.data))
+            else:
+                relay.archive_has(*decode_watermark(message.data))
 
     while True:
         await nats.wait_connected()
@@ -233,11 +280,20 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
         telling.start(witness.run(), name="witness")
         background.adopt(telling)
         registry = registry_of(metrics)
+        nats = await stack.enter_async_context(nats_link(settings, name=GATEWAY))
+        readiness.watch("nats", nats.probe, required=False)
+        archive = await stack.enter_async_context(asking(nats))
+        returning = Returning(
+            made.bids,
+            archive,
+            partitions=settings.partitions,
+            items_max=settings.items_max,
+            refusals=made.refusals,
+        )
+        metrics.returning = lambda: (returning.returned, archive.failed)
         if settings.relay_enabled:
-            nats = await stack.enter_async_context(nats_link(settings, name=GATEWAY))
-            readiness.watch("nats", nats.probe, required=False)
             relay_metrics = await stack.enter_async_context(
-                relaying(settings, background, nats, readiness)
+                relaying(settings, background, nats, archive, readiness)
             )
             registry = registry_of(metrics, relay_metrics)
         gateway = Gateway(
@@ -251,6 +307,7 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> int:
             connections_max=settings.max_connections,
             origins=Origins(settings.allowed_origins),
             witness=witness,
+            returning=returning,
         )
         await stack.enter_async_context(emf(settings, registry, service=GATEWAY))
         await stack.enter_async_context(admin(settings, readiness, registry))
@@ -264,7 +321,10 @@ async def relay_alone(settings: RelaySettings, stop: asyncio.Event) -> int:
     async with AsyncExitStack() as stack:
         background = await stack.enter_async_context(Background(stop))
         nats = await stack.enter_async_context(nats_link(settings, name=RELAY))
-        metrics = await stack.enter_async_context(relaying(settings, background, nats, readiness))
+        archive = await stack.enter_async_context(asking(nats))
+        metrics = await stack.enter_async_context(
+            relaying(settings, background, nats, archive, readiness)
+        )
         readiness.watch("nats", nats.probe)
         readiness.watch("background", background.probe)
         registry = registry_of(metrics)

@@ -12,8 +12,12 @@ ApiError
     ├── RedisUnavailable
     ├── RedisRecovering
     ├── RedisSuperseded
+    ├── OtherSystem
     ├── Busy
     ├── OutboxFull
+    ├── ItemsFull
+    ├── ArchiveUnavailable
+    │   └── MaybeArchived
     └── OutcomeUnknown
 """
 
@@ -121,6 +125,13 @@ class RedisSuperseded(Unavailable):
     sentence = "The bid store was replaced by another one; nothing was written"
 
 
+class OtherSystem(Unavailable):
+    """Redis and the stream belong to different systems. Nothing was written."""
+
+    code = "other_system"
+    sentence = "The bid store and the event stream belong to different systems; nothing was written"
+
+
 class Busy(Unavailable):
     """A bounded queue is full, or an optimistic bid lost every round. Nothing was written."""
 
@@ -133,6 +144,30 @@ class OutboxFull(Unavailable):
 
     code = "outbox_full"
     sentence = "Too many accepted bids wait to be passed on; nothing was written"
+
+
+class ItemsFull(Unavailable):
+    """The bid would make an item, and its partition is at ITEMS_MAX. Nothing was written."""
+
+    code = "items_full"
+    sentence = "Too many items have bids; no new one can be made, and nothing was written"
+
+
+class ArchiveUnavailable(Unavailable):
+    """The item may have left Redis, and the archive does not answer. Nothing was written."""
+
+    code = "archive_unavailable"
+    sentence = "The item is archived and the archive cannot be reached; nothing was written"
+
+
+class MaybeArchived(ArchiveUnavailable):
+    """The item is not in Redis and may be in the archive, which was not asked yet."""
+
+    def __init__(self, *, departures: int, opening: str) -> None:
+        """``departures`` of the partition so far, in the ``opening`` of Redis (its run id)."""
+        super().__init__()
+        self.departures = departures
+        self.opening = opening
 
 
 class OutcomeUnknown(Unavailable):

@@ -22,6 +22,8 @@ class GatewayMetrics:
     """Commands of bids that Redis refused, by the first word of its error."""
     connections: Callable[[], tuple[int, int]] = lambda: (0, 0)
     """HTTP connections now, and those cut at MAX_CONNECTIONS so far."""
+    returning: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    """Items that came back from the archive, and look-ups in it that failed."""
     witness: Callable[[], tuple[int, int]] = lambda: (0, 0)
     """Bids that Redis forgot, and bids dropped because a partition's list in Redis was full."""
 
@@ -101,6 +103,15 @@ class GatewayMetrics:
             "bid_witnessed_dropped_total",
             "Remembered bids not written to Redis because their partition's list was full",
             dropped,
+        )
+        returned, failed = self.returning()
+        yield counter(
+            "bid_items_returned_total", "Items that came back to Redis from the archive", returned
+        )
+        yield counter(
+            "bid_archive_lookups_failed_total",
+            "Items that were looked up in the archive in vain, as it did not answer",
+            failed,
         )
         yield counter(
             "bid_redis_connects_total", "Redis connections opened for bids", self.connects()

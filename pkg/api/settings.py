@@ -6,6 +6,7 @@ from pkg.auction.bid import Strategy
 from pkg.runtime.settings.loading import setting
 from pkg.runtime.settings.parsers import Address, address, flag, one_of, seconds, whole
 from pkg.runtime.settings.sections import (
+    ItemSettings,
     LogSettings,
     NatsSettings,
     OriginSettings,
@@ -15,7 +16,7 @@ from pkg.runtime.settings.sections import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelaySettings(LogSettings, ServingSettings, RedisSettings, NatsSettings):
+class RelaySettings(LogSettings, ServingSettings, RedisSettings, NatsSettings, ItemSettings):
     """Settings of ``python -m pkg.api relay``."""
 
     relay_linger_max_ms: int = setting(
@@ -23,12 +24,17 @@ class RelaySettings(LogSettings, ServingSettings, RedisSettings, NatsSettings):
         default=10,
         what="maximum milliseconds the relay waits under load to fill a batch",
     )
-    outbox_retention_s: float = setting(
-        seconds(1, 12 * 3600),
-        default=600.0,
-        what="seconds after which an unarchived entry may leave the outbox if JetStream holds it",
+    outbox_max_entries: int = setting(
+        whole(1, 100_000_000),
+        default=100_000,
+        what="maximum entries in one partition's outbox; beyond that, bids get 503; beyond half of "
+        "it, the oldest leave if JetStream holds them",
     )
-
+    stream_keep_s: float = setting(
+        seconds(1, 365 * 24 * 3600),
+        default=24 * 3600.0,
+        what="seconds for which the stream keeps what is archived, if it has room",
+    )
     resend_after_s: float = setting(
         seconds(1, 24 * 3600),
         default=60.0,
@@ -43,8 +49,8 @@ class RelaySettings(LogSettings, ServingSettings, RedisSettings, NatsSettings):
     archive_hearing_s: float = setting(
         seconds(0, 60),
         default=1.5,
-        what="seconds to wait for the archive's watermarks before Redis opens (if Redis is "
-        "empty: RECOVERY_WAIT_S, if longer); 0: do not wait",
+        what="seconds to wait for the archive's watermarks before a Redis that is not empty opens; "
+        "0: do not wait",
     )
 
 
@@ -57,7 +63,7 @@ class ApiSettings(RelaySettings, OriginSettings):
     )
     max_connections: int = setting(
         whole(1, 1_000_000),
-        default=20_000,
+        default=19_000,  # containers and some machines allow 20,000 open files
         what="maximum concurrent HTTP connections; further ones are closed",
     )
     bid_strategy: str = setting(
@@ -75,10 +81,10 @@ class ApiSettings(RelaySettings, OriginSettings):
         default=10_000,
         what="maximum commands awaiting replies on one Redis connection",
     )
-    outbox_max_entries: int = setting(
+    items_max: int = setting(
         whole(1, 100_000_000),
-        default=100_000,
-        what="maximum entries in one partition's outbox; beyond that, bids get 503",
+        default=50_000,
+        what="maximum items in one partition of Redis; beyond that, bids on new items get 503",
     )
     redis_min_replicas: int = setting(
         whole(0, 5),

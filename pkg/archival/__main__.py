@@ -44,20 +44,26 @@ def main() -> int:
         "restore",
         help="rebuild a Redis that lost data",
         description="Rebuilds Redis from the archive and JetStream, then opens it for bids. Shows "
-        "the plan first. Exit codes: 0 done, dry run, or nothing to restore; 1 refused, declined "
-        "or interrupted; 2 bad settings, or a store cannot be reached.",
+        "the plan first. Exit codes: 0 done, dry run, or nothing to restore; 1 refused, declined, "
+        "interrupted, or nobody to ask; 2 bad settings, or a store cannot be reached.",
     )
     restore.add_argument("--dry-run", action="store_true", help="show the plan and write nothing")
     restore.add_argument("--yes", action="store_true", help="do not ask")
     restore.add_argument(
         "--json", action="store_true", help="print one JSON object instead of text"
     )
+    restore.add_argument(
+        "--empty",
+        action="store_true",
+        help="declare an empty Redis new: neither the archive nor JetStream holds a bid",
+    )
     redrive = commands.add_parser(
         "redrive",
         help="put dead letters through again",
         description="Archives the dead letters that can be archived by now, and removes them from "
         "the dead letters; the others stay. Shows the plan first. Exit codes: 0 done, dry run, or "
-        "nothing to do; 1 declined or interrupted; 2 bad settings, or PostgreSQL is away.",
+        "nothing to do; 1 declined, interrupted, or nobody to ask; 2 bad settings, or PostgreSQL "
+        "is away.",
     )
     redrive.add_argument("--dry-run", action="store_true", help="show the plan and write nothing")
     redrive.add_argument("--yes", action="store_true", help="do not ask")
@@ -74,7 +80,10 @@ def main() -> int:
             return service_process.run("audit", AuditSettings, partial(run_audit, options=auditing))
         case "restore":
             restoring = RestoreOptions(
-                dry_run=arguments.dry_run, yes=arguments.yes, as_json=arguments.json
+                dry_run=arguments.dry_run,
+                yes=arguments.yes,
+                as_json=arguments.json,
+                empty=arguments.empty,
             )
             return service_process.run(
                 "restore", RestoreSettings, partial(run_restore, options=restoring)

@@ -6,7 +6,9 @@ from datetime import datetime
 import asyncpg
 
 from pkg.archival.announcer import Announcer
+from pkg.archival.asked_items import AskedItems
 from pkg.archival.backlog import watch_backlog
+from pkg.archival.belonging import Belonging
 from pkg.archival.consumer import consumer_config, ensure_consumer
 from pkg.archival.deliveries import Deliveries
 from pkg.archival.intake import Reader
@@ -53,25 +55,49 @@ async def run_worker(
 async def _work(
     settings: ArchivalSettings, stop: asyncio.Event, link: NatsLink, reader: Reader
 ) -> None:
-    announcer = Announcer(link)
-
     async def prepare(connection: Connection) -> None:
         await migrate(connection)
         await announcer.load(connection)
 
+    async def stream_system() -> str | None:
+        return await ensure_stream(link.jetstream, stream_config(settings))
+
     async def ensure() -> datetime:
-        await ensure_stream(link.jetstream, stream_config(settings))
+        await belonging.check()
         return await ensure_consumer(link.jetstream, consumer_config())
 
     store = Store(
         settings.postgres_target,
+        tls=settings.postgres_tls,
         statement_timeout_s=settings.statement_timeout_s,
         prepare=prepare,
         stop=stop,
     )
+
+    async def leave_as_is(_: Connection) -> None:
+        """The worker's own connection migrates."""
+
+    looking_up = Store(
+        settings.postgres_target,
+        tls=settings.postgres_tls,
+        statement_timeout_s=settings.statement_timeout_s,
+        prepare=leave_as_is,
+        stop=stop,
+    )
+    belonging = Belonging(store, stream_system)
+    asked = AskedItems(link, looking_up, may_answer=lambda: belonging.checked)
+    link.on_connect(belonging.forget)
+    announcer = Announcer(link, may_announce=lambda: belonging.checked)
     deliveries = Deliveries(link, ensure, batch=settings.archive_batch_messages)
     stops = Stops()
-    metrics = ArchiveMetrics(store=store, deliveries=deliveries, announcer=announcer, stops=stops)
+    metrics = ArchiveMetrics(
+        store=store,
+        deliveries=deliveries,
+        announcer=announcer,
+        stops=stops,
+        belonging=belonging,
+        asked=lambda: (asked.asked, asked.failed),
+    )
     worker = Worker(
         deliveries,
         store,
@@ -80,6 +106,7 @@ async def _work(
         stops,
         reader=reader,
         stop=stop,
+        belonging=belonging,
         batch_events=settings.archive_batch_events,
         batch_messages=settings.archive_batch_messages,
         linger_s=settings.archive_linger_ms / 1000,
@@ -88,6 +115,7 @@ async def _work(
     readiness.watch("postgres", store.probe)
     readiness.watch("nats", link.probe)
     readiness.watch("consumer", deliveries.probe)
+    readiness.watch("system", belonging.probe)
     # A stopped partition does not make a worker unready: it archives the others.
     readiness.watch("partitions", stops.probe, required=False)
     registry = registry_of(metrics)
@@ -100,6 +128,8 @@ async def _work(
                     group.create_task(deliveries.keep_in_progress(), name="in-progress"),
                     group.create_task(announcer.run(), name="announcer"),
                     group.create_task(watch_backlog(link, metrics), name="backlog"),
+                    group.create_task(asked.hear(), name="asked-items"),
+                    group.create_task(asked.answer(), name="answers"),
                 ]
                 readiness.watch("worker", lambda: "ended" if working.done() else None)
                 try:
@@ -114,4 +144,5 @@ async def _work(
         finally:
             await deliveries.close()
             await store.close()
+            await looking_up.close()
     log.info("drained")

@@ -14,7 +14,7 @@ from pkg.archival.store import Connection
 from pkg.archival.watermark import Stretch, fold
 from pkg.auction.outbox import OutboxId
 
-_DATA_CLASSES = ("22", "23")  # SQLSTATE: data exception, integrity constraint violation
+_DATA, _CONSTRAINT = "22", "23"  # SQLSTATE: data exception, integrity constraint violation
 
 MAX_ERROR_LENGTH = 1000
 
@@ -29,6 +29,12 @@ _READ_ISLANDS = statement("read_islands")
 _MOVE_WATERMARKS = statement("move_watermarks")
 _DROP_ISLANDS = statement("drop_islands")
 _INSERT_ISLANDS = statement("insert_islands")
+
+
+class UnstorableError(ValueError):
+    """PostgreSQL cannot hold a part of the portion that is not an event. Nothing was written; a
+    retry cannot help, but what the portion was made of may be archived apart.
+    """
 
 
 class UnsettledError(asyncpg.InterfaceError):
@@ -75,15 +81,21 @@ async def commit(connection: Connection, portion: Portion) -> Committed:
     """Archives a portion. Safe to repeat and to run concurrently.
 
     Raises:
+        UnstorableError: see there.
         asyncpg.PostgresError, asyncpg.InterfaceError, OSError: nothing was written; if the
             connection was lost, possibly everything.
     """
     try:
         return await _commit(connection, portion, _insert)
-    except asyncpg.PostgresError as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if not _refuses_data(error):
             raise
-    return await _commit(connection, portion, _insert_bisecting)
+    try:
+        return await _commit(connection, portion, _insert_bisecting)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if not _cannot_hold(error):
+            raise
+        raise UnstorableError(f"PostgreSQL cannot hold it: {error}") from error
 
 
 async def _commit(connection: Connection, portion: Portion, insert: _Insert) -> Committed:
@@ -186,8 +198,18 @@ async def _insert_bisecting(connection: Connection, events: Sequence[ArchivableE
     return inserted
 
 
-def _refuses_data(error: asyncpg.PostgresError) -> bool:
-    return (error.sqlstate or "").startswith(_DATA_CLASSES)
+def _refuses_data(error: asyncpg.PostgresError | asyncpg.InterfaceError) -> bool:
+    return _cannot_hold(error) or _class_of(error) == _CONSTRAINT
+
+
+def _cannot_hold(error: asyncpg.PostgresError | asyncpg.InterfaceError) -> bool:
+    if isinstance(error, asyncpg.InterfaceError):
+        return isinstance(error, ValueError)  # asyncpg could not send an argument
+    return _class_of(error) == _DATA
+
+
+def _class_of(error: asyncpg.PostgresError | asyncpg.InterfaceError) -> str:
+    return (getattr(error, "sqlstate", None) or "")[:2]
 
 
 def _letter(event: ArchivableEvent, reason: Reason, error: str) -> DeadLetter:

@@ -17,7 +17,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import Header
 
+from pkg.archival.belonging import OtherSystemError
 from pkg.archival.consumer import ACK_WAIT_S
+from pkg.archival.intake import Portion
 from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM
 from pkg.runtime import logs
 from pkg.runtime.nats_link import NatsLink
@@ -47,6 +49,15 @@ class Delivery:
     def sequence(self) -> int:
         """In the stream."""
         return self.message.metadata.sequence.stream
+
+    def add_to(self, portion: Portion) -> None:
+        """Raises UnknownVersionError: as ``Portion.add``."""
+        portion.add(
+            self.message.subject,
+            self.message.data,
+            sequence=self.sequence,
+            published_s=self.message.metadata.timestamp.timestamp(),
+        )
 
 
 class Deliveries:
@@ -181,8 +192,8 @@ class Deliveries:
                 await self._bind()
             if self._credit == 0 or now >= self._pull_ends + LATE_S:
                 await self._open_pull()
-        except (nats.errors.Error, TimeoutError) as error:
-            self._unbind(str(error) or type(error).__name__)
+        except (nats.errors.Error, TimeoutError, OtherSystemError) as error:
+            self.unbind(str(error) or type(error).__name__)
             return self._not_before
         return self._pull_ends + LATE_S
 
@@ -224,10 +235,10 @@ class Deliveries:
             self._credit = 0
             said = (message.headers or {}).get(Header.DESCRIPTION, "")
             if status not in _SPENT and not any(word in said for word in _SPENT_BYTES):
-                self._unbind(f"{status} {said}")
+                self.unbind(f"{status} {said}")
         self._wake.set()
 
-    def _unbind(self, why: str) -> None:
+    def unbind(self, why: str) -> None:
         """The stream or consumer may be gone: the next pull checks both first."""
         self._bound = False
         self._credit = 0

@@ -5,6 +5,7 @@ that is only slow is left alone. So the statement time-out may be long.
 """
 
 import asyncio
+import ssl
 
 import asyncpg
 
@@ -21,18 +22,19 @@ IDLE_S = 1.0
 _END_IDLE_SESSION = statement("end_idle_session")
 
 
-async def found_dead(url: str, pid: int) -> None:
+async def found_dead(url: str, pid: int, *, tls: ssl.SSLContext | None = None) -> None:
     """Returns once the session `pid` has nothing to do, although its caller waits for it."""
     await asyncio.sleep(SUSPECT_AFTER_S)
-    while await is_busy(url, pid) is not False:
+    while await is_busy(url, pid, tls=tls) is not False:
         await asyncio.sleep(ASK_EVERY_S)
 
 
-async def is_busy(url: str, pid: int) -> bool | None:
+async def is_busy(url: str, pid: int, *, tls: ssl.SSLContext | None = None) -> bool | None:
     """Whether the server works for the session; it ends one that is idle. None: no answer."""
     try:
         connection = await asyncpg.connect(
             url,
+            ssl=tls,
             timeout=ASK_WITHIN_S,
             command_timeout=ASK_WITHIN_S,
             server_settings={"application_name": "archival-worker-watch"},

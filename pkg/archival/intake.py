@@ -4,7 +4,7 @@ could archive becomes a dead letter, and what a newer worker can read is refused
 
 import decimal
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -15,10 +15,12 @@ from pkg.archival.epochs import Origin
 from pkg.archival.watermark import Stretch
 from pkg.auction.events import (
     Batch,
+    EpochNumber,
     UndecodableError,
     UnknownVersionError,
     decode_batch,
     decode_event,
+    is_credible_epoch,
 )
 from pkg.auction.ids import is_identifier
 from pkg.auction.money import MAX_CENTS
@@ -28,6 +30,8 @@ from pkg.auction.subjects import SUPERSEDED, events_subject
 MAX_BIGINT = 2**63 - 1
 _MAX_AMOUNT = Decimal(MAX_CENTS).scaleb(-2)
 _CENT = Decimal("0.01")
+MAX_AHEAD_S = 600.0
+"""How far Redis' clock, which gives outbox ids, may be ahead of that of NATS."""
 _TIMESTAMP_LENGTH = len("2026-01-01T00:00:00.000000Z")
 _HEX = "[0-9a-fA-F]"
 _UUID = re.compile(f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}")
@@ -52,7 +56,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     partition: str
     prev: str
     last: str
-    epoch: int = 0
+    epoch: EpochNumber = 0
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
@@ -115,8 +119,12 @@ class Portion:
     batches: list[tuple[Origin, Stretch | None]] = field(default_factory=list)
     """What each batch covers; None if it only begins an epoch."""
 
-    def add(self, subject: str, data: bytes, *, sequence: int = 0) -> None:
+    def add(
+        self, subject: str, data: bytes, *, sequence: int = 0, published_s: float | None = None
+    ) -> None:
         """Adds a message of the stream. Its content may be anything.
+
+        ``published_s``: when it was published, in seconds since 1970, if that is known.
 
         Raises:
             UnknownVersionError: a newer worker has to archive it. Nothing of it was added.
@@ -138,10 +146,10 @@ class Portion:
         except UnknownVersionError:
             raise
         except UndecodableError as error:
-            self._add_unreadable(partition, data, error, sequence)
+            self._add_unreadable(partition, data, error, sequence, published_s)
             return
         if partition == SUPERSEDED:
-            self._add_superseded(batch, sequence)
+            self._add_superseded(batch, data, sequence)
             return
         if batch.partition != partition:
             error_text = f"published for {partition}, but its partition is {batch.partition!r}"
@@ -158,10 +166,20 @@ class Portion:
             return
         events, dead_letters = self._read(batch, origin)
         self.events += events
+        if dead_letters and (why := _from_the_future(stretch, published_s)):
+            # Maybe not ours. The watermark would pass what the outbox has yet to give out.
+            dead_letters = [replace(each, error=f"{each.error}; {why}") for each in dead_letters]
+        else:
+            self.batches.append((origin, stretch))
         self.dead_letters += dead_letters
-        self.batches.append((origin, stretch))
 
-    def _add_superseded(self, batch: Batch, sequence: int) -> None:
+    def _add_superseded(self, batch: Batch, data: bytes, sequence: int) -> None:
+        if not is_identifier(batch.partition):
+            error_text = f"handed over for {batch.partition!r}, which names no partition"
+            self.dead_letters.append(
+                DeadLetter(Reason.WRONG_PARTITION, data, error_text, partition=SUPERSEDED)
+            )
+            return
         events, dead_letters = self._read(batch, Origin(batch.partition, batch.epoch, sequence))
         self.superseded += events
         self.dead_letters += dead_letters
@@ -186,16 +204,24 @@ class Portion:
         return len(self.events) + len(self.superseded) + len(self.dead_letters)
 
     def _add_unreadable(
-        self, partition: str, data: bytes, error: UndecodableError, sequence: int
+        self,
+        partition: str,
+        data: bytes,
+        error: UndecodableError,
+        sequence: int,
+        published_s: float | None,
     ) -> None:
         """The dead letter keeps the whole message. The watermark may pass it only if the envelope
         still says which stretch it covers.
         """
         try:
             envelope = _decode_envelope(data)
-            if envelope.partition == partition:
-                origin = Origin(partition, envelope.epoch, sequence)
-                self.batches.append((origin, _stretch(envelope.prev, envelope.last)))
+            if envelope.partition == partition and is_credible_epoch(envelope.epoch):
+                stretch = _stretch(envelope.prev, envelope.last)
+                if why := _from_the_future(stretch, published_s):
+                    error.add_note(why)
+                else:
+                    self.batches.append((Origin(partition, envelope.epoch, sequence), stretch))
         except (msgspec.MsgspecError, UndecodableError, RecursionError) as more:
             error.add_note(f"its envelope is not readable either: {more}")
         self.dead_letters.append(
@@ -205,6 +231,13 @@ class Portion:
 
 def partition_of_subject(subject: str) -> str:
     return subject.removeprefix(_SUBJECT_PREFIX)
+
+
+def unstorable(subject: str, data: bytes, why: str) -> DeadLetter:
+    """Keeps a message of which PostgreSQL cannot hold a part."""
+    partition = partition_of_subject(subject)
+    known = partition if is_identifier(partition) else None
+    return DeadLetter(Reason.UNDECODABLE, data, why, partition=known)
 
 
 def archivable(raw: msgspec.Raw, origin: Origin) -> ArchivableEvent:
@@ -252,6 +285,18 @@ def _stretch(prev: str, last: str) -> Stretch:
     if not stretch.prev < stretch.last or max(*stretch.prev, *stretch.last) > MAX_BIGINT:
         raise UndecodableError(f"not a batch of events: from {prev} to {last}")
     return stretch
+
+
+def _from_the_future(stretch: Stretch, published_s: float | None) -> str | None:
+    """Says so if it ends long after it was published. Ids of a Redis whose clock was set back are
+    ahead too, so this alone condemns no batch.
+    """
+    if published_s is None:
+        return None
+    ahead_s = stretch.last.ms / 1000 - published_s
+    if ahead_s <= MAX_AHEAD_S:
+        return None
+    return f"the watermark does not pass it: it ends {ahead_s:.0f} s after it was published"
 
 
 def _bad_event(raw: msgspec.Raw, partition: str, error: UndecodableError) -> DeadLetter:

@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from prometheus_client.core import Metric
 
 from pkg.archival.announcer import Announcer
+from pkg.archival.belonging import Belonging
 from pkg.archival.commit import Committed
 from pkg.archival.deliveries import Deliveries
 from pkg.archival.intake import Reason
@@ -28,12 +29,23 @@ _CONFLICTS = (Reason.SEQ_CONFLICT, Reason.BID_ID_CONFLICT)
 
 class ArchiveMetrics:
     def __init__(
-        self, *, store: Store, deliveries: Deliveries, announcer: Announcer, stops: Stops
+        self,
+        *,
+        store: Store,
+        deliveries: Deliveries,
+        announcer: Announcer,
+        stops: Stops,
+        belonging: Belonging | None = None,
+        asked: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
+        """``asked``: items that services looked up, and questions that could not be answered."""
+        self._belonging = belonging
+        self._asked = asked
         self._store = store
         self._deliveries = deliveries
         self._announcer = announcer
         self._stops = stops
+        self._asked = asked
         self._archived = 0
         self._duplicates = 0
         self._dead_letters: Counter[str] = Counter(dict.fromkeys(Reason, 0))
@@ -93,6 +105,11 @@ class ArchiveMetrics:
             "partition",
             dict.fromkeys(self._announcer.archived_to, 0) | self._stops.waiting,
         )
+        yield gauge(
+            "bid_other_system",
+            "1 while work stops because the stores belong to different systems (alarm)",
+            float(self._belonging is not None and self._belonging.other_system),
+        )
         yield counter(
             "bid_archive_conflicts_total",
             "Alarm: accepted events whose (item, seq) or bid id belongs to another event",
@@ -142,6 +159,15 @@ class ArchiveMetrics:
             "bid_archive_in_progress_total",
             "Times NATS was told that a held message is still being archived",
             self._deliveries.in_progress,
+        )
+        asked, failed = self._asked()
+        yield counter(
+            "bid_archive_items_asked_total", "Items that services looked up in the archive", asked
+        )
+        yield counter(
+            "bid_archive_questions_failed_total",
+            "Questions about items that could not be answered in time",
+            failed,
         )
         yield gauge(
             "bid_archive_postgres_up", "1 while PostgreSQL is connected", int(self._store.up)

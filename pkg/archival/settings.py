@@ -1,12 +1,20 @@
 """Settings of the worker, of the audit, of restore and of redrive."""
 
+import ssl
 from dataclasses import dataclass
 from typing import ClassVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from pkg.runtime.settings.loading import Check, Checked, setting
 from pkg.runtime.settings.parsers import Address, address, plain_text, seconds, url, whole
-from pkg.runtime.settings.sections import LogSettings, NatsSettings, RedisSettings, ServingSettings
+from pkg.runtime.settings.sections import (
+    ItemSettings,
+    LogSettings,
+    NatsSettings,
+    RedisSettings,
+    ServingSettings,
+)
+from pkg.runtime.tls import certificates, trusting
 
 DEFAULT_PORT = 8082
 
@@ -18,12 +26,27 @@ def _one_password(postgres_url: str, postgres_password: str) -> str | None:
     return None
 
 
+def _sslmode(postgres_url: str) -> str:
+    return parse_qs(urlsplit(postgres_url).query).get("sslmode", [""])[-1]
+
+
+def _over_tls(postgres_url: str, postgres_ca: str) -> str | None:
+    modes = {"require", "verify-ca", "verify-full"}
+    if postgres_ca and (_sslmode(postgres_url) not in modes or "sslrootcert" in postgres_url):
+        return (
+            "POSTGRES_CA goes with a POSTGRES_URL that has sslmode=require, verify-ca or "
+            "verify-full, and no sslrootcert"
+        )
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class PostgresSettings(Checked):
     """Where PostgreSQL is."""
 
     checks: ClassVar[tuple[Check, ...]] = (
         Check(("postgres_url", "postgres_password"), _one_password),
+        Check(("postgres_url", "postgres_ca"), _over_tls),
     )
 
     postgres_url: str = setting(
@@ -37,6 +60,21 @@ class PostgresSettings(Checked):
         secret=True,
         what="password, if POSTGRES_URL names a user but no password",
     )
+    postgres_ca: str = setting(
+        certificates,
+        default="",
+        secret=True,
+        what="PEM certificates of the only authorities trusted for PostgreSQL, whose host name is "
+        "checked too unless sslmode=verify-ca; none: sslmode decides what is checked",
+    )
+
+    @property
+    def postgres_tls(self) -> ssl.SSLContext | None:
+        """Instead of what sslmode says, if there is POSTGRES_CA."""
+        if not self.postgres_ca:
+            return None
+        check_hostname = _sslmode(self.postgres_url) != "verify-ca"
+        return trusting(self.postgres_ca, check_hostname=check_hostname)
 
     @property
     def postgres_target(self) -> str:
@@ -82,7 +120,7 @@ class AuditSettings(LogSettings, RedisSettings, PostgresSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestoreSettings(LogSettings, RedisSettings, NatsSettings, PostgresSettings):
+class RestoreSettings(LogSettings, RedisSettings, NatsSettings, PostgresSettings, ItemSettings):
     pass
 
 

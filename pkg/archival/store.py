@@ -1,6 +1,7 @@
 """The worker's one connection to PostgreSQL: reconnects, and retries what fails."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
@@ -48,9 +49,11 @@ class Store:
         statement_timeout_s: float,
         prepare: Callable[[Connection], Awaitable[None]],
         stop: asyncio.Event,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """``prepare`` runs on each new connection before its first use."""
         self._url = url
+        self._tls = tls
         self._statement_timeout_s = statement_timeout_s
         self._prepare = prepare
         self._stop = stop
@@ -109,6 +112,7 @@ class Store:
         timeout_s = self._statement_timeout_s
         connection = await asyncpg.connect(
             self._url,
+            ssl=self._tls,
             timeout=CONNECT_TIMEOUT_S,
             # For a server that never answers anybody; a slow statement it ends itself.
             command_timeout=timeout_s + CONNECT_TIMEOUT_S,
@@ -145,7 +149,7 @@ class Store:
             await ended(watching)
 
     async def _end_if_dead(self, connection: Connection) -> None:
-        await found_dead(self._url, self._session)
+        await found_dead(self._url, self._session, tls=self._tls)
         log.warning("connection is dead although open; ended it")
         connection.terminate()
 

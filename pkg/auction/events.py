@@ -5,6 +5,7 @@ An event's JSON is built once: the API writes its head, and the step that accept
 unread. Ids need no escaping (``pkg.auction.ids``).
 """
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,14 +16,18 @@ import msgspec
 
 from pkg.auction.bid import Bid, Strategy
 from pkg.auction.money import text_from_cents
-from pkg.auction.outbox import OutboxId
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.auction.subjects import NO_PARTITION
 
 VERSION = 1
 KINDS = frozenset({"bid"})
 MAX_BATCH_EVENTS = 500
 MAX_BATCH_BYTES = 512 * 1024
 _SHOWN = 40  # characters of an unknown kind
+MAX_EPOCH_AHEAD_US = 365 * 24 * 3600 * 10**6
 _Version: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+EpochNumber: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+"""Check it with ``is_credible_epoch``."""
 
 
 class BidEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
@@ -53,23 +58,45 @@ class Batch(msgspec.Struct, frozen=True):
     prev: str
     last: str
     events: list[msgspec.Raw]
-    epoch: int = 0
+    epoch: EpochNumber = 0
     """The Redis history that published it (``pkg.stores.epochs``); 0 if its relay knew of none."""
 
 
-class Watermark(msgspec.Struct, frozen=True):
+class Watermark(msgspec.Struct, frozen=True, omit_defaults=True):
     """The archive has every event of the partition up to and including outbox id ``last``."""
 
     partition: str
     last: str
-    epoch: int = 0
+    epoch: EpochNumber = 0
+    prev: None = None
+    events: None = None
+    """A batch has these: published on a watermark's subject, it must not be taken for one."""
 
 
 class AnnouncedWatermark(NamedTuple):
     partition: str
     last: OutboxId
     epoch: int = 0
-    """The newest epoch that the archive knows of; 0 if it knows of none."""
+    """The newest epoch that the archive knows of; 0 if it knows of none. May not be credible."""
+
+
+class ArchiveState(NamedTuple):
+    """What an archive says of itself, besides its watermarks."""
+
+    empty: bool
+    """It holds neither a bid nor a dead letter."""
+    system: str | None = None
+    """The system that it belongs to, if it knows (``pkg.stores.system``)."""
+
+
+class _ArchiveState(msgspec.Struct, frozen=True):
+    """Looks like a watermark to the release that knew only these."""
+
+    partition: str
+    last: str
+    empty: bool = True
+    """An archive of that release announced itself only while it was empty."""
+    system: str | None = None
 
 
 class UndecodableError(ValueError):
@@ -98,7 +125,7 @@ class _AnyKind(msgspec.Struct, frozen=True):
 
 class _End(msgspec.Struct, frozen=True):
     last: str
-    epoch: int = 0
+    epoch: EpochNumber = 0
 
 
 _decode_batch = msgspec.json.Decoder(Batch).decode
@@ -107,6 +134,7 @@ _decode_kind = msgspec.json.Decoder(_AnyKind).decode
 _decode_end = msgspec.json.Decoder(_End).decode
 _decode_event = msgspec.json.Decoder(BidEvent).decode
 _decode_watermark = msgspec.json.Decoder(Watermark).decode
+_decode_archive_state = msgspec.json.Decoder(_ArchiveState).decode
 
 
 def event_head(bid: Bid, strategy: Strategy) -> bytes:
@@ -147,12 +175,19 @@ def encode_batch(
     return b"".join((head.encode(), b",".join(events), b"]}"))
 
 
+def is_credible_epoch(number: int) -> bool:
+    """Whether an opening can have taken it: it is a time in microseconds (``pkg.stores.epochs``),
+    and no clock is a year ahead. No opening could go far above the number that anybody publishes.
+    """
+    return number <= time.time_ns() // 1000 + MAX_EPOCH_AHEAD_US
+
+
 def decode_batch(data: bytes) -> Batch:
     """Reads a message of the stream.
 
     Raises:
         UnknownVersionError: its version is unknown, whatever else it holds.
-        UndecodableError: not a batch, or invalid outbox ids.
+        UndecodableError: not a batch, invalid outbox ids, or an epoch that is not credible.
     """
     try:
         batch = _decode_batch(data)
@@ -163,12 +198,18 @@ def decode_batch(data: bytes) -> Batch:
         raise UndecodableError(f"not a batch of events: {error}") from error
     if batch.v != VERSION:
         raise UnknownVersionError(f"version {batch.v}")
+    if not is_credible_epoch(batch.epoch):
+        raise UndecodableError(f"not a batch of events: no opening took epoch {batch.epoch}")
     return batch
 
 
 class BatchEnd(NamedTuple):
     last: OutboxId
     epoch: int = 0
+    event: bytes | None = None
+    """The event with that id, empty if the batch lacks it; None if there need not be one, as in a
+    barrier, or if a newer program wrote it.
+    """
 
 
 def end_of_batch(data: bytes) -> BatchEnd:
@@ -180,13 +221,27 @@ def end_of_batch(data: bytes) -> BatchEnd:
     """
     try:
         batch = decode_batch(data)
-        return BatchEnd(OutboxId.parse(batch.last), batch.epoch)
+        return BatchEnd(OutboxId.parse(batch.last), batch.epoch, _last_event(batch))
     except UnknownVersionError as unknown:
         try:
             end = _decode_end(data)
-            return BatchEnd(OutboxId.parse(end.last), end.epoch)
+            last = OutboxId.parse(end.last)
         except (msgspec.MsgspecError, ValueError):
             raise unknown from None
+        if not is_credible_epoch(end.epoch):
+            raise unknown from None
+        return BatchEnd(last, end.epoch)
+
+
+def _last_event(batch: Batch) -> bytes | None:
+    """As ``BatchEnd.event``."""
+    if not batch.events:
+        return None if batch.prev == batch.last else b""
+    try:
+        _refuse_kind(batch.events[-1])
+    except UnknownVersionError:
+        return None
+    return bytes(batch.events[-1])
 
 
 def decode_event(data: bytes | msgspec.Raw) -> BidEvent:
@@ -232,6 +287,25 @@ def decode_watermark(data: bytes) -> AnnouncedWatermark:
         return AnnouncedWatermark(mark.partition, OutboxId.parse(mark.last), mark.epoch)
     except (msgspec.MsgspecError, ValueError) as error:
         raise UndecodableError(f"not a watermark: {error}") from error
+
+
+def decode_archive_state(data: bytes) -> ArchiveState:
+    """Reads what an archive says of itself.
+
+    Raises:
+        UndecodableError: it is something else.
+    """
+    try:
+        state = _decode_archive_state(data)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise UndecodableError(f"not the state of an archive: {error}") from error
+    return ArchiveState(state.empty, state.system)
+
+
+def encode_archive_state(state: ArchiveState) -> bytes:
+    return msgspec.json.encode(
+        _ArchiveState(NO_PARTITION, str(BEGINNING), empty=state.empty, system=state.system)
+    )
 
 
 def encode_watermark(partition: str, last: OutboxId, epoch: int = 0) -> bytes:

@@ -7,6 +7,8 @@ import time
 MAX_ID_LENGTH = 128
 _IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+
 # Seeded from the operating system. Ids must be unique, not unguessable: they grant nothing.
 _random = random.Random()  # noqa: S311
 
@@ -19,6 +21,13 @@ def is_identifier(text: str) -> bool:
 def uuid7() -> str:
     """A time-ordered UUID (RFC 9562, version 7), so that the archive's index grows at its end."""
     return _uuid7_text(time.time_ns() // 1_000_000, _random.getrandbits(74))
+
+
+def seconds_of_uuid7(text: str) -> float | None:
+    """When it was made, in seconds since 1970; None for anything else."""
+    if _UUID7.fullmatch(text) is None:
+        return None
+    return int(text[:8] + text[9:13], 16) / 1000
 
 
 def _uuid7_text(unix_ms: int, noise: int) -> str:

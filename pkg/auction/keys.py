@@ -33,5 +33,12 @@ def witnessed_key(partition: str) -> str:
     return f"{{{partition}}}:witnessed"
 
 
+def departed_key(partition: str) -> str:
+    """String of bits: the filter of items that left Redis (see ``pkg.auction.departed``)."""
+    return f"{{{partition}}}:departed"
+
+
 RELAY_LEASE = "relay:lease"
-"""String with a TTL: the name of the relaying process."""
+"""String with a TTL: the name of the relaying process. It has no hash tag, as one server holds all
+partitions; where several do, each needs a lease of its own, under its own tag.
+"""

@@ -4,7 +4,7 @@ STREAM = "BID_EVENTS"
 EVENT_SUBJECTS = "bid.events.*"
 ARCHIVE_CONSUMER = "archival-worker"
 NO_PARTITION = "none"
-"""Stands for the partition when an archive without any partition announces itself."""
+"""In place of a partition, where an archive announces itself."""
 
 
 SUPERSEDED = "superseded"
@@ -17,5 +17,11 @@ def events_subject(partition: str) -> str:
 
 
 def archived_subject(partition: str) -> str:
-    """Core NATS: the archive's ``Watermark``, published at every commit and every second."""
+    """Core NATS: the archive's ``Watermark``, published at every commit and every second; of
+    NO_PARTITION its ``ArchiveState``.
+    """
     return f"bid.archived.{partition}"
+
+
+ITEMS_ASKED = "bid.items.ask"
+"""Core NATS, request and reply: items as the archive has them (``pkg.auction.asking``)."""

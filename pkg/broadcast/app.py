@@ -8,6 +8,7 @@ from functools import partial
 from aiohttp import web
 
 from pkg.broadcast import routes
+from pkg.broadcast.archived_reads import ArchivedReads
 from pkg.broadcast.audience import Audience
 from pkg.broadcast.channel import Channel, Shared
 from pkg.broadcast.fan_outs import FanOuts
@@ -28,6 +29,8 @@ from pkg.runtime.origins import Origins
 from pkg.runtime.readiness import Readiness
 from pkg.runtime.service_process import EXIT_FAILED, EXIT_OK
 from pkg.runtime.serving import Listener, admin, bind, serve_until
+from pkg.stores.archived_items import asking
+from pkg.stores.departures import FINDS_DEPARTED
 from pkg.stores.redis_client import redis_client
 from pkg.stores.stream import ensure_stream, stream_config
 
@@ -49,14 +52,21 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(
-            redis_client(settings.redis_target, timeout_s=settings.redis_timeout_s, name=BROADCAST)
+            redis_client(
+                settings.redis_target,
+                timeout_s=settings.redis_timeout_s,
+                name=BROADCAST + FINDS_DEPARTED,
+            )
         )
         link = await stack.enter_async_context(nats_link(settings, name=BROADCAST))
+        archived = ArchivedReads(await stack.enter_async_context(asking(link)))
+        counts.lookups_failed = lambda: archived.failed
         repairs = Repairs(
             redis,
             partitions=settings.partitions,
             repair_s=settings.repair_s,
             watched=channels.values,
+            archived=archived,
             counts=counts,
         )
         fan_outs = FanOuts()
@@ -85,6 +95,7 @@ async def serve(settings: BroadcastSettings, stop: asyncio.Event) -> int:
         background.start(fan_outs.run(), name="fan_outs")
         background.start(laggards.run(), name="laggards")
         background.start(repairs.run(), name="repairs")
+        background.start(archived.run(), name="archived-reads")
         background.start(feeds.run(), name="feeds")
         background.start(feeds.keep_attached(), name="subscriptions")
         readiness.watch("redis", repairs.probe)

@@ -44,6 +44,10 @@ class Channel:
         self.sequencer = Sequencer(shared.patience, shared.counts)
         self.opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         """Resolves to whether the item could be read."""
+        self.archived: tuple[tuple[int, int], ItemView] | None = None
+        """What the archive had when the item was not in Redis, and the mark that tells whether
+        that still holds (``archived_reads``).
+        """
         self.users = 0
         """Viewers, including those still waiting for their greeting."""
         self.viewers: set[Viewer] = set()

@@ -139,7 +139,7 @@ class Feeds:
         reads: Reads,
         counts: Counts,
         *,
-        make_stream: Callable[[], Awaitable[None]],
+        make_stream: Callable[[], Awaitable[object]],
     ) -> None:
         self._client = link.client
         self._reads = reads

@@ -43,6 +43,7 @@ class Counts:
         self.repair_reads_failed = 0
         self.delivery = Buckets()
         self.watched_items: Callable[[], int] = lambda: 0
+        self.lookups_failed: Callable[[], int] = lambda: 0
 
     def collect(self) -> Iterable[Metric]:
         yield labelled_gauge(
@@ -71,6 +72,11 @@ class Counts:
             "bid_flooding_viewers_closed_total",
             "Viewers closed with 1008 because they sent more than VIEWER_MESSAGES_PER_S",
             self.flooding_viewers_closed,
+        )
+        yield counter(
+            "bid_archive_lookups_failed_total",
+            "Items that were looked up in the archive in vain, as it did not answer",
+            self.lookups_failed(),
         )
         yield gauge("bid_watched_items", "Items with at least one viewer", self.watched_items())
         yield counter(

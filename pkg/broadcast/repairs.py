@@ -2,29 +2,35 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pkg.auction.item import FIELDS, ItemState, partition_names
 from pkg.auction.keys import item_key, meta_key
+from pkg.broadcast.archived_reads import ArchivedReads
 from pkg.broadcast.channel import Channel
 from pkg.broadcast.item_view import ItemView
 from pkg.broadcast.metrics import Counts
 from pkg.runtime import logs
+from pkg.stores.departures import Departures
+from pkg.stores.opening import require_open
 from pkg.stores.redis_meta import (
+    DEPARTURES,
     EPOCH,
     PARTITIONS,
     NotOpenError,
     PartitionsDifferError,
-    require_open,
 )
 
 READ_AT_ONCE = 500
 """Items in one pipeline: about 15 ms of this process."""
 _RETRY_S = 0.5
+
+Reading: TypeAlias = tuple[Channel, ItemView | None, ItemView | None]
+"""An item, what was found (None if it could not be read), and what had been told before."""
 
 log = logs.get("repairs")
 
@@ -42,6 +48,7 @@ class Repairs:
         partitions: int,
         repair_s: float,
         watched: Callable[[], Iterable[Channel]],
+        archived: ArchivedReads,
         counts: Counts,
     ) -> None:
         self.epochs: dict[str, int] = {}
@@ -49,11 +56,15 @@ class Repairs:
         self._partitions = partitions
         self._repair_s = repair_s
         self._watched = watched
+        self._archived = archived
+        self._departures = Departures(redis, partitions=partitions)
         self._counts = counts
         self._asked: dict[Channel, None] = {}
         self._in_turn: deque[list[Channel]] = deque()
         self._wake = asyncio.Event()
         self._up: bool | None = None
+        self._closed = ""
+        """Why Redis was not trusted last; empty if it was."""
         self._next_turn = 0.0
 
     def probe(self) -> str | None:
@@ -119,21 +130,22 @@ class Repairs:
                     pipeline.hmget(item_key(channel.partition, channel.item_id), FIELDS)
                 partitions = list({channel.partition for channel in channels})
                 for partition in partitions:
-                    pipeline.hget(meta_key(partition), EPOCH)
+                    pipeline.hmget(meta_key(partition), [EPOCH, DEPARTURES])
                 answers = await pipeline.execute(raise_on_error=False)
             self._is_up()
-            epochs = answers[len(channels) :]
-            self.epochs |= {
-                partition: int(epoch)
-                for partition, epoch in zip(partitions, epochs, strict=True)
-                if isinstance(epoch, bytes)
+            marks = {
+                partition: (int(mark[0] or 0), int(mark[1] or 0))
+                for partition, mark in zip(partitions, answers[len(channels) :], strict=True)
+                if isinstance(mark, list)
             }
+            self.epochs |= {partition: epoch for partition, (epoch, _) in marks.items() if epoch}
             readings = [
                 (channel, self._view(channel, answer), before)
                 for channel, answer, before in zip(
                     channels, answers[: len(channels)], asked_at, strict=True
                 )
             ]
+            readings = await self._without_departed(readings, marks)
             trusted = True
             if any(
                 found and (before is None or found.contradicts(before))
@@ -151,6 +163,28 @@ class Repairs:
             else:
                 channel.read(found, asked_at=before, trusted=trusted)
 
+    async def _without_departed(
+        self, readings: Sequence[Reading], marks: Mapping[str, tuple[int, int]]
+    ) -> list[Reading]:
+        """Leaves items to the archive that Redis lacks because they left it."""
+        missing = [channel.item_id for channel, found, _ in readings if found and not found.seq]
+        departed = await self._departures.departed(missing)
+        open_ = not departed or await self._is_open()
+        left: list[Reading] = []
+        for channel, found, before in readings:
+            if channel.item_id not in departed:
+                left.append((channel, found, before))
+                continue
+            if not open_:  # it may be put back with more than the archive has
+                left.append((channel, None, before))
+                continue
+            mark = marks.get(channel.partition, (0, 0))
+            if channel.archived is not None and channel.archived[0] == mark:
+                left.append((channel, channel.archived[1], before))  # none has left since
+            else:
+                self._archived.ask(channel, asked_at=before, mark=mark)
+        return left
+
     def _view(self, channel: Channel, answer: Any) -> ItemView | None:  # noqa: ANN401 - a reply
         self._counts.repair_reads += 1
         try:
@@ -165,10 +199,13 @@ class Repairs:
 
     async def _is_open(self) -> bool:
         try:
-            await require_open(self._redis, self._partitions)
+            await require_open(self._redis, partition_names(self._partitions))
         except NotOpenError as error:
-            log.info("redis is behind and not recovered yet", why=str(error))
+            if str(error) != self._closed:  # it is asked for each item, many times a second
+                log.info("redis is behind and not recovered yet", why=str(error))
+            self._closed = str(error)
             return False
+        self._closed = ""
         return True
 
     async def _check_partitions(self) -> None:

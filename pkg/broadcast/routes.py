@@ -1,9 +1,10 @@
 """A broadcaster's HTTP routes, up to the handshake. Every error is JSON."""
 
-import asyncio
 import base64
 import binascii
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 
 import msgspec
@@ -11,7 +12,7 @@ from aiohttp import hdrs, web
 
 from pkg.auction.ids import MAX_ID_LENGTH, is_identifier
 from pkg.broadcast import frames
-from pkg.broadcast.allowance import Allowance
+from pkg.broadcast.allowance import Allowance, Metered
 from pkg.broadcast.audience import Audience, AudienceFullError, ItemUnreadableError
 from pkg.broadcast.metrics import Counts
 from pkg.broadcast.settings import BroadcastSettings
@@ -62,13 +63,14 @@ async def watch(request: web.Request) -> web.StreamResponse:
             channel.join(viewer)
             if request.app[READINESS].draining:
                 viewer.close(frames.GOING_AWAY)
+            too_much = partial(_close_flooding, viewer, request.app[COUNTS])
+            messages, reads = (
+                Allowance(settings.viewer_messages_per_s, time.monotonic()) for _ in range(2)
+            )
+            transport.set_protocol(Metered(request.protocol, reads, too_much=too_much))
             try:
-                allowance = Allowance(
-                    settings.viewer_messages_per_s, asyncio.get_running_loop().time()
-                )
-                if not await connection.read_until_closed(allowance):
-                    request.app[COUNTS].flooding_viewers_closed += 1
-                    viewer.close(frames.POLICY_VIOLATION)
+                if not await connection.read_until_closed(messages):
+                    too_much()
             finally:
                 channel.leave(viewer)
             return connection
@@ -80,6 +82,11 @@ async def watch(request: web.Request) -> web.StreamResponse:
         raise Refusal(
             HTTPStatus.SERVICE_UNAVAILABLE, "redis_unavailable", "The item cannot be read now"
         ) from None
+
+
+def _close_flooding(viewer: Viewer, counts: Counts) -> None:
+    counts.flooding_viewers_closed += viewer.open
+    viewer.close(frames.POLICY_VIOLATION)
 
 
 def _refuse_while_draining(request: web.Request) -> None:

@@ -17,7 +17,7 @@ class BroadcastSettings(LogSettings, ServingSettings, OriginSettings, RedisSetti
         address, default=Address(port=8081), what="address that viewers connect to"
     )
     max_viewers: int = setting(
-        whole(1, 1_000_000), default=20_000, what="maximum concurrent viewers; further ones get 503"
+        whole(1, 1_000_000), default=19_000, what="maximum concurrent viewers; further ones get 503"
     )
     viewer_buffer_bytes: int = setting(
         whole(4096, 1 << 24),

@@ -1,6 +1,7 @@
 """One viewer: a connection that others write to, without a writing task of its own."""
 
 import asyncio
+import time
 from enum import StrEnum
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -105,9 +106,8 @@ class ViewerSocket(web.WebSocketResponse):
 
     async def read_until_closed(self, allowance: Allowance) -> bool:
         """Ignores what the viewer says, but answers its pings; False if it says too much."""
-        loop = asyncio.get_running_loop()
         async for message in self:
-            if not allowance.spend(loop.time()):
+            if not allowance.spend(time.monotonic()):
                 return False
             if message.type is WSMsgType.PING:
                 await self.pong(message.data)

@@ -1,6 +1,7 @@
 """The connection to NATS: reconnects for ever and logs each change of state once."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from pkg.runtime.background import ended
 from pkg.runtime.settings.sections import NatsSettings
 
 CONNECT_TIMEOUT_S = 2
-RECONNECT_WAIT_S = 0.5  # nats-py adds jitter; with one server this is also the longest delay
+RECONNECT_WAIT_S = 0.5  # a link's own delay is up to a quarter shorter, the same at each attempt
 # A server that vanished silently is given up after three unanswered pings. With nats-py's default
 # of two minutes between pings, viewers would get only snapshots, and the archive nothing, for long.
 PING_EVERY_S = 3
@@ -27,8 +28,9 @@ log = logs.get("nats-link")
 
 
 class _Client(Client):
-    """nats-py without two ways in which it gives up for good, and one in which its callers would.
-    Checked against nats-py 2.16.
+    """nats-py without three ways in which it gives up for good, one in which its callers would, and
+    one in which it sends a password over a connection that is not encrypted. Checked against
+    nats-py 2.16.
     """
 
     async def _attempt_reconnect(self) -> None:
@@ -43,6 +45,30 @@ class _Client(Client):
                 await asyncio.sleep(RECONNECT_WAIT_S)
             else:
                 return
+
+    async def _init_request_sub(self) -> None:
+        """The first request subscribes to the replies of all. If that fails, nats-py takes it for
+        done: no request of this client would get its reply any more.
+        """
+        try:
+            await super()._init_request_sub()
+        except BaseException:
+            self._resp_sub_prefix = None
+            raise
+
+    async def _process_info(
+        self,
+        info: dict[str, Any],
+        initial_connection: bool = False,  # noqa: FBT001, FBT002 - nats-py's own signature
+    ) -> None:
+        """nats-py takes tls:// for a wish: it goes on in plain text if the server, or whoever is
+        between, does not ask for TLS.
+        """
+        server = self._current_server
+        encrypted = server is not None and server.uri.scheme == "tls"
+        if initial_connection and encrypted and not info.get("tls_required"):
+            raise nats.errors.Error("nats: the server offers no TLS, which tls:// asks for")
+        await super()._process_info(info, initial_connection)
 
     async def _send_ping(self, future: "asyncio.Future[bool] | None" = None) -> None:
         """So that ``flush`` fails as on any lost connection, also on uvloop (see above)."""
@@ -140,7 +166,8 @@ async def nats_link(settings: NatsSettings, *, name: str) -> AsyncIterator[NatsL
         "name": name,
         "connect_timeout": CONNECT_TIMEOUT_S,
         "max_reconnect_attempts": -1,
-        "reconnect_time_wait": RECONNECT_WAIT_S,
+        # nats-py adds no jitter: all that lost their server at once would come back at once.
+        "reconnect_time_wait": RECONNECT_WAIT_S * random.uniform(0.75, 1.0),  # noqa: S311
         "pending_size": PENDING_BYTES,
         "ping_interval": PING_EVERY_S,
         "max_outstanding_pings": UNANSWERED_PINGS,
@@ -148,6 +175,8 @@ async def nats_link(settings: NatsSettings, *, name: str) -> AsyncIterator[NatsL
         "disconnected_cb": link.handle_disconnected,
         "error_cb": link.handle_error,
     }
+    if settings.nats_tls:
+        options["tls"] = settings.nats_tls
     if settings.nats_token:
         options["token"] = settings.nats_token
     elif settings.nats_user:

@@ -38,6 +38,11 @@ class Epoch:
         number = max(time.time_ns() // 1000, newest + 1)
         return Epoch(number, tuple(known[:MOST_SUCCEEDED]))
 
+    def above(self, other: int) -> "Epoch":
+        """A new epoch that succeeds this one and is above ``other``, which is not of our past."""
+        ours = self.next()
+        return Epoch(max(ours.number, other + 1), ours.succeeds)
+
 
 def parse_epoch(number: bytes | str | None, succeeds: bytes | str | None) -> Epoch:
     """From the fields EPOCH and SUCCEEDS of ``meta``."""
@@ -54,6 +59,13 @@ async def record_epoch(redis: Redis, partition: str, epoch: Epoch) -> None:
         meta_key(partition),
         mapping={EPOCH: epoch.number, SUCCEEDS: " ".join(map(str, epoch.succeeds))},
     )
+
+
+async def take_epoch(redis: Redis, partition: str, *, after: int = 0) -> Epoch:
+    """Records and returns a new epoch, above the recorded one and ``after``."""
+    epoch = (await read_epoch(redis, partition)).next(after=after)
+    await record_epoch(redis, partition, epoch)
+    return epoch
 
 
 async def supersede(redis: Redis, partitions: list[str], *, by: int) -> None:

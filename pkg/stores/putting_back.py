@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from pkg.auction.events import BidEvent, UndecodableError, UnknownVersionError, decode_event
 from pkg.auction.ids import is_identifier
-from pkg.auction.keys import item_key, outbox_key
+from pkg.auction.keys import item_key, meta_key, outbox_key
 from pkg.auction.money import MAX_CENTS
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.stores.stream_tail import batches_after
@@ -62,7 +62,7 @@ class PuttingBack:
         async with self._redis.pipeline(transaction=False) as pipe:
             for record in records:
                 await self._restore_item(
-                    keys=[item_key(partition, record.item_id)],
+                    keys=[item_key(partition, record.item_id), meta_key(partition)],
                     args=[
                         *(record.seq, record.price_cents, record.bidder, record.event_id),
                         record.timestamp,

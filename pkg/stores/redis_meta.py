@@ -1,11 +1,10 @@
 """Records in Redis about itself, and the checks that this process may use it."""
 
-import secrets
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
-from pkg.auction.item import partition_names
 from pkg.auction.keys import meta_key
 
 PARTITIONS = "partitions"
@@ -24,8 +23,16 @@ EPOCH = "epoch"
 """Field of ``meta``: the epoch in which the partition is open (``pkg.stores.epochs``)."""
 SUCCEEDS = "succeeds"
 """Field of ``meta``: the epochs before it, newest first, separated by spaces."""
+ITEMS = "items"
+"""Field of ``meta``: how many items the partition has in Redis (``pkg.api.relay.item_walk``)."""
+DEPARTURES = "departures"
+"""Field of ``meta``: how many items left for the archive so far (``pkg.stores.departures``)."""
+SYSTEM = "system"
+"""Field of ``meta``: the system that this Redis belongs to (``pkg.stores.system``)."""
 SUPERSEDED = "superseded:"
 """In place of a run id: the epoch that another Redis opened after this one follows."""
+OTHER_SYSTEM = "other-system:"
+"""In place of a run id: the system follows to which the stream belongs that our relay found."""
 
 
 class UnfitRedisError(Exception):
@@ -44,21 +51,25 @@ class SupersededError(NotOpenError):
     """Another Redis was opened after this one. Bids accepted here since are not of its history."""
 
 
+class OtherSystemError(NotOpenError):
+    """The stream belongs to another system than this Redis."""
+
+
 class Executes(Protocol):
     """A connection to Redis: redis-py's or the hot path's own."""
 
     async def execute_command(self, *parts: str) -> Any: ...  # noqa: ANN401 - a reply
 
 
-async def record_partitions(redis: Executes, partitions: int) -> None:
-    """Records the number if none is recorded.
+async def record_partitions(redis: Executes, names: Sequence[str], *, partitions: int) -> None:
+    """Records the number of all partitions in those that this server holds, if none is recorded.
 
     Raises:
         PartitionsDifferError: another number is recorded.
         redis.exceptions.RedisError: Redis is away.
     """
-    for partition in partition_names(partitions):
-        key = meta_key(partition)
+    for name in names:
+        key = meta_key(name)
         recorded = await redis.execute_command("HGET", key, PARTITIONS)
         if recorded is None:  # write only then: a Redis out of memory refuses
             await redis.execute_command("HSETNX", key, PARTITIONS, str(partitions))
@@ -94,47 +105,3 @@ async def server_run_id(redis: Executes) -> str:
         if line.startswith("run_id:"):
             return line.removeprefix("run_id:")
     raise NotOpenError("the server reports no run id")
-
-
-def is_opened_on(run_id: str, recorded: bytes | str | None) -> bool:
-    """Whether ``recorded``, a value of RUN_ID, was recorded on the server with this run id."""
-    text = recorded.decode() if isinstance(recorded, bytes) else recorded or ""
-    return text.partition(":")[0] == run_id
-
-
-def is_superseded(recorded: bytes | str | None) -> bool:
-    """Whether ``recorded``, a value of RUN_ID, says that another history went on."""
-    text = recorded.decode() if isinstance(recorded, bytes) else recorded or ""
-    return text.startswith(SUPERSEDED)
-
-
-async def require_open(redis: Executes, partitions: int) -> str:
-    """Returns the value of RUN_ID if every partition is open on this server.
-
-    Raises:
-        NotOpenError: the server restarted, failed over or was emptied, and is not recovered yet.
-        SupersededError: another Redis was opened after this one.
-        redis.exceptions.RedisError: Redis is away.
-    """
-    await require_primary(redis)
-    run_id = await server_run_id(redis)
-    openings: set[bytes] = set()
-    for partition in partition_names(partitions):
-        recorded = await redis.execute_command("HGET", meta_key(partition), RUN_ID)
-        if is_superseded(recorded):
-            raise SupersededError("another Redis was opened after this one")
-        if not is_opened_on(run_id, recorded):
-            raise NotOpenError(f"partition {partition} is not open on server {run_id}")
-        openings.add(recorded)
-    if len(openings) > 1:
-        raise NotOpenError("the partitions are just being opened")
-    return openings.pop().decode()
-
-
-async def open_partitions(redis: Executes, partitions: int, run_id: str) -> None:
-    """Opens Redis for bids. Call it when nothing is left to put back."""
-    opening = f"{run_id}:{secrets.token_hex(4)}"
-    for partition in partition_names(partitions):
-        await redis.execute_command(
-            "HSET", meta_key(partition), PARTITIONS, str(partitions), RUN_ID, opening
-        )

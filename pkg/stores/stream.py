@@ -1,5 +1,7 @@
 """The stream of bid events: its only definition, and its creation by the relay or the archive."""
 
+from collections.abc import Sequence
+
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, BadRequestError, NotFoundError
@@ -7,15 +9,19 @@ from nats.js.errors import APIError, BadRequestError, NotFoundError
 from pkg.auction.subjects import EVENT_SUBJECTS, STREAM
 from pkg.runtime import logs
 from pkg.runtime.settings.sections import NatsSettings
+from pkg.stores.system import system_of
 
-MAX_AGE_S = 24 * 3600
+SETTINGS = ("subjects", "discard", "max_bytes", "max_age", "num_replicas")
+"""What the relay corrects if a stream differs."""
 NAME_IN_USE = 10058  # JetStream's code: another process has just created it with other settings
 
 log = logs.get("stream")
 
 
 def stream_config(settings: NatsSettings) -> StreamConfig:
-    """No direct reads: a subject's last message must come from the stream's leader."""
+    """No age: the relay removes what is archived, and only that (``EventStream.make_room``). No
+    direct reads: a subject's last message must come from the stream's leader.
+    """
     return StreamConfig(
         name=STREAM,
         subjects=[EVENT_SUBJECTS],
@@ -23,7 +29,7 @@ def stream_config(settings: NatsSettings) -> StreamConfig:
         storage=StorageType.FILE,
         discard=DiscardPolicy.NEW,
         max_bytes=settings.stream_max_bytes,
-        max_age=MAX_AGE_S,
+        max_age=0,
         num_replicas=settings.stream_replicas,
         allow_direct=False,
         duplicate_window=0,
@@ -31,9 +37,12 @@ def stream_config(settings: NatsSettings) -> StreamConfig:
 
 
 async def ensure_stream(
-    jetstream: JetStreamContext, config: StreamConfig, *, update: bool = False
-) -> None:
-    """Creates the stream if it is missing. Only the relay updates one that differs.
+    jetstream: JetStreamContext, config: StreamConfig, *, correct: Sequence[str] = ()
+) -> str | None:
+    """Creates the stream if it is missing. The relay, and only the relay, names settings that are
+    to be corrected if they differ.
+
+    Returns the system that the stream belongs to; None if it is new, or named by none yet.
 
     Raises:
         nats.errors.Error: NATS is away, or refuses the definition.
@@ -47,15 +56,15 @@ async def ensure_stream(
         except BadRequestError as error:
             if error.err_code != NAME_IN_USE:
                 raise
-        return
-    if update and any(
-        getattr(found, name) != getattr(config, name)
-        for name in ("subjects", "discard", "max_bytes", "max_age", "num_replicas")
-    ):
+        return None
+    differing = [name for name in correct if getattr(found, name) != getattr(config, name)]
+    if differing:
+        corrected = found.evolve(**{name: getattr(config, name) for name in differing})
         try:
-            await jetstream.update_stream(config)
+            await jetstream.update_stream(corrected)
         except APIError as error:
             # For example more replicas than servers. The existing stream keeps working.
             log.warning("stream not updated", stream=STREAM, why=str(error))
         else:
-            log.info("stream updated", stream=STREAM)
+            log.info("stream updated", stream=STREAM, settings=differing)
+    return system_of(found)

@@ -28,6 +28,29 @@ async def batches_after(
         UnknownVersionError: only a newer program can read them all; what was yielded is valid.
         nats.errors.Error, OSError, TimeoutError: NATS is away; what was yielded is valid.
     """
+    async for _, batch in _stored_after(jetstream, partition, after):
+        yield batch
+
+
+async def first_after(jetstream: JetStreamContext, partition: str, after: OutboxId) -> int | None:
+    """Stream sequence of the first of ``batches_after``; raises what that does."""
+    async for sequence, _ in _stored_after(jetstream, partition, after):
+        return sequence
+    return None
+
+
+async def is_stored(jetstream: JetStreamContext, sequence: int) -> bool:
+    """If so, no later message of its subject was purged either. Raises nats.errors.Error."""
+    try:
+        await jetstream.get_msg(STREAM, sequence)
+    except NotFoundError:
+        return False
+    return True
+
+
+async def _stored_after(
+    jetstream: JetStreamContext, partition: str, after: OutboxId
+) -> AsyncIterator[tuple[int, Batch]]:
     subject = events_subject(partition)
     last = await _last(jetstream, subject)
     if last is None:
@@ -39,9 +62,8 @@ async def batches_after(
     first = (await jetstream.stream_info(STREAM)).state.first_seq
     sequence = await _first_after(jetstream, subject, after, first=first, end=end)
     while found := await _next_batch(jetstream, subject, sequence, end):
-        sequence, batch = found
-        sequence += 1
-        yield batch
+        sequence = found[0] + 1
+        yield found
 
 
 async def begins_behind(

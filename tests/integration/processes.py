@@ -11,11 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pkg.devkit.names import ALIASES
+from pkg.devkit.names import ALIASES, API
 from pkg.devkit.nats_users import RESTORE
 from pkg.devkit.process.launch import Launch
 from pkg.devkit.process.probes import http_status
 from pkg.trials.waiting import until
+from tests.integration.new_redis import declare_new
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,16 +95,27 @@ class Services:
         self._logs = logs
         self._replicas: list[Replica] = []
         self._listeners: dict[str, socket.socket] = {}
+        self._declared: set[str] = set()
 
     async def api(
-        self, *, env: Mapping[str, str] | None = None, replicas: int = 1, wait: bool = True
+        self,
+        *,
+        env: Mapping[str, str] | None = None,
+        replicas: int = 1,
+        wait: bool = True,
+        declared_new: bool = True,
     ) -> Service:
+        """``declared_new``: an empty Redis opens at once, although no archive runs."""
         # The default of two seconds is too short if the machine stalls.
         patient = {"REDIS_TIMEOUT_S": "10"}
         defaults = {"BID_STRATEGY_OVERRIDE": "true", "ARCHIVE_HEARING_S": "0", **patient}
-        return await self._service("api", {**defaults, **(env or {})}, replicas, wait=wait)
+        env = {**defaults, **(env or {})}
+        if declared_new:
+            await self.declare_new(env)
+        return await self._service("api", env, replicas, wait=wait)
 
     async def relay(self, *, env: Mapping[str, str] | None = None, wait: bool = True) -> Service:
+        await self.declare_new(env)
         return await self._service("api relay", env or {}, 1, wait=wait, public=False)
 
     async def broadcast(
@@ -151,6 +163,17 @@ class Services:
             listener.close()
         for one in self._replicas:
             print(f"=== {one.name} ===\n{one.log}")  # noqa: T201 - pytest shows it for failed tests
+
+    async def declare_new(self, env: Mapping[str, str] | None = None) -> None:
+        """As before the first gateway; for tests in which Redis is away by then.
+
+        Once a test and Redis: if a test empties it later, that is a loss.
+        """
+        env = env or {}
+        url = env.get("REDIS_URL") or self._environment_of(API)["REDIS_URL"]
+        if url not in self._declared:
+            self._declared.add(url)
+            await declare_new(url, partitions=int(env.get("PARTITIONS", "4")))
 
     async def _service(
         self, command: str, env: Mapping[str, str], count: int, *, wait: bool, public: bool = True

@@ -20,11 +20,13 @@ from pkg.api.bidding import answers
 from pkg.api.bidding.bid_request import MAX_BODY_BYTES, bid_from_body, checked_item_id
 from pkg.api.bidding.body import read_body
 from pkg.api.bidding.ledger import Items, Ledger
+from pkg.api.bidding.returning import Returning
 from pkg.api.bidding.witness import Witness
 from pkg.api.errors import (
     ApiError,
     BadRequest,
     BodyTooLarge,
+    MaybeArchived,
     MethodNotAllowed,
     NotFound,
     OriginRefused,
@@ -60,6 +62,7 @@ class Gateway:
         connections_max: int,
         origins: Origins,
         witness: Witness | None = None,
+        returning: Returning | None = None,
     ) -> None:
         self._ledgers = ledgers
         self._ledger = ledgers[strategy]
@@ -70,6 +73,7 @@ class Gateway:
         self._connections_max = connections_max
         self._origins = origins
         self._witness = witness
+        self._returning = returning
         self._pages: dict[str, Callable[[], Page]] = {
             "/health": lambda: pages.health_page(readiness),
             "/ready": lambda: pages.ready_page(readiness),
@@ -160,7 +164,9 @@ class Gateway:
         return answers.cross_origin_headers(origin)
 
     async def _page(self, request: web.BaseRequest) -> Page:
-        path = path_of(request.raw_path)
+        path = request.raw_path
+        if not path.startswith("/") or "?" in path:
+            path = path_of(path)
         if path.startswith(_ITEMS):
             rest = path[len(_ITEMS) :]
             if rest.endswith("/bid"):
@@ -175,7 +181,13 @@ class Gateway:
     async def _item(self, request: web.BaseRequest, item_id: str) -> Page:
         _allow(request, hdrs.METH_GET)
         started = time.perf_counter()
-        page = answers.item_page(item_id, await self._items.read(checked_item_id(item_id)))
+        try:
+            state = await self._items.read(checked_item_id(item_id))
+        except MaybeArchived as maybe:
+            if self._returning is None:
+                raise
+            state = await self._returning.read(self._items, item_id, maybe)
+        page = answers.item_page(item_id, state)
         self._metrics.count_read(time.perf_counter() - started)
         return page
 
@@ -184,7 +196,12 @@ class Gateway:
         started = time.perf_counter()
         bid = bid_from_body(checked_item_id(item_id), await read_body(request))
         ledger = self._chosen_ledger(request)
-        outcome = await ledger.place(bid)
+        try:
+            outcome = await ledger.place(bid)
+        except MaybeArchived as maybe:
+            if self._returning is None:
+                raise
+            outcome = await self._returning.place(ledger, bid, maybe)
         accepted = isinstance(outcome, Accepted)
         if isinstance(outcome, Accepted) and self._witness is not None:
             self._witness.saw(bid, outcome.seq)

@@ -2,18 +2,23 @@
 --
 -- KEYS[1]  hash of the item: price (cents), bidder, seq, count, event_id, opened_at
 -- KEYS[2]  stream of the partition's outbox
--- KEYS[3]  hash of the partition's meta; run_id is read
+-- KEYS[3]  hash of the partition's meta: run_id; items and departures, where an item is made
+-- KEYS[4]  filter of departed items, read where an item is made
 -- ARGV[1]  amount in cents, decimal digits, at most 999999999999 (exact in a double)
 -- ARGV[2]  bidder
 -- ARGV[3]  event_id
 -- ARGV[4]  head of the event's JSON (pkg.auction.events.event_head)
 -- ARGV[5]  maximum number of entries in the outbox
 -- ARGV[6]  run_id that meta must hold
+-- ARGV[7]  maximum number of items in the partition
+-- ARGV[8]  departures before the archive was asked and did not have the item; left out if not asked
 -- Reply    {1, seq}     accepted: the item is changed and the event is in the outbox
 --          {0, price}   not above the current price (cents): nothing was written
 --          {-1, 0}      the outbox is full: nothing was written
 --          {-2, 0}      run_id differs, Redis may have forgotten bids: nothing was written
--- Errors   BROKEN: a number of the item is none; or Redis' own. Nothing was written: whatever can
+--          {-4, departures}  the item may be in the archive: nothing was written
+--          {-3, 0}      the bid would make an item too many: nothing was written
+-- Errors   BROKEN: a number of the item, or of items, is none; or Redis' own. Nothing was written: whatever can
 --          fail comes before the first write, XADD, or is undone.
 --
 -- Redis 6.2 to 7. Writes the same end of the JSON as pkg.auction.events.event_tail.
@@ -54,6 +59,30 @@ end
 if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[5]) then
   return {-1, 0}
 end
+local new = not state[1]
+if new then
+  -- As in departed.lua, whose functions would be made anew at every bid.
+  local digits, marked = redis.sha1hex(KEYS[1]), 1
+  for first = 1, 25, 6 do
+    if marked == 1 then
+      marked = redis.call(
+        'GETBIT', KEYS[4], tonumber(string.sub(digits, first, first + 5), 16) % 8388608)
+    end
+  end
+  if marked == 1 then
+    local departures = redis.call('HGET', KEYS[3], 'departures') or '0'
+    if departures ~= ARGV[8] then
+      return {-4, tonumber(departures)}
+    end
+  end
+  local items = tonumber(redis.call('HGET', KEYS[3], 'items') or 0)
+  if not items or items % 1 ~= 0 then
+    return redis.error_reply('BROKEN items of ' .. KEYS[3] .. ' is no whole number')
+  end
+  if items >= tonumber(ARGV[7]) then
+    return {-3, 0}
+  end
+end
 
 seq = seq + 1
 local now = timestamp(redis.call('TIME'))
@@ -64,7 +93,7 @@ local tail = string.format(
 -- Fails if the outbox has given out its last id, or Redis refuses writes.
 local entry = redis.call('XADD', KEYS[2], '*', 'e', ARGV[4] .. tail)
 local written
-if state[1] then
+if not new then
   written = redis.pcall(
     'HSET', KEYS[1], 'price', ARGV[1], 'bidder', ARGV[2], 'seq', seq, 'count', count + 1,
     'event_id', ARGV[3])
@@ -72,6 +101,12 @@ else
   written = redis.pcall(
     'HSET', KEYS[1], 'price', ARGV[1], 'bidder', ARGV[2], 'seq', seq, 'count', count + 1,
     'event_id', ARGV[3], 'opened_at', now)
+  if type(written) ~= 'table' then
+    written = redis.pcall('HINCRBY', KEYS[3], 'items', 1)
+    if type(written) == 'table' then
+      redis.call('DEL', KEYS[1])
+    end
+  end
 end
 if type(written) == 'table' then  -- an error: this user may not do it
   redis.call('XDEL', KEYS[2], entry)

@@ -13,11 +13,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pkg.auction.bid import Bid
-from pkg.auction.item import partition_of
+from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import item_key, witnessed_key
 from pkg.auction.witnessed import WITNESSED_MAX, WITNESSED_TTL_S, Witnessed
 from pkg.runtime import logs
-from pkg.stores.redis_meta import NotOpenError, require_open
+from pkg.stores.departures import Departures
+from pkg.stores.opening import require_open
+from pkg.stores.redis_meta import NotOpenError
 
 LOOK_EVERY_S = 0.5
 _PAGE = 500
@@ -34,6 +36,8 @@ class Witness:
     def __init__(self, redis: Redis, *, partitions: int, most: int) -> None:
         self._redis = redis
         self._partitions = partitions
+        self._names = partition_names(partitions)
+        self._departures = Departures(redis, partitions=partitions)
         self._seen: deque[tuple[Bid, int]] = deque(maxlen=most)
         self._opening: str | None = None
         self._gone: set[str] = set()
@@ -62,12 +66,12 @@ class Witness:
         Raises:
             NotOpenError, redis.exceptions.RedisError: incomplete; the next call starts over.
         """
-        opening = await require_open(self._redis, self._partitions)
+        opening = await require_open(self._redis, self._names)
         if opening != self._opening and (self._opening is not None or self._seen):
             remembered = [_witnessed(bid, seq) for bid, seq in reversed(self._seen)]
             await self._count_forgotten(remembered)
             dropped = await self._write(remembered)
-            if await require_open(self._redis, self._partitions) != opening:
+            if await require_open(self._redis, self._names) != opening:
                 raise NotOpenError("Redis was opened again meanwhile")
             self.dropped += dropped
             log.info("reported accepted bids to Redis", bids=len(remembered), dropped=dropped)
@@ -83,6 +87,9 @@ class Witness:
                 replies = await pipeline.execute()
             for item, (seq, event_id) in zip(items, replies, strict=True):
                 states[item] = (int(seq or 0), (event_id or b"").decode())
+        missing = [item for item, (seq, _) in states.items() if not seq]
+        departed = await self._departures.departed(missing)
+        remembered = [each for each in remembered if each.item_id not in departed]
         gone = {each.event_id for each in remembered if _is_gone(each, *states[each.item_id])}
         if new := gone - self._gone:
             self.forgotten += len(new)

@@ -9,12 +9,19 @@ from typing import Any, Generic, TypeVar
 import hiredis
 from redis.asyncio.connection import SSLConnection, parse_url
 
-from pkg.api.errors import ApiError, Busy, RedisRecovering, RedisSuperseded, RedisUnavailable
+from pkg.api.errors import (
+    ApiError,
+    Busy,
+    OtherSystem,
+    RedisRecovering,
+    RedisSuperseded,
+    RedisUnavailable,
+)
 from pkg.api.redis.connection import RedisConnection, pack
 from pkg.api.redis.replicated import ReplicatedConnection
 from pkg.runtime import logs
 from pkg.runtime.backoff import Backoff
-from pkg.stores.redis_meta import NotOpenError, SupersededError, UnfitRedisError
+from pkg.stores.redis_meta import NotOpenError, OtherSystemError, SupersededError, UnfitRedisError
 
 FIRST_BACKOFF_S = 0.05
 BACKOFF_CAP_S = 1.0
@@ -23,6 +30,7 @@ CHECK_EVERY_S = 1.0
 
 RECOVERING = "recovering"
 SUPERSEDED = "superseded"
+OTHER_SYSTEM = "of another system"
 
 T = TypeVar("T")
 
@@ -38,6 +46,7 @@ class RedisLink(Generic[T]):
             this Redis may not be used (yet) and the link tries again later.
         check: runs every CHECK_EVERY_S; if it raises, the connection is closed and replaced.
         min_replicas: replicas that must have a command before its reply counts (WAIT).
+        client_name: by which Redis knows the connection, if not by ``name``.
         quiet: logs changes of state at debug level, because another link to this Redis logs them.
     """
 
@@ -52,6 +61,7 @@ class RedisLink(Generic[T]):
         check: Callable[[T], Awaitable[None]] | None = None,
         min_replicas: int = 0,
         quiet: bool = False,
+        client_name: str | None = None,
     ) -> None:
         self._target = target
         self._name = name
@@ -61,6 +71,7 @@ class RedisLink(Generic[T]):
         self._check = check
         self._min_replicas = min_replicas
         self._quiet = quiet
+        self._client_name = client_name or name
         self._connection: RedisConnection | None = None
         self._current: T | None = None
         self._lost = asyncio.Event()
@@ -81,11 +92,14 @@ class RedisLink(Generic[T]):
 
         Raises:
             RedisUnavailable: there is none. RedisRecovering: Redis answers, but may have forgotten
-                bids. RedisSuperseded: another Redis was opened after it.
+                bids. RedisSuperseded: another Redis was opened after it. OtherSystem: the stream
+                belongs to another system.
         """
         if self._current is None:
             if self._state == SUPERSEDED:
                 raise RedisSuperseded
+            if self._state == OTHER_SYSTEM:
+                raise OtherSystem
             raise RedisRecovering if self._state == RECOVERING else RedisUnavailable
         return self._current
 
@@ -108,6 +122,8 @@ class RedisLink(Generic[T]):
                     self._move("down", error)
                 except SupersededError as error:
                     self._move(SUPERSEDED, error)
+                except OtherSystemError as error:
+                    self._move(OTHER_SYSTEM, error)
                 except NotOpenError as error:
                     self._move(RECOVERING, error)
                     at_most_s = RECOVERING_CAP_S
@@ -176,7 +192,7 @@ class RedisLink(Generic[T]):
             first.append(pack("AUTH", *user, password))
         if database := options.get("db"):
             first.append(pack("SELECT", str(database)))
-        first.append(pack("CLIENT", "SETNAME", self._name))
+        first.append(pack("CLIENT", "SETNAME", self._client_name))
         try:
             await asyncio.gather(*[connection.submit(command) for command in first])
         except BaseException:  # cancelled too: nobody else would close it
@@ -188,4 +204,6 @@ class RedisLink(Generic[T]):
 def _tls(options: Any) -> ssl.SSLContext | None:  # noqa: ANN401 - redis-py's own dict of options
     if options.get("connection_class") is not SSLConnection:
         return None
-    return ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+    return ssl.create_default_context(
+        cafile=options.get("ssl_ca_certs"), cadata=options.get("ssl_ca_data")
+    )

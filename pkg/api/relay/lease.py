@@ -34,8 +34,10 @@ class Lease:
     refused = False
     """Whether Redis rejected the last attempt, as it does when its memory is full."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, key: str = RELAY_LEASE) -> None:
+        """``key``: for the partitions of one server. Those of another have a lease of their own."""
         self._redis = redis
+        self._key = key
         self.holder = f"{socket.gethostname()}-{secrets.token_hex(6)}"
         self._until = 0.0
         self._changed = asyncio.Event()
@@ -90,7 +92,7 @@ class Lease:
         was_held = self.held
         asked = time.monotonic()
         ttl_ms = int(TTL_S * 1000)
-        if await self._renew(keys=[RELAY_LEASE], args=[self.holder, ttl_ms]):
+        if await self._renew(keys=[self._key], args=[self.holder, ttl_ms]):
             self._until = asked + TTL_S
             if not was_held:
                 log.debug("lease taken", holder=self.holder)
@@ -101,6 +103,6 @@ class Lease:
 
     async def _give_up(self) -> None:
         try:
-            await self._release(keys=[RELAY_LEASE], args=[self.holder])
+            await self._release(keys=[self._key], args=[self.holder])
         except (RedisError, OSError) as error:
             log.warning("lease not released; it will expire", ttl_s=TTL_S, why=str(error))

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from prometheus_client.core import Metric
 
 from pkg.api.errors import ApiError
+from pkg.api.relay.idle_items import IdleCounts
+from pkg.api.relay.item_walk import ItemCounts
 from pkg.api.relay.outbox import Outbox
-from pkg.api.relay.recovery import RecoveryCounts
+from pkg.api.relay.recovery_counts import RecoveryCounts
 from pkg.runtime.metrics import SIZE_BOUNDS, Buckets, counter, gauge, labelled_gauge
 
 LOOK_EVERY_S = 1.0
@@ -21,17 +23,21 @@ class RelayMetrics:
 
     holds_lease: Callable[[], bool]
     recovery: RecoveryCounts = field(default_factory=RecoveryCounts)
+    items: ItemCounts = field(default_factory=ItemCounts)
+    idle: IdleCounts = field(default_factory=IdleCounts)
     events: int = 0
     failures: int = 0
     restarts: int = 0
     fenced: int = 0
     resends: int = 0
+    retired: int = 0
     watermarks_refused: int = 0
     foreign_messages: int = 0
     stream_bytes: int = 0
     purged: int = 0
     batch_events: Buckets = field(default_factory=lambda: Buckets(SIZE_BOUNDS))
     lag_seconds: Buckets = field(default_factory=Buckets)
+    entries: dict[str, float] = field(default_factory=dict)
     depth: dict[str, float] = field(default_factory=dict)
     age_s: dict[str, float] = field(default_factory=dict)
 
@@ -49,9 +55,11 @@ class RelayMetrics:
                     state = await outbox.state(partition)
                 except ApiError:
                     break
-                self.depth[partition] = state.depth
-                first = state.first_unarchived
-                self.age_s[partition] = max(0.0, (state.now_ms - first.ms) / 1000) if first else 0.0
+                self.entries[partition] = state.depth
+                self.depth[partition] = state.depth + state.retired
+                oldest = state.oldest
+                age_s = (state.now_ms - oldest.ms) / 1000 if oldest else 0.0
+                self.age_s[partition] = max(0.0, age_s)
             await asyncio.sleep(LOOK_EVERY_S)
 
     def collect(self) -> Iterable[Metric]:
@@ -78,19 +86,24 @@ class RelayMetrics:
             self.resends,
         )
         yield counter(
+            "bid_retired_total",
+            "Entries that left a filling outbox unarchived, as JetStream holds them",
+            self.retired,
+        )
+        yield counter(
             "bid_watermarks_refused_total",
-            "Watermarks beyond all that was stored; nothing was trimmed by them (alarm)",
+            "Watermarks beyond all that was stored, or of no possible epoch; none trimmed (alarm)",
             self.watermarks_refused,
         )
         yield counter(
             "bid_foreign_messages_total",
-            "Messages in the stream beyond every id that the outbox gave out (alarm)",
+            "Messages at the end of the stream that are not of the outbox (alarm)",
             self.foreign_messages,
         )
         yield gauge("bid_stream_bytes", "Bytes in the stream", float(self.stream_bytes))
         yield counter(
             "bid_stream_purged_total",
-            "Archived messages removed from the stream early, to make room",
+            "Archived messages removed from the stream after STREAM_KEEP_S, or to make room",
             self.purged,
         )
         yield counter(
@@ -113,20 +126,47 @@ class RelayMetrics:
             "Times Redis was opened while NATS was down (alarm: bids may conflict)",
             self.recovery.without_stream,
         )
-        yield counter(
-            "bid_openings_without_archive_total",
-            "Times an empty Redis was opened without hearing from the archive (alarm)",
-            self.recovery.without_archive,
-        )
         yield gauge(
             "bid_redis_superseded",
             "1 while bids are refused because another Redis was opened after this one (alarm)",
             float(self.recovery.superseded),
         )
         yield gauge(
+            "bid_other_system",
+            "1 while work stops because the stores belong to different systems (alarm)",
+            float(self.recovery.other_system),
+        )
+        yield gauge(
             "bid_restore_needed",
             "1 while Redis lacks bids that the stream no longer holds (alarm: run restore)",
             float(self.recovery.waiting_for_restore),
+        )
+        yield labelled_gauge(
+            "bid_items",
+            "Items that a partition has in Redis (alarm)",
+            "partition",
+            self.items.items,
+        )
+        yield counter(
+            "bid_items_corrected_total",
+            "By how many the counts of items were off when they were counted again",
+            self.items.corrected,
+        )
+        yield counter(
+            "bid_items_departed_total",
+            "Items that left Redis after ITEM_IDLE_S without a bid",
+            self.idle.departed,
+        )
+        yield counter(
+            "bid_items_kept_total",
+            "Times an idle item stayed in Redis because the archive does not have it as it is",
+            self.idle.kept,
+        )
+        yield labelled_gauge(
+            "bid_departed_filter_share",
+            "Share of the bits of a partition's filter of departed items that are set",
+            "partition",
+            self.items.filter_share,
         )
         yield self.batch_events.family("bid_relay_batch_events", "Events per message")
         yield self.lag_seconds.family(
@@ -134,11 +174,17 @@ class RelayMetrics:
             "Time from accepting a batch's oldest event to storing the batch",
         )
         yield labelled_gauge(
-            "bid_outbox_depth", "Entries in a partition's outbox", "partition", self.depth
+            "bid_outbox_entries", "Entries in a partition's outbox", "partition", self.entries
+        )
+        yield labelled_gauge(
+            "bid_outbox_depth",
+            "Unarchived events of a partition, in the outbox or only in JetStream; may be fewer",
+            "partition",
+            self.depth,
         )
         yield labelled_gauge(
             "bid_outbox_age_seconds",
-            "Age of the oldest unarchived entry",
+            "Age of the oldest unarchived event, in the outbox or only in JetStream",
             "partition",
             self.age_s,
         )

@@ -8,55 +8,40 @@ event twice or out of order: JetStream refuses it.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
-from pkg.api.errors import ApiError, RedisSuperseded
-from pkg.api.relay.event_stream import EventStream, FencedError, StreamUnavailableError, Tail
+from pkg.api.errors import ApiError, OtherSystem, RedisRecovering, RedisSuperseded
+from pkg.api.relay.event_stream import (
+    EventStream,
+    FencedError,
+    StreamFullError,
+    StreamUnavailableError,
+)
+from pkg.api.relay.lane import Lane, batches_of
 from pkg.api.relay.lease import TTL_S, Lease
 from pkg.api.relay.metrics import RelayMetrics
+from pkg.api.relay.opening import all_again, publish_opening
 from pkg.api.relay.outbox import Entry, Outbox, OutboxState
-from pkg.api.relay.recovery import Recovery, opening_of
-from pkg.api.relay.trimming import retirement
-from pkg.auction.events import MAX_BATCH_BYTES, encode_batch
+from pkg.api.relay.recovery import Recovery
+from pkg.api.relay.trimming import held_through, surplus
+from pkg.auction.events import ArchiveState, encode_batch, is_credible_epoch
 from pkg.auction.outbox import BEGINNING, OutboxId
-from pkg.auction.subjects import NO_PARTITION
 from pkg.runtime import logs
 from pkg.runtime.backoff import Backoff
+from pkg.stores.barrier import Tail
 from pkg.stores.epochs import Epoch
 
 BLOCK_MS = 1000  # added to REDIS_TIMEOUT_S on the link for reads
 LINGER_EVENTS = 64
 CHECK_EVERY_S = 30.0
-RETIRE_EVERY_S = 10.0
+MAKE_ROOM_EVERY_S = 10.0
+RESEND_EVERY_S = 10.0
+RETIRE_EVERY_S = 1.0
+RETIRED_AT_ONCE = 1000
 OPEN_EVERY_S = 1.0
 FIRST_BACKOFF_S = 0.05
 BACKOFF_CAP_S = 1.0
 
 log = logs.get("relay")
-
-
-@dataclass
-class Lane:
-    """A partition, as this relay knows it."""
-
-    position: OutboxId = BEGINNING
-    """The outbox id to resume after."""
-    sequence: int = 0
-    """The stream sequence of the subject's last message."""
-    epoch: int = 0
-    """The epoch in which this relay publishes."""
-    stored: OutboxId = BEGINNING
-    """The last outbox id that this relay saw in JetStream. Nothing beyond it is trimmed."""
-    announced: OutboxId = BEGINNING
-    """The last watermark heard that was beyond ``stored``."""
-    archived: OutboxId = BEGINNING
-    """The highest watermark that was believed."""
-    archived_since: float = 0.0
-    refused: OutboxId = BEGINNING
-    """The last watermark that was not believed."""
-    foreign_sequence: int = 0
-    """The last message that was not of this outbox."""
-    trimmed: OutboxId = BEGINNING
 
 
 class Relay:
@@ -69,7 +54,7 @@ class Relay:
         lease: Lease,
         *,
         linger_max_ms: int,
-        retention_s: float,
+        outbox_max_entries: int,
         resend_after_s: float,
         recovery: Recovery,
         metrics: RelayMetrics,
@@ -78,7 +63,7 @@ class Relay:
         self._stream = stream
         self._lease = lease
         self._linger_max_s = linger_max_ms / 1000
-        self._retention_s = retention_s
+        self._outbox_max_entries = outbox_max_entries
         self._resend_after_s = resend_after_s
         self._recovery = recovery
         self._metrics = metrics
@@ -86,36 +71,60 @@ class Relay:
         self._synced = False
         self._synced_since = 0.0
         self._checked_at = 0.0
+        self._made_room_at = 0.0
+        self._resent_at = 0.0
         self._retired_at = 0.0
         self._open_at = 0.0
         self._heard: dict[str, OutboxId] = {}
+        self._archive: ArchiveState | None = None
         self._handed_over = False
+        self._handed_through: dict[str, OutboxId] = {}
 
     def resync(self) -> None:
         """Reads JetStream's last messages again before the next publish: they may have changed."""
-        self._synced = False
+        self._synced = self._handed_over = False
+        self._handed_through.clear()
+        self._archive = None  # it may be another NATS, with another archive
+        self._heard.clear()
         for lane in self._lanes.values():
-            lane.stored = BEGINNING
+            lane.stored, lane.newest = BEGINNING, 0
         self._lease.come_back()
 
     def archive_has(self, partition: str, through: OutboxId, epoch: int = 0) -> None:
         """Takes an announced watermark; the next turn removes the entries up to it, unless it is
         beyond everything that this relay has seen in JetStream, or of another epoch.
+
+        One of an epoch that no opening took is refused: nobody could go on above that.
         """
         lane = self._lanes.get(partition)
         if lane is None:
-            if partition == NO_PARTITION:
-                self._heard[partition] = BEGINNING
+            return
+        if not is_credible_epoch(epoch):
+            if epoch != lane.refused_epoch:
+                lane.refused_epoch = epoch
+                self._metrics.watermarks_refused += 1
+                log.error(
+                    "a watermark is of an epoch that no opening took; it is ignored",
+                    partition=partition,
+                    epoch=epoch,
+                )
             return
         self._heard[partition] = through
         if epoch and lane.epoch and epoch != lane.epoch:
             if epoch > lane.epoch:
+                lane.newest = epoch
                 self._synced = False  # somebody has published in a newer one
             return
         if through <= lane.stored:
             self._believe(lane, through)
         else:
             lane.announced = through  # the publish that it follows may not be acknowledged yet
+
+    def archive_says(self, state: ArchiveState) -> None:
+        """Takes what the archive announces of itself."""
+        if self._archive is None and self._recovery.system.id is None:
+            self._synced = False  # Redis can join a system now
+        self._archive = state
 
     async def run(self) -> None:
         """Relays until cancelled; retries through every outage."""
@@ -132,17 +141,24 @@ class Relay:
                 relayed = await self._turn()
             except (StreamUnavailableError, ApiError) as error:
                 self._synced = False
+                # What is archived may go even while the stream is full or Redis waits for restore.
                 with suppress(ApiError):
-                    # Archived entries may go even while the stream is full.
                     await self._remove_archived()
+                if isinstance(error, RedisRecovering):
+                    with suppress(StreamUnavailableError):
+                        await self._make_room_in_time()
                 self._metrics.failures += 1
                 self._metrics.fenced += isinstance(error, FencedError)
                 failing_since = failing_since or asyncio.get_running_loop().time()
-                if isinstance(error, StreamUnavailableError):
+                elsewhere = isinstance(error, StreamUnavailableError | OtherSystem)
+                if elsewhere and not isinstance(error, StreamFullError):
                     await self._let_others_try(failing_since)
                 if isinstance(error, RedisSuperseded) and not self._handed_over:
-                    with suppress(ApiError, StreamUnavailableError):
+                    self._handed_over = True  # unless NATS reconnects meanwhile
+                    try:
                         await self._hand_over()
+                    except (ApiError, StreamUnavailableError):
+                        self._handed_over = False
                 if not failing:
                     log.warning("cannot relay; retrying", why=str(error) or type(error).__name__)
                 failing = True
@@ -151,6 +167,7 @@ class Relay:
             if not relaying or failing:
                 log.info("relaying again" if failing else "relaying", holder=self._lease.holder)
             relaying, failing, self._handed_over = True, False, False
+            self._handed_through.clear()
             failing_since = 0.0
             backoff.reset()
             await self._linger(relayed)
@@ -165,23 +182,40 @@ class Relay:
                     await self._lease.wait_held()
             if self._lease.refused:
                 with suppress(ApiError, StreamUnavailableError):
-                    for partition, lane in self._lanes.items():
-                        await self._look(partition, lane)
+                    await self._look_at_our_own()
                     await self._remove_archived()
 
+    async def _look_at_our_own(self) -> None:
+        """Finds what a process without the lease may trim by: the stream's end, if it is of the
+        epoch in which this Redis is open.
+        """
+        await self._recovery.look()
+        for partition, lane in self._lanes.items():
+            tail = await self._look(partition, lane)
+            lane.enter(self._recovery.epochs.get(partition, Epoch()).number)
+            if tail.epoch != lane.epoch:
+                lane.stored = BEGINNING
+
     async def _let_others_try(self, failing_since: float) -> None:
-        """Gives the lease up when NATS is out of reach for TTL_S: another process may reach it."""
+        """Gives the lease up when NATS is out of reach, or another system's, for TTL_S: another
+        process may reach ours.
+        """
         if self._lease.held and asyncio.get_running_loop().time() - failing_since > TTL_S:
             await self._lease.stand_aside()
 
     async def _turn(self) -> int:
         now = asyncio.get_running_loop().time()
         if not self._synced or now - self._open_at > OPEN_EVERY_S:
-            if await self._recovery.ensure_open(self._heard, met=self._met()):
+            if await self._recovery.ensure_open(
+                self._heard, archive=self._archive, met=self._met()
+            ):
                 self._synced = False
             self._open_at = now
         if not self._synced or now - self._checked_at > CHECK_EVERY_S:
             await self._sync()
+        # Before publishing, which a full stream refuses: the outbox must not fill up with what that
+        # already holds.
+        await self._keep_up(now)
         entries = await self._outbox.read(
             {partition: lane.position for partition, lane in self._lanes.items()},
             block_ms=BLOCK_MS,
@@ -191,11 +225,16 @@ class Relay:
         if entries and self._lease.held and self._synced:
             await self._publish_all(entries)
         await self._remove_archived()
-        if now - self._retired_at > RETIRE_EVERY_S:
-            await self._make_room()
-            await self._retire()
-            self._retired_at = asyncio.get_running_loop().time()
         return sum(len(rows) for rows in entries.values())
+
+    async def _keep_up(self, now: float) -> None:
+        await self._make_room_in_time()
+        if now - self._resent_at > RESEND_EVERY_S:
+            await self._resend_what_is_stuck()
+            self._resent_at = now
+        if now - self._retired_at > RETIRE_EVERY_S:
+            await self._retire()
+            self._retired_at = now
 
     def _met(self) -> dict[str, OutboxId]:
         """The highest outbox id that this process has seen, by partition."""
@@ -205,39 +244,50 @@ class Relay:
         }
 
     async def _sync(self) -> None:
-        await self._stream.prepare()
+        system = await self._stream.prepare()
+        await self._recovery.system.refuse_other(system)
         await self._make_room()
         for partition, lane in self._lanes.items():
             await self._claim(partition, lane, await self._look(partition, lane))
             lane.position = lane.stored
             lane.trimmed = BEGINNING  # a Redis that forgot may hold removed entries again
+        await self._recovery.system.join(system, self._archive)
         self._synced = True
         self._checked_at = asyncio.get_running_loop().time()
         if not self._synced_since:
             self._synced_since = self._checked_at
 
     async def _claim(self, partition: str, lane: Lane, tail: Tail) -> None:
-        """Sees to it that the stream's last message is of our epoch.
+        """Sees to it that the stream's last message is of our epoch, and that the archive knows of
+        no newer one.
 
-        Raises RedisSuperseded if it is another history's.
+        Raises RedisSuperseded if the stream's history is another one's.
         """
         epoch = self._recovery.epochs.get(partition, Epoch())
-        lane.epoch = epoch.number
-        if not epoch.number or tail.epoch == epoch.number:
+        lane.enter(epoch.number)
+        if not epoch.number:
             return
         if not epoch.follows(tail.epoch):
+            lane.stored = BEGINNING  # the stream holds another history
             await self._recovery.supersede(tail.epoch)
-        lane.sequence = await self._stream.publish(
-            partition, opening_of(partition, tail, epoch), expected=tail.sequence
-        )
+        if lane.newest > epoch.number:
+            # The stream lost what began that epoch, and goes on with ours.
+            epoch = await self._recovery.overtake(partition, lane.newest)
+            lane.enter(epoch.number)
+        if tail.epoch == epoch.number:
+            return
+        if tail.epoch:
+            tail = all_again(tail)
+            lane.stored = tail.last
+        lane.sequence = await publish_opening(self._stream, partition, tail, epoch)
 
     async def _look(self, partition: str, lane: Lane) -> Tail:
-        """Reads the subject's last message. One that ends beyond every id that the outbox gave out
-        is not ours: then all entries are published again, and the archive drops duplicates.
+        """Reads the subject's last message. If it is not ours, all entries are published again, and
+        the archive drops duplicates.
         """
         tail = await self._stream.tail(partition)
         lane.sequence, last = tail.sequence, tail.last
-        if last > await self._outbox.end(partition):
+        if await self._is_foreign(partition, tail):
             if lane.sequence != lane.foreign_sequence:
                 lane.foreign_sequence = lane.sequence
                 self._metrics.foreign_messages += 1
@@ -249,6 +299,17 @@ class Relay:
             last = BEGINNING
         lane.stored = last
         return tail._replace(last=last)
+
+    async def _is_foreign(self, partition: str, tail: Tail) -> bool:
+        """Whether it ends beyond every id that the outbox gave out, or with another event than the
+        entry of that id. Another epoch's may: that is judged by the epoch.
+        """
+        if tail.last > await self._outbox.end(partition):
+            return True
+        epoch = self._recovery.epochs.get(partition, Epoch()).number
+        if tail.event is None or tail.epoch not in {0, epoch}:
+            return False
+        return await self._outbox.event(partition, tail.last) not in {None, tail.event}
 
     async def _publish_all(self, entries: dict[str, list[Entry]]) -> None:
         results = await asyncio.gather(
@@ -266,11 +327,11 @@ class Relay:
         handed = 0
         for partition, lane in self._lanes.items():
             epoch = self._recovery.epochs.get(partition, Epoch()).number
-            position = BEGINNING
+            position = self._handed_through.get(partition, BEGINNING)
             while entries := (await self._outbox.read({partition: position}, block_ms=1)).get(
                 partition
             ):
-                for batch in _batches(entries):
+                for batch in batches_of(entries):
                     await self._stream.hand_over(
                         encode_batch(
                             partition,
@@ -280,15 +341,14 @@ class Relay:
                             epoch=epoch or lane.epoch,
                         )
                     )
-                    position = batch[-1].id
+                    position = self._handed_through[partition] = batch[-1].id
                 handed += len(entries)
-        self._handed_over = True
         log.error("the superseded Redis' outboxes were handed to the archive", entries=handed)
 
     async def _publish(self, partition: str, entries: Sequence[Entry]) -> None:
         """One message at a time: its sequence is the next one's fence."""
         lane = self._lanes[partition]
-        for batch in _batches(entries):
+        for batch in batches_of(entries):
             last = batch[-1].id
             message = encode_batch(
                 partition,
@@ -302,7 +362,12 @@ class Relay:
             lane.stored = max(lane.stored, last)
             self._metrics.relayed(len(batch), oldest_ms=batch[0].id.ms)
 
+    async def _make_room_in_time(self) -> None:
+        if asyncio.get_running_loop().time() - self._made_room_at > MAKE_ROOM_EVERY_S:
+            await self._make_room()
+
     async def _make_room(self) -> None:
+        self._made_room_at = asyncio.get_running_loop().time()
         room = await self._stream.make_room(tuple(self._lanes))
         self._metrics.stream_bytes = room.used_bytes
         self._metrics.purged += room.purged
@@ -314,8 +379,10 @@ class Relay:
             lane.archived_since = asyncio.get_running_loop().time()
 
     def _judge(self, partition: str, lane: Lane) -> None:
-        """A watermark beyond all that was stored does not come from our archive."""
-        if lane.announced <= lane.stored:
+        """A watermark beyond all that was stored does not come from our archive, unless it was
+        believed before: NATS may have lost its store since.
+        """
+        if lane.announced <= max(lane.stored, lane.archived):
             self._believe(lane, lane.announced)
         elif self._synced and lane.announced != lane.refused:
             lane.refused = lane.announced
@@ -335,32 +402,36 @@ class Relay:
                 await self._outbox.trim_to(partition, through)
                 lane.trimmed = through
 
-    async def _retire(self) -> None:
+    async def _resend_what_is_stuck(self) -> None:
         for partition, lane in self._lanes.items():
             state = await self._outbox.state(partition)
             if state.first_unarchived is None:
                 continue
-            relayed = min((await self._stream.tail(partition)).last, lane.stored)
-            if await self._stuck(lane, state, relayed):
+            held = held_through(await self._stream.tail(partition), lane.stored)
+            if await self._stuck(lane, state, held):
                 lane.position = BEGINNING
                 # Otherwise the next turn would resume at the stream's end and skip the resend.
                 self._checked_at = lane.archived_since = asyncio.get_running_loop().time()
                 self._metrics.resends += 1
                 log.warning("the archive is stuck; publishing again", partition=partition)
+
+    async def _retire(self) -> None:
+        for partition, depth in (await self._outbox.depths()).items():
+            excess = surplus(depth, max_entries=self._outbox_max_entries)
+            if not excess:
                 continue
-            may_go = retirement(state, relayed=relayed, retention_s=self._retention_s)
-            if may_go is None or await self._stream.all_taken():
+            held = held_through(await self._stream.tail(partition), self._lanes[partition].stored)
+            if await self._stream.all_taken():
                 continue  # JetStream will not deliver what the archive lacks
             # Unless synced, NATS reconnected since it was asked and may hold less than it said.
-            if self._synced:
-                await self._outbox.retire(
-                    partition, may_go.through, unarchived_from=may_go.unarchived_from
+            while excess > 0 and self._synced:
+                gone = await self._outbox.retire(
+                    partition, most=min(excess, RETIRED_AT_ONCE), through=held
                 )
-                log.warning(
-                    "entries left the outbox unarchived; JetStream holds them",
-                    partition=partition,
-                    through=str(may_go.through),
-                )
+                if not gone:
+                    break
+                excess -= gone
+                self._metrics.retired += gone
 
     async def _stuck(self, lane: Lane, state: OutboxState, relayed: OutboxId) -> bool:
         """Whether JetStream took events that it will never deliver to the archive.
@@ -376,16 +447,3 @@ class Relay:
         """Under load, waits for a fuller batch; when quiet, not at all."""
         if 1 < relayed < LINGER_EVENTS and self._linger_max_s:
             await asyncio.sleep(self._linger_max_s * (1 - relayed / LINGER_EVENTS))
-
-
-def _batches(entries: Sequence[Entry]) -> list[Sequence[Entry]]:
-    """Splits at MAX_BATCH_BYTES; a read returns at most MAX_BATCH_EVENTS of a partition."""
-    batches: list[Sequence[Entry]] = []
-    start = size = 0
-    for index, entry in enumerate(entries):
-        if size + len(entry.event) > MAX_BATCH_BYTES and index > start:
-            batches.append(entries[start:index])
-            start, size = index, 0
-        size += len(entry.event) + 1
-    batches.append(entries[start:])
-    return batches

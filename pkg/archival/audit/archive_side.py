@@ -1,5 +1,6 @@
 """What the audit reads from PostgreSQL. It writes nothing."""
 
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypedDict
@@ -39,10 +40,11 @@ class ArchiveSide:
         self._connection = connection
 
     @classmethod
-    async def connect(cls, url: str) -> "ArchiveSide":
+    async def connect(cls, url: str, *, tls: ssl.SSLContext | None = None) -> "ArchiveSide":
         """Sets no statement time-out: millions of bids take time to read."""
         connection = await asyncpg.connect(
             url,
+            ssl=tls,
             timeout=CONNECT_TIMEOUT_S,
             server_settings={
                 "application_name": "audit",

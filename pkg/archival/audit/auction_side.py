@@ -18,6 +18,7 @@ from pkg.auction.keys import (
 )
 from pkg.auction.outbox import OutboxId
 from pkg.auction.witnessed import Witnessed
+from pkg.stores.departures import Departures
 from pkg.stores.redis_meta import PARTITIONS, PartitionsDifferError
 
 PAGE = 500
@@ -41,6 +42,7 @@ class AuctionSide:
         self._redis = redis
         self._partitions = partitions
         self.names = partition_names(partitions)
+        self.departures = Departures(redis, partitions=partitions)
         self.astray: list[str] = []
         """Items in a partition other than that of their id, where no bid would find them."""
 

@@ -61,6 +61,7 @@ def as_json(findings: Findings) -> str:
         "drained": findings.drained,
         "outbox_not_archived": findings.not_archived,
         "items": findings.items,
+        "departed": findings.departed,
         "accepted": findings.accepted,
         "archived": findings.archived,
         "kinds": {"bid": findings.archived},
@@ -120,7 +121,8 @@ def _totals(findings: Findings) -> str:
             "outboxes hold them, so none is lost. Is the archival-worker running?"
         )
     lines.append(
-        f"{counted(findings.items, 'item')} in Redis, {counted(findings.accepted, 'event')} "
+        f"{counted(findings.items - findings.departed, 'item')} in Redis, "
+        f"{findings.departed} in the archive only, {counted(findings.accepted, 'event')} "
         f"accepted, {counted(findings.archived, 'bid')} archived, "
         f"{counted(findings.dead_letters_in_all, 'dead letter')}."
     )

@@ -16,6 +16,7 @@ POLL_S = 0.25
 SETTLE_S = 5.0  # for events still on their way after the wait for the outboxes
 MOST_LETTERS = 1000
 _KNOWN_PAGE = 1000
+MOST_SEQ = 2**62
 
 
 @dataclass(slots=True)
@@ -24,6 +25,8 @@ class Findings:
     not_archived: int = 0
     """Outbox entries after the watermarks, once the wait was over."""
     items: int = 0
+    departed: int = 0
+    """Of these, the items that are in the archive only, since they left Redis."""
     accepted: int = 0
     archived: int = 0
     dead_letters_in_all: int = 0
@@ -156,7 +159,15 @@ class Walk:
                     findings.only_in_redis.append(verdict.item_id)
         async for page in self._archive.pages():
             states = await self._auction.states(page)
-            findings.only_in_postgres += [each for each, state in states.items() if state is None]
+            missing = [each for each, state in states.items() if state is None]
+            departed = await self._auction.departures.departed(missing)
+            findings.only_in_postgres += [each for each in missing if each not in departed]
+            new = [each for each in departed if hash(each) not in seen]
+            for verdict in await self._judged(await self._as_archived(new)):
+                findings.departed += 1
+                self._count(findings, verdict, show)
+                if verdict.problems:
+                    findings.failing[verdict.item_id] = verdict
         findings.astray = self._auction.astray
         findings.superseded = await self._archive.count_superseded()
         findings.dead_letters_in_all = await self._archive.count_dead_letters()
@@ -175,6 +186,20 @@ class Walk:
     async def _known(self, item_ids: Iterable[str]) -> dict[str, ItemState]:
         states = await self._auction.states(item_ids)
         return {each: state for each, state in states.items() if state is not None}
+
+    async def _as_archived(self, item_ids: Iterable[str]) -> dict[str, ItemState]:
+        """Items that left Redis, as they will come back: after the last event that is archived."""
+        records = await self._archive.items(dict.fromkeys(item_ids, MOST_SEQ))
+        records = await self._archive.items({each: at.reached for each, at in records.items()})
+        return {
+            each: ItemState(
+                price_cents=at.last_cents or 0,
+                seq=at.reached,
+                count=at.archived + at.dead_lettered - at.twice,
+                event_id=next(iter(at.last_event_ids), None),
+            )
+            for each, at in records.items()
+        }
 
     async def _judged(
         self, states: Mapping[str, ItemState], late: Mapping[str, int] | None = None

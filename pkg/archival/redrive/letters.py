@@ -1,5 +1,6 @@
 """The dead letters, and putting one of them through again."""
 
+import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from dataclasses import dataclass, field
 import asyncpg
 import msgspec
 
-from pkg.archival.commit import commit
+from pkg.archival.commit import UnstorableError, commit
 from pkg.archival.epochs import Origin
 from pkg.archival.intake import Portion, Reader, Reason
 from pkg.archival.schema import migrations, refuse_newer
@@ -69,10 +70,13 @@ class Letters:
         self._reader = reader
 
     @classmethod
-    async def connect(cls, url: str, *, reader: Reader) -> "Letters":
+    async def connect(
+        cls, url: str, *, reader: Reader, tls: ssl.SSLContext | None = None
+    ) -> "Letters":
         """Raises asyncpg.PostgresError, OSError, TimeoutError: PostgreSQL is away."""
         connection = await asyncpg.connect(
             url,
+            ssl=tls,
             timeout=CONNECT_TIMEOUT_S,
             server_settings={"application_name": "redrive", "timezone": "UTC"},
         )
@@ -123,7 +127,10 @@ class Letters:
             portion = _portion(letter.reason, row["partition"], row["payload"], self._reader)
         except UndecodableError as error:
             return self._stays(letter, str(error), tally)
-        committed = await commit(self._connection, portion)
+        try:
+            committed = await commit(self._connection, portion)
+        except UnstorableError as error:
+            return self._stays(letter, str(error), tally)
         if letter.reason in _OF_ONE_EVENT and not committed.archived + committed.duplicates:
             return self._stays(letter, "the archive refuses it as before", tally)
         await self._connection.execute(_REMOVE, letter.id)

@@ -3,6 +3,7 @@
 It reads one snapshot. Bids archived later are in JetStream, after the snapshot's watermarks.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -10,9 +11,11 @@ from datetime import datetime
 
 import asyncpg
 
+from pkg.archival.belonging import READ_SYSTEM
 from pkg.archival.schema import migrations, refuse_newer
 from pkg.archival.sql import statement
 from pkg.archival.store import CONNECT_TIMEOUT_S, Connection
+from pkg.auction.asking import ArchivedItem
 from pkg.auction.events import UndecodableError, decode_event, redis_timestamp
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.stores.putting_back import ItemRecord, record_of
@@ -38,6 +41,20 @@ class ArchiveSide:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    async def system(self) -> str | None:
+        """The system that it belongs to; None if it names none, as before version 3."""
+        if await self._connection.fetchval("SELECT to_regclass('system')") is None:
+            return None
+        system: str | None = await self._connection.fetchval(READ_SYSTEM)
+        return system
+
+    async def is_empty(self) -> bool:
+        """Whether it holds neither a bid nor a dead letter."""
+        empty: bool = await self._connection.fetchval(
+            "SELECT NOT EXISTS (SELECT FROM bids) AND NOT EXISTS (SELECT FROM dead_letters)"
+        )
+        return empty
+
     async def ends(self) -> dict[str, ArchiveEnd]:
         """Of every partition of which a batch was ever archived."""
         ends = {}
@@ -60,7 +77,7 @@ class ArchiveSide:
 
 
 @asynccontextmanager
-async def snapshot(url: str) -> AsyncIterator[ArchiveSide]:
+async def snapshot(url: str, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[ArchiveSide]:
     """Sets no statement time-out: millions of items take time to read.
 
     Raises:
@@ -69,6 +86,7 @@ async def snapshot(url: str) -> AsyncIterator[ArchiveSide]:
     """
     connection = await asyncpg.connect(
         url,
+        ssl=tls,
         timeout=CONNECT_TIMEOUT_S,
         server_settings={
             "application_name": "restore",
@@ -83,6 +101,22 @@ async def snapshot(url: str) -> AsyncIterator[ArchiveSide]:
             yield ArchiveSide(connection)
     finally:
         await connection.close(timeout=2)
+
+
+def archived_item(row: asyncpg.Record) -> ArchivedItem | None:
+    """From a row of restore_items.sql; None if the archive has no bid on the item."""
+    record = _record(row)
+    if record is None:
+        return None
+    return ArchivedItem(
+        record.item_id,
+        record.seq,
+        record.price_cents,
+        record.bidder,
+        record.event_id,
+        row["count"],
+        record.timestamp,
+    )
 
 
 def _record(row: asyncpg.Record) -> ItemRecord | None:

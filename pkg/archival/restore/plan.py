@@ -1,5 +1,6 @@
 """The plan of a restore. Making it only reads; it is shown before anything is written."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -7,6 +8,8 @@ from nats.js import JetStreamContext
 
 from pkg.archival.restore.archive_side import ArchiveEnd, ArchiveSide
 from pkg.archival.restore.redis_side import Known, RedisSide, RedisState
+from pkg.archival.restore.systems import Systems, read_systems
+from pkg.auction.ids import seconds_of_uuid7
 from pkg.auction.item import partition_of
 from pkg.auction.outbox import OutboxId
 from pkg.stores.putting_back import ItemRecord, records_of
@@ -30,8 +33,15 @@ class PartitionPlan:
 class Plan:
     redis: RedisState
     partitions: dict[str, PartitionPlan]
+    systems: Systems = field(default_factory=Systems)
+    idle_s: float = 0.0
+    """Items without a bid for as long stay in the archive; 0: none does."""
     items: int = 0
     """Archived items with a bid."""
+    items_departed: int = 0
+    """Of these, the items that left Redis for the archive and stay there."""
+    items_to_leave: int = 0
+    """Of these, the items that Redis lacks and that stay in the archive: they are only marked."""
     items_to_put_back: int = 0
     bids_to_put_back: int = 0
     """By how much the seqs of these items rise in total."""
@@ -45,11 +55,26 @@ class Plan:
 
     @property
     def changes(self) -> bool:
-        return bool(self.items_to_put_back or self.from_stream)
+        return bool(self.items_to_put_back or self.items_to_leave or self.from_stream)
 
     @property
     def refusal(self) -> str | None:
         """Why the plan must not be carried out; None if it may be."""
+        if self.systems.refusal:
+            return self.systems.refusal
+        if self.redis.superseded and not self.redis.empty:
+            # Its items may have other bids under the same seqs, which no comparison would tell.
+            return (
+                "Another Redis was opened after this one, and this one still holds items of its "
+                "own history. Wait until its gateways log that the outboxes were handed to the "
+                "archive, run the audit, which names what it accepted alone; then empty it "
+                "(FLUSHALL) and run restore again."
+            )
+        if self.redis.empty and not self.redis.open and not (self.items or self.from_stream):
+            return (
+                "Neither the archive nor JetStream holds a bid, so there is nothing to restore. "
+                "If that is right, declare this Redis new: restore --empty."
+            )
         if self.redis.open_on and not self.redis.empty and self.changes:
             return (
                 "Redis is open and accepting bids, which restoring now could overwrite. "
@@ -60,6 +85,11 @@ class Plan:
     @property
     def nothing_to_do(self) -> bool:
         return self.redis.open and not self.changes
+
+    def leaves(self, record: ItemRecord) -> bool:
+        """Whether an item that Redis lacks stays in the archive, to come back when it is needed."""
+        last_bid = seconds_of_uuid7(record.event_id)
+        return bool(self.idle_s) and last_bid is not None and last_bid < time.time() - self.idle_s
 
     def refuse(self, item_id: str) -> None:
         if hash(item_id) in self._refused:
@@ -76,24 +106,37 @@ async def make_plan(
     jetstream: JetStreamContext,
     *,
     progress: Callable[[str], None],
+    idle_s: float = 0.0,
 ) -> Plan:
-    """Compares all three stores. ``progress`` shows a line.
+    """Compares all three stores. ``progress`` shows a line. ``idle_s``: see ``Plan``.
 
     Raises:
         PartitionsDifferError: the stores were filled with another number of partitions.
         redis.exceptions.RedisError, asyncpg.PostgresError, nats.errors.Error, OSError: one is away.
     """
+    systems = await read_systems(redis.client, redis.names, archive, jetstream)
     ends = await checked_ends(redis, archive)
     plan = Plan(
         await redis.state(),
         {name: PartitionPlan(ends.get(name, ArchiveEnd())) for name in redis.names},
+        systems,
+        idle_s=idle_s,
     )
     async for page in archive.pages():
         _check_home(page, ends, partitions=redis.partitions)
         known = await redis.known(record.item_id for record in page)
+        departed = await redis.departures.departed(
+            [item_id for item_id, has in known.items() if not has.seq]
+        )
         for record in page:
             has = known[record.item_id]
             plan.items += 1
+            if record.item_id in departed:
+                plan.items_departed += 1
+                continue
+            if not has.seq and plan.leaves(record):
+                plan.items_to_leave += 1
+                continue
             after = _restored(record, has)
             if after is None:
                 plan.refuse(record.item_id)

@@ -7,15 +7,9 @@ from redis.asyncio import Redis
 
 from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import ITEM_KEYS, item_key, meta_key, split_item_key
-from pkg.stores.redis_meta import (
-    PARTITIONS,
-    RUN_ID,
-    NotOpenError,
-    PartitionsDifferError,
-    is_opened_on,
-    require_open,
-    server_run_id,
-)
+from pkg.stores.departures import Departures
+from pkg.stores.opening import read_opening
+from pkg.stores.redis_meta import PARTITIONS, RUN_ID, PartitionsDifferError
 
 _SCAN_COUNT = 1000
 
@@ -24,12 +18,14 @@ _SCAN_COUNT = 1000
 class RedisState:
     """``open_on`` are the partitions opened on this server process, identified by ``run_id``. If
     ``open``, all of them are, and they were opened together, so that bids are accepted.
+    ``superseded``: another Redis was opened after it.
     """
 
     run_id: str
     open_on: tuple[str, ...]
     open: bool
     empty: bool
+    superseded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +38,15 @@ class Known:
 
 class RedisSide:
     def __init__(self, redis: Redis, *, partitions: int) -> None:
-        self._redis = redis
+        self.client = redis
         self.partitions = partitions
         self.names = partition_names(partitions)
+        self.departures = Departures(redis, partitions=partitions)
 
     async def check_partitions(self) -> None:
         """Raises PartitionsDifferError if restored items would end up in the wrong partitions."""
         for name in self.names:
-            recorded = await self._redis.hget(meta_key(name), PARTITIONS)
+            recorded = await self.client.hget(meta_key(name), PARTITIONS)
             if recorded is not None and int(recorded) != self.partitions:
                 raise PartitionsDifferError(
                     f"this Redis was filled with PARTITIONS={int(recorded)}, "
@@ -57,36 +54,24 @@ class RedisSide:
                 )
 
     async def state(self) -> RedisState:
-        """Raises redis.exceptions.RedisError: Redis is away."""
-        run_id = await server_run_id(self._redis)
-        open_on = [
-            name
-            for name in self.names
-            if is_opened_on(run_id, await self._redis.hget(meta_key(name), RUN_ID))
-        ]
+        """Raises NotOpenError: a replica. redis.exceptions.RedisError: Redis is away."""
+        found = await read_opening(self.client, self.names)
         return RedisState(
-            run_id=run_id,
-            open_on=tuple(open_on),
-            open=await self.is_open(),
+            run_id=found.run_id,
+            open_on=found.open_on,
+            open=found.open,
             empty=not await self._any_item(),
+            superseded=found.superseded,
         )
-
-    async def is_open(self) -> bool:
-        """Uses the gateway's own condition."""
-        try:
-            await require_open(self._redis, self.partitions)
-        except NotOpenError:
-            return False
-        return True
 
     async def close_partitions(self) -> None:
         """Stops bids until the partitions are opened again."""
         for name in self.names:
-            await self._redis.hdel(meta_key(name), RUN_ID)
+            await self.client.hdel(meta_key(name), RUN_ID)
 
     async def known(self, item_ids: Iterable[str]) -> dict[str, Known]:
         ids = list(item_ids)
-        async with self._redis.pipeline(transaction=False) as pipeline:
+        async with self.client.pipeline(transaction=False) as pipeline:
             for item_id in ids:
                 key = item_key(partition_of(item_id, self.partitions), item_id)
                 pipeline.hmget(key, ["seq", "price"])
@@ -103,7 +88,7 @@ class RedisSide:
         """
         cursor = 0
         while True:
-            cursor, keys = await self._redis.scan(cursor, match=ITEM_KEYS, count=_SCAN_COUNT)
+            cursor, keys = await self.client.scan(cursor, match=ITEM_KEYS, count=_SCAN_COUNT)
             if any(split_item_key(_text(key))[0] in self.names for key in keys):
                 return True
             if not cursor:

@@ -28,6 +28,11 @@ def as_text(plan: Plan) -> str:
         archive,
         f"From JetStream: {plan.from_stream} newer bids.",
     ]
+    if plan.items_departed or plan.items_to_leave:
+        lines.append(
+            f"Staying in the archive, until their next read or bid: {plan.items_departed} items "
+            f"that left Redis before, {plan.items_to_leave} without a bid for ITEM_IDLE_S."
+        )
     if plan.refused:
         named = ", ".join(plan.refused_items[:MOST_SHOWN])
         more = plan.refused - min(MOST_SHOWN, len(plan.refused_items))
@@ -71,6 +76,8 @@ def as_json(plan: Plan, *, done: Tally | None, why_not: str | None) -> str:
             "open": plan.redis.open,
             "empty": plan.redis.empty,
             "items": plan.items,
+            "items_departed": plan.items_departed,
+            "items_to_leave": plan.items_to_leave,
             "items_to_put_back": plan.items_to_put_back,
             "bids_to_put_back": plan.bids_to_put_back,
             "from_stream": plan.from_stream,

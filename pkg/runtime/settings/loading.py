@@ -26,7 +26,8 @@ def setting(
 ) -> Any:  # noqa: ANN401 - as dataclasses.field
     """A field read from the environment.
 
-    A secret may also be in a file that ``NAME_FILE`` names. ``what`` describes it, with its unit.
+    A secret may also be in a file that ``NAME_FILE`` names, and so may certificates. ``what``
+    describes it, with its unit.
     """
     return dataclasses.field(
         default=default, metadata={"parse": parse, "secret": secret, "what": what}
@@ -98,6 +99,10 @@ def _text_of(name: str, environ: Mapping[str, str], *, secret: bool) -> str | No
     if text is not None:
         raise ValueError(f"set it or {name}_FILE, not both")
     try:
-        return Path(file).read_text(encoding="utf-8").rstrip("\r\n") or None
+        text = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read {name}_FILE: {error}") from error
+    if not text:
+        # Unset would mean: no password, or any authority that the system trusts.
+        raise ValueError(f"the file that {name}_FILE names is empty")
+    return text

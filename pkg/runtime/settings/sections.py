@@ -1,5 +1,6 @@
 """Settings that several services share."""
 
+import ssl
 from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import quote, urlsplit
@@ -17,6 +18,7 @@ from pkg.runtime.settings.parsers import (
     user_name,
     whole,
 )
+from pkg.runtime.tls import certificates, trusting
 
 
 def _named_once(redis_url: str, redis_addr: str) -> str | None:
@@ -28,6 +30,20 @@ def _named_once(redis_url: str, redis_addr: str) -> str | None:
 def _one_password(redis_url: str, redis_password: str) -> str | None:
     if redis_password and urlsplit(redis_url).password is not None:
         return "REDIS_PASSWORD goes with a REDIS_URL that has no password of its own"
+    return None
+
+
+def _redis_over_tls(redis_url: str, redis_ca: str) -> str | None:
+    parts = urlsplit(redis_url)
+    if redis_ca and (parts.scheme != "rediss" or "ssl_ca" in parts.query):
+        return "REDIS_CA goes with a rediss:// REDIS_URL that has no ssl_ca option"
+    return None
+
+
+def _nats_over_tls(nats_url: str, nats_ca: str) -> str | None:
+    schemes = {urlsplit(each.strip()).scheme for each in nats_url.split(",")}
+    if nats_ca and schemes != {"tls"}:
+        return "NATS_CA goes with a NATS_URL of which every URL begins with tls://"
     return None
 
 
@@ -49,6 +65,17 @@ class LogSettings:
     )
     log_format: str = setting(
         one_of("json", "text"), default="json", what="format of log lines: json or text"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemSettings:
+    """How long items stay in Redis."""
+
+    item_idle_s: int = setting(
+        whole(0, 10 * 366 * 24 * 3600),
+        default=30 * 24 * 3600,
+        what="seconds without a bid after which an archived item leaves Redis; 0: never",
     )
 
 
@@ -113,6 +140,7 @@ class RedisSettings(Checked):
     checks: ClassVar[tuple[Check, ...]] = (
         Check(("redis_url", "redis_addr"), _named_once),
         Check(("redis_url", "redis_password"), _one_password),
+        Check(("redis_url", "redis_ca"), _redis_over_tls),
         Check(("redis_addr",), _valid_address),
     )
 
@@ -125,6 +153,12 @@ class RedisSettings(Checked):
         default="",
         secret=True,
         what="password, with REDIS_ADDR or a REDIS_URL without one",
+    )
+    redis_ca: str = setting(
+        certificates,
+        default="",
+        secret=True,
+        what="PEM certificates of the only authorities trusted for Redis; none: the system's",
     )
     redis_db: int = setting(whole(0, 15), default=0, what="database number, with REDIS_ADDR")
     redis_timeout_s: float = setting(
@@ -140,8 +174,13 @@ class RedisSettings(Checked):
 
     @property
     def redis_target(self) -> str:
-        """The URL to connect to, with REDIS_PASSWORD (any characters) encoded into it."""
+        """The URL to connect to, with REDIS_PASSWORD (any characters) and REDIS_CA encoded into it,
+        as redis-py reads them.
+        """
         target = self.redis_url or f"redis://{self.redis_addr}/{self.redis_db}"
+        if self.redis_ca:
+            mark = "&" if urlsplit(target).query else "?"
+            target += f"{mark}ssl_ca_data={quote(self.redis_ca, safe='')}"
         if not self.redis_password:
             return target
         parts = urlsplit(target)
@@ -152,8 +191,10 @@ class RedisSettings(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NatsSettings:
+class NatsSettings(Checked):
     """Where NATS is, and how a missing stream is created."""
+
+    checks: ClassVar[tuple[Check, ...]] = (Check(("nats_url", "nats_ca"), _nats_over_tls),)
 
     nats_url: str = setting(
         urls("nats", "tls"),
@@ -164,6 +205,12 @@ class NatsSettings:
     nats_password: str = setting(plain_text, default="", secret=True, what="password of NATS_USER")
     nats_token: str = setting(
         plain_text, default="", secret=True, what="token, instead of user and password"
+    )
+    nats_ca: str = setting(
+        certificates,
+        default="",
+        secret=True,
+        what="PEM certificates of the only authorities trusted for NATS; none: the system's",
     )
     stream_max_bytes: int = setting(
         whole(1 << 20, 1 << 44),
@@ -176,3 +223,8 @@ class NatsSettings:
     def nats_servers(self) -> list[str]:
         """The URLs of NATS_URL."""
         return [each.strip() for each in self.nats_url.split(",")]
+
+    @property
+    def nats_tls(self) -> ssl.SSLContext | None:
+        """For tls:// URLs; None: with the system's authorities."""
+        return trusting(self.nats_ca) if self.nats_ca else None

@@ -24,12 +24,8 @@ from pkg.devkit.names import API
 from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.settings.loading import load
-from pkg.stores.redis_meta import (
-    NotOpenError,
-    open_partitions,
-    require_open,
-    server_run_id,
-)
+from pkg.stores.opening import open_partitions, require_open
+from pkg.stores.redis_meta import NotOpenError, server_run_id
 from pkg.stores.stream import stream_config
 from pkg.trials.waiting import until
 from tests.integration.providers import Stores
@@ -69,9 +65,14 @@ async def opened(redis_url: str) -> None:
     """Opens Redis, as the relay does if no store has bids that this Redis lacks."""
     async with Redis.from_url(redis_url) as redis:
         try:
-            await require_open(redis, PARTITIONS)
+            await require_open(redis, partition_names(PARTITIONS))
         except NotOpenError:
-            await open_partitions(redis, PARTITIONS, await server_run_id(redis))
+            await open_partitions(
+                redis,
+                partition_names(PARTITIONS),
+                await server_run_id(redis),
+                partitions=PARTITIONS,
+            )
 
 
 @asynccontextmanager
@@ -88,14 +89,14 @@ async def relay_outbox(settings: ApiSettings) -> AsyncIterator[Outbox]:
     reading, asking = relay_links(settings)
     async with running(reading), running(asking):
         await until(lambda: reading.probe() is None and asking.probe() is None, within_s=10)
-        yield Outbox(reading, asking, partitions=PARTITIONS)
+        yield Outbox(reading, asking, partitions=partition_names(PARTITIONS))
 
 
 @asynccontextmanager
 async def event_stream(settings: ApiSettings) -> AsyncIterator[tuple[EventStream, NatsLink]]:
     async with nats_link(settings, name="test") as link:
         await until(lambda: link.connected, within_s=10)
-        yield JetStreamEvents(link, stream_config(settings)), link
+        yield JetStreamEvents(link, stream_config(settings), keep_s=settings.stream_keep_s), link
 
 
 async def outbox_events(redis: Redis) -> dict[str, list[bytes]]:

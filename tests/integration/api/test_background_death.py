@@ -11,6 +11,7 @@ from pkg.devkit.ports import free_ports
 from pkg.runtime.background import ended
 from pkg.trials.waiting import until
 from tests.integration.api.parts import settings_for
+from tests.integration.new_redis import declare_new
 from tests.integration.providers import Stores
 
 
@@ -27,6 +28,7 @@ async def test_a_part_that_dies_turns_readiness_red_and_ends_the_process_with_1(
         SHUTDOWN_TIMEOUT_S="60",
         ARCHIVE_HEARING_S="0",
     )
+    await declare_new(stores.redis_url, partitions=settings.partitions)
     serving = asyncio.create_task(app.serve(settings, asyncio.Event()))
     try:
         await _watched(part, public, admin)
@@ -68,6 +70,7 @@ async def test_a_relay_that_fails_is_restarted_and_its_gateway_goes_on(
         DRAIN_S="0",
         ARCHIVE_HEARING_S="0",
     )
+    await declare_new(stores.redis_url, partitions=settings.partitions)
     run, failures = Relay.run, 0
 
     async def fails_twice(relay: Relay) -> None:

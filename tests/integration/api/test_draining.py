@@ -204,6 +204,7 @@ async def test_sigint_ends_a_service_like_sigterm(services: Services) -> None:
 async def test_an_unready_replica_accepts_no_connection_until_it_is_ready(
     servers: Servers, services: Services
 ) -> None:
+    await services.declare_new()
     servers.stop("redis")
     api = await services.api(env={"START_GRACE_S": "60", "SHUTDOWN_TIMEOUT_S": "60"}, wait=False)
     async with aiohttp.ClientSession() as client:

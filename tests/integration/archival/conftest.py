@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from pkg.archival.app import run_worker
+from pkg.archival.intake import Reader
 from pkg.archival.schema import migrate
 from pkg.archival.settings import ArchivalSettings
 from pkg.archival.store import Connection
@@ -31,12 +32,17 @@ class Workers:
     stores: Stores
     _running: list[tuple[asyncio.Event, "asyncio.Task[int]"]] = field(default_factory=list)
 
-    def start(self, **settings: Any) -> int:  # noqa: ANN401 - fields of the settings class
+    def start(
+        self,
+        *,
+        reader: Reader | None = None,
+        **settings: Any,  # noqa: ANN401 - fields of the settings class
+    ) -> int:
         """Returns the worker's number."""
         addresses = {**self.stores.nats_of(ARCHIVAL), "postgres_url": self.stores.postgres_url}
         stop = asyncio.Event()
         loaded = ArchivalSettings(**{**addresses, "admin_addr": None, **settings})
-        self._running.append((stop, asyncio.create_task(run_worker(loaded, stop))))
+        self._running.append((stop, asyncio.create_task(run_worker(loaded, stop, reader=reader))))
         return len(self._running) - 1
 
     async def stop(self, number: int = 0) -> int:

@@ -130,7 +130,7 @@ async def test_nothing_is_redriven_without_an_answer(
 
     code, said, _ = await services.run("archival", "redrive")
 
-    assert code == 0
+    assert code == 1
     assert "Nothing was written, as there is no terminal to ask on." in said
     assert said.splitlines()[1].split() == ["bad_event", "1", "1", "0"]
     assert await left(archive) == ["bad_event", "undecodable"]
@@ -233,3 +233,20 @@ async def test_message_put_through_again_begins_no_epoch(
     row = await archive.fetchrow("SELECT * FROM watermarks WHERE partition = $1", HOME)
     assert row is not None
     assert (row["last_n"], row["epoch"]) == (second.last.n, 0)
+
+
+async def test_what_a_superseded_redis_accepted_stays_a_dead_letter(
+    archive: Connection, services: Services
+) -> None:
+    """It is not of the history that the bids of today follow."""
+    await bury(
+        archive,
+        letter_of(Item("lamp").bid(), Reason.SUPERSEDED_EPOCH),
+        letter_of(Item("lamp").bid(), Reason.BAD_EVENT),
+    )
+
+    report = await redrive(services, "--yes")
+
+    assert report["outcome"]["bids"] == 1
+    assert await left(archive) == ["superseded_epoch"]
+    assert "another history" in json.dumps(report)

@@ -15,16 +15,9 @@ from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import item_key, meta_key, outbox_key
 from pkg.auction.outbox import OutboxId
 from pkg.devkit.nats_users import RESTORE
-from pkg.stores.redis_meta import (
-    ARCHIVED_TO,
-    NotOpenError,
-    open_partitions,
-    require_open,
-    server_run_id,
-)
-from pkg.stores.redis_meta import (
-    PARTITIONS as RECORDED,
-)
+from pkg.stores.opening import open_partitions, require_open
+from pkg.stores.redis_meta import ARCHIVED_TO, NotOpenError, server_run_id
+from pkg.stores.redis_meta import PARTITIONS as RECORDED
 from tests.integration.archival.auction import PARTITIONS, publish
 from tests.integration.archival.past import Past, archive_batches, everything_in, items_in
 from tests.integration.providers import Stores
@@ -63,7 +56,7 @@ def restore(stores: Stores, capsys: pytest.CaptureFixture[str]) -> Restore:
 async def is_open(stores: Stores) -> bool:
     async with Redis.from_url(stores.redis_url) as redis:
         try:
-            await require_open(redis, PARTITIONS)
+            await require_open(redis, partition_names(PARTITIONS))
         except NotOpenError:
             return False
     return True
@@ -71,7 +64,9 @@ async def is_open(stores: Stores) -> bool:
 
 async def open_redis(stores: Stores) -> None:
     async with Redis.from_url(stores.redis_url) as redis:
-        await open_partitions(redis, PARTITIONS, await server_run_id(redis))
+        await open_partitions(
+            redis, partition_names(PARTITIONS), await server_run_id(redis), partitions=PARTITIONS
+        )
 
 
 async def put(stores: Stores, item_id: str, **fields: str | int) -> str:
@@ -205,7 +200,7 @@ async def test_without_a_terminal_or_yes_nothing_is_written(
 
     code, said, _ = await restore(yes=False)
 
-    assert (code, said["restored"]) == (0, False)
+    assert (code, said["restored"]) == (1, False)
     assert "--yes" in said["why_not"]
     assert await everything_in(stores.redis_url) == {}
 
@@ -269,16 +264,6 @@ async def test_redis_that_was_opened_empty_is_closed_and_rebuilt(
     assert code == 0
     assert await items_in(stores.redis_url) == past.state
     assert await is_open(stores)
-
-
-async def test_empty_stores_open_an_empty_redis(
-    stores: Stores, archive: Connection, restore: Restore
-) -> None:
-    code, said, _ = await restore()
-
-    assert (code, said["restored"], said["put_back"]) == (0, True, 0)
-    assert await is_open(stores)
-    assert await items_in(stores.redis_url) == {}
 
 
 async def test_without_a_schema_redis_is_not_opened(stores: Stores, restore: Restore) -> None:

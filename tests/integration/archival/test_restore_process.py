@@ -94,8 +94,10 @@ async def test_running_system_resumes_after_a_flush_and_a_restore(
     await until(lambda: wants_restore(api), within_s=10)
     why = await service_says(api.replicas[0].admin_port)
 
+    asked, _, _ = await services.run("archival", "restore")
     code, said, _ = await services.run("archival", "restore", "--yes", "--json")
 
+    assert asked == 1  # there is no terminal, and Redis stays closed
     assert why == "/ready says 503: redis recovering, recovery waits for restore"
     assert refused == (503, "redis_recovering")
     assert (code, json.loads(said)["plan"]["items_to_put_back"]) == (0, 12), said
@@ -232,6 +234,7 @@ async def test_restore_asks_on_a_terminal_and_writes_nothing_without_a_yes(
 async def test_restore_interrupted_at_the_question_ends_at_once(
     stores: Stores, archive: Connection
 ) -> None:
+    await archive_batches(archive, Past().bid(["vase"], bids=1))
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "pkg.archival", "restore"),

@@ -1,10 +1,13 @@
 """A restore that fails at any step opens nothing, and the next run completes it."""
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
 import pytest
 import redis as blocking
+from nats import connect
 from nats.js.api import Header
 from nats.js.errors import BadRequestError
 from redis.asyncio import Redis
@@ -13,7 +16,12 @@ from redis.backoff import NoBackoff
 
 from pkg.archival.restore.archive_side import snapshot
 from pkg.archival.restore.plan import make_plan
-from pkg.archival.restore.rebuilding import OpenedMeanwhileError, RestartedError, rebuild
+from pkg.archival.restore.rebuilding import (
+    OpenedMeanwhileError,
+    RemovedMeanwhileError,
+    RestartedError,
+    rebuild,
+)
 from pkg.archival.restore.redis_side import RedisSide
 from pkg.archival.store import Connection
 from pkg.auction.events import decode_batch, encode_batch
@@ -24,14 +32,9 @@ from pkg.auction.subjects import STREAM, events_subject
 from pkg.devkit.nats_users import RESTORE
 from pkg.runtime.nats_link import nats_link
 from pkg.runtime.settings.sections import NatsSettings
+from pkg.stores.opening import open_partitions, require_open
 from pkg.stores.redis_client import redis_client
-from pkg.stores.redis_meta import (
-    RUN_ID,
-    NotOpenError,
-    open_partitions,
-    require_open,
-    server_run_id,
-)
+from pkg.stores.redis_meta import RUN_ID, NotOpenError, server_run_id
 from pkg.trials.waiting import until
 from tests.integration.archival.auction import PARTITIONS, publish
 from tests.integration.archival.conftest import Workers
@@ -71,7 +74,12 @@ async def rebuilt(
         async with snapshot(stores.postgres_url) as archive:
             plan = await make_plan(side, archive, link.jetstream, progress=lambda _: None)
         if opened_after_planning:
-            await open_partitions(client, PARTITIONS, await server_run_id(client))
+            await open_partitions(
+                client,
+                partition_names(PARTITIONS),
+                await server_run_id(client),
+                partitions=PARTITIONS,
+            )
         async with snapshot(stores.postgres_url) as archive:
             await rebuild(client, side, archive, link.jetstream, plan, progress=progress)
 
@@ -100,7 +108,12 @@ async def test_nothing_is_open_before_the_last_step(
     seen: list[list[str]] = []
     if opened_empty:
         async with aclosing(redis_client(stores.redis_url, timeout_s=2, name="test")) as client:
-            await open_partitions(client, PARTITIONS, await server_run_id(client))
+            await open_partitions(
+                client,
+                partition_names(PARTITIONS),
+                await server_run_id(client),
+                partitions=PARTITIONS,
+            )
 
     await rebuilt(stores, at_step=lambda _: seen.append(opened(stores)))
 
@@ -124,6 +137,27 @@ async def test_restore_that_fails_at_any_step_is_completed_by_the_next_run(
     assert left_open == []
     assert await items_in(stores.redis_url) == past.state
     assert opened(stores) == partition_names(PARTITIONS)
+
+
+async def test_messages_that_leave_the_stream_during_a_restore_are_noticed(
+    stores: Stores, past: Past
+) -> None:
+    """The archive took them after the restore's snapshot, so neither source had them."""
+
+    async def purge() -> None:
+        nats = await connect(stores.nats_url)
+        await nats.jetstream().purge_stream(STREAM)
+        await nats.close()
+
+    def purge_first(step: int) -> None:
+        if step == 1:
+            with ThreadPoolExecutor() as elsewhere:
+                elsewhere.submit(asyncio.run, purge()).result()
+
+    with pytest.raises(RemovedMeanwhileError):
+        await rebuilt(stores, at_step=purge_first)
+
+    assert opened(stores) == []
 
 
 @pytest.mark.parametrize("restarts_at", [1, STEPS])
@@ -191,11 +225,11 @@ async def test_partitions_that_were_opened_separately_are_opened_together(
         mark = f"{await server_run_id(client)}:another"
         await client.hset(meta_key("p02"), RUN_ID, mark)
         with pytest.raises(NotOpenError):
-            await require_open(client, PARTITIONS)
+            await require_open(client, partition_names(PARTITIONS))
 
         await rebuilt(stores)
 
-        assert await require_open(client, PARTITIONS)
+        assert await require_open(client, partition_names(PARTITIONS))
 
 
 async def last_of(stores: Stores, name: str) -> tuple[int, OutboxId]:

@@ -7,15 +7,23 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import asyncpg
+import msgspec
 import pytest
 from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
 from pkg.archival.consumer import ACK_WAIT_S
+from pkg.archival.intake import Reader
 from pkg.archival.store import Connection
-from pkg.auction.events import decode_watermark
-from pkg.auction.outbox import OutboxId
-from pkg.auction.subjects import ARCHIVE_CONSUMER, STREAM, events_subject
+from pkg.auction.events import Batch, decode_watermark, encode_batch
+from pkg.auction.outbox import BEGINNING, OutboxId
+from pkg.auction.subjects import (
+    ARCHIVE_CONSUMER,
+    NO_PARTITION,
+    STREAM,
+    archived_subject,
+    events_subject,
+)
 from pkg.trials.waiting import until
 from tests.integration.archival.auction import Chain, Item, publish
 from tests.integration.archival.conftest import Workers
@@ -200,6 +208,36 @@ async def test_garbage_does_not_block_later_messages(
     assert await archive.fetchval("SELECT payload FROM dead_letters") == b"\x00garbage"
 
 
+class TooLargeEpochs(Reader):
+    """Lets through what PostgreSQL cannot hold."""
+
+    def batch(self, data: bytes) -> Batch:
+        batch = super().batch(data)
+        return msgspec.structs.replace(batch, epoch=2**63) if b"poison" in data else batch
+
+
+async def test_message_that_postgres_cannot_hold_becomes_a_dead_letter_without_the_others(
+    stores: Stores, archive: Connection, workers: Workers
+) -> None:
+    """A check that is missing in the reader must not stop the archive."""
+    chains = [Chain(f"p0{number}") for number in range(4)]
+    items = [Item(f"lamp-{number}") for number in range(4)]
+    poison = encode_batch("p02", prev=BEGINNING, last=OutboxId(1, 1), events=[b'"poison"'])
+    await publish(
+        stores.nats_url,
+        *(chain.batch(item.bids(5)) for chain, item in zip(chains, items, strict=True)),
+        (events_subject("p02"), poison),
+        *(chain.batch(item.bids(5)) for chain, item in zip(chains, items, strict=True)),
+    )
+
+    workers.start(reader=TooLargeEpochs())
+
+    await until(lambda: holds(archive, 40), within_s=20)
+    await until(lambda: everything_acknowledged(stores.nats_url), within_s=5)
+    rows = await archive.fetch("SELECT reason, partition, payload FROM dead_letters")
+    assert [tuple(row) for row in rows] == [("undecodable", "p02", poison)]
+
+
 async def test_outages_of_postgres_at_the_start_and_later_lose_nothing(
     servers: Servers, stores: Stores, workers: Workers
 ) -> None:
@@ -284,7 +322,8 @@ async def announced(nats_url: str) -> AsyncIterator[list[tuple[str, OutboxId]]]:
     watermarks: list[tuple[str, OutboxId]] = []
 
     async def receive(message: Msg) -> None:
-        watermarks.append(decode_watermark(message.data)[:2])
+        if message.subject != archived_subject(NO_PARTITION):
+            watermarks.append(decode_watermark(message.data)[:2])
 
     async with connected(nats_url) as client:
         await client.subscribe("bid.archived.*", cb=receive)

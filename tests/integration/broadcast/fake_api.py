@@ -12,11 +12,13 @@ from redis.asyncio import Redis
 from pkg.auction.bid import Bid, Strategy
 from pkg.auction.events import encode_batch, event_head, event_tail
 from pkg.auction.ids import uuid7
-from pkg.auction.item import partition_of
+from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import item_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import events_subject
-from pkg.stores.redis_meta import open_partitions, record_partitions, server_run_id
+from pkg.stores.epochs import Epoch, record_epoch
+from pkg.stores.opening import open_partitions
+from pkg.stores.redis_meta import record_partitions, server_run_id
 
 PARTITIONS = 4
 
@@ -103,15 +105,27 @@ class FakeApi:
 
     async def open_redis(self) -> None:
         """Opens Redis for bids, as the relay does after recovery."""
-        await open_partitions(self._redis, PARTITIONS, await server_run_id(self._redis))
+        await open_partitions(
+            self._redis,
+            partition_names(PARTITIONS),
+            await server_run_id(self._redis),
+            partitions=PARTITIONS,
+        )
+
+    async def begin_epoch(self, number: int) -> None:
+        """As each opening does."""
+        for partition in partition_names(PARTITIONS):
+            await record_epoch(self._redis, partition, Epoch(number))
 
     async def close_redis(self) -> None:
         """Closes Redis for bids, as after its restart."""
-        await open_partitions(self._redis, PARTITIONS, "another server")
+        await open_partitions(
+            self._redis, partition_names(PARTITIONS), "another server", partitions=PARTITIONS
+        )
 
     async def record_partitions(self, partitions: int) -> None:
         await self._redis.flushall()
-        await record_partitions(self._redis, partitions)
+        await record_partitions(self._redis, partition_names(partitions), partitions=partitions)
 
     def rewind(self, item_id: str, *, seq: int, cents: int | None = None) -> None:
         """Goes back to an older state, as a Redis that lost writes. ``write_state`` stores it."""

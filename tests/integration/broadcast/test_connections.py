@@ -304,9 +304,9 @@ async def _median_delay_s(service: Service, api: FakeApi, viewers: Viewers, item
     )
 
 
-async def _flood(viewer: RawViewer) -> int | None:
-    """Sends 1-byte messages as fast as it can until it is closed. Returns the close code."""
-    frames = bytes((0x81, 0x81, 0, 0, 0, 0, 0x78)) * 1000
+async def _flood(viewer: RawViewer, frame: bytes) -> int | None:
+    """Sends the frame as fast as it can until it is closed. Returns the close code."""
+    frames = frame * 1000
     reading = asyncio.create_task(viewer.read_to_end(within_s=30))
     with suppress(OSError):
         while not reading.done():
@@ -316,14 +316,29 @@ async def _flood(viewer: RawViewer) -> int | None:
     return viewer.close_code()
 
 
+@pytest.mark.parametrize(
+    ("first", "frame"),
+    [
+        pytest.param(b"", bytes((0x81, 0x81, 0, 0, 0, 0, 0x78)), id="messages"),
+        pytest.param(b"", bytes((0x89, 0x80, 0, 0, 0, 0)), id="pings"),
+        pytest.param(b"", bytes((0x8A, 0x80, 0, 0, 0, 0)), id="pongs"),
+        pytest.param(
+            bytes((0x01, 0x81, 0, 0, 0, 0, 0x78)),
+            bytes((0x00, 0x80, 0, 0, 0, 0)),
+            id="empty parts of one message",
+        ),
+    ],
+)
 async def test_viewers_that_flood_us_are_closed_with_1008_and_delay_nobody(
-    services: Services, api: FakeApi, viewers: Viewers, raw: RawViewers
+    services: Services, api: FakeApi, viewers: Viewers, raw: RawViewers, first: bytes, frame: bytes
 ) -> None:
     service = await services.broadcast()
     quiet_s = await _median_delay_s(service, api, viewers, "lamp")
     flooders = [await raw.connect(service, "vase") for _ in range(FLOODERS)]
 
-    floods = [asyncio.create_task(_flood(each)) for each in flooders]
+    for each in flooders:
+        await each.send(first)
+    floods = [asyncio.create_task(_flood(each, frame)) for each in flooders]
     flooded_s = await _median_delay_s(service, api, viewers, "chair")
     codes = [await each for each in floods]
 
@@ -345,6 +360,18 @@ async def test_pings_count_as_messages(
 
     assert viewer.close_code() == 1008
     assert await viewers.metric(service, "bid_flooding_viewers_closed_total") == 1
+
+
+async def test_a_message_of_the_largest_size_is_taken_where_one_a_second_is(
+    services: Services, api: FakeApi, viewers: Viewers, raw: RawViewers
+) -> None:
+    service = await services.broadcast(env={"VIEWER_MESSAGES_PER_S": "1"})
+    viewer = await raw.connect(service, "vase")
+
+    await viewer.send_text(b"x" * 4096)
+    await viewer.send(bytes((0x89, 0x80, 0, 0, 0, 0)))
+
+    await viewer.read_until(bytes((0x8A, 0)))
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])

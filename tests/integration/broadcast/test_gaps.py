@@ -149,6 +149,7 @@ async def test_no_viewer_is_reset_before_redis_is_recovered(
     snapshot = await viewer.receive()
 
     assert resets_while_closed == 0
+    assert service.log.count("not recovered yet") == 1
     assert (snapshot["seq"], snapshot["reset"]) == (4, True)
 
 

@@ -45,6 +45,20 @@ async def test_viewer_is_greeted_with_the_state_in_redis_and_then_gets_newer_bid
     assert str(event["previous_bid"]) == "2.00"
 
 
+async def test_greeting_tells_the_history_that_the_seqs_count_in(
+    services: Services, api: FakeApi, viewers: Viewers
+) -> None:
+    service = await services.broadcast()
+    await api.begin_epoch(7)
+    await api.accept("lamp")
+    before = await viewers.connect(service, "lamp")
+
+    await api.begin_epoch(8)
+    after = await viewers.connect(service, "vase")
+
+    assert (before.greeting["epoch"], after.greeting["epoch"]) == (7, 8)
+
+
 async def test_greeting_of_an_item_without_bids_has_seq_0_and_no_bidder(
     services: Services, api: FakeApi, viewers: Viewers
 ) -> None:

@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from nats.aio.client import Client
+from nats.errors import ConnectionClosedError
 from structlog.testing import capture_logs
 
 from pkg.auction.subjects import archived_subject
 from pkg.devkit.names import BROADCAST
 from pkg.devkit.ports import free_ports
+from pkg.runtime import nats_link as nats_link_module
 from pkg.runtime.nats_link import NatsLink, nats_link
 from pkg.runtime.settings.sections import NatsSettings
 from pkg.trials.waiting import until
@@ -65,6 +68,19 @@ async def test_service_connects_to_a_server_that_resets_its_first_connections(
                 return sum(map(len, (await stream_events(link)).values())) == 1
 
             await until(event_is_stored, within_s=15, forgiving=(Exception,), log=lambda: api.log)
+
+
+async def test_request_before_the_connection_does_not_spoil_those_after_it(stores: Stores) -> None:
+    client = nats_link_module._Client()
+    client._status = Client.CLOSED  # as between two attempts to connect
+    with pytest.raises(ConnectionClosedError):
+        await client.request("$JS.API.INFO", b"", timeout=5)
+
+    await client.connect(stores.nats_url)
+    try:
+        assert await client.request("$JS.API.INFO", b"", timeout=5)
+    finally:
+        await client.close()
 
 
 async def test_link_uses_any_server_that_answers(nats: FakeNats) -> None:

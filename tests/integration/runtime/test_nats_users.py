@@ -8,7 +8,7 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 
-from pkg.auction.subjects import ARCHIVE_CONSUMER, EVENT_SUBJECTS, STREAM
+from pkg.auction.subjects import ARCHIVE_CONSUMER, EVENT_SUBJECTS, ITEMS_ASKED, STREAM
 from pkg.devkit.names import API, ARCHIVAL, BROADCAST
 from pkg.devkit.nats_users import ADMINISTRATOR, RESTORE, USERS
 from tests.integration.providers import Stores
@@ -40,15 +40,15 @@ FOR_NOBODY = {
     *(f"_INBOX.{user}.x" for user in USERS),
 }
 MAY_PUBLISH = {
-    API: {EVENTS, INFO, MAKE, CHANGE, READ, PURGE, LOOK},
-    BROADCAST: {INFO, MAKE},
+    API: {EVENTS, INFO, MAKE, CHANGE, READ, PURGE, LOOK, ITEMS_ASKED},
+    BROADCAST: {INFO, MAKE, ITEMS_ASKED},
     ARCHIVAL: {ARCHIVED, INFO, MAKE, LOOK, CONSUMER, PULL, ACKNOWLEDGE},
     RESTORE: {EVENTS, INFO, READ},
 }
 MAY_SUBSCRIBE = {
     API: {"bid.archived.*"},
     BROADCAST: {EVENT_SUBJECTS},
-    ARCHIVAL: set[str](),
+    ARCHIVAL: {ITEMS_ASKED},
     RESTORE: set[str](),
 }
 NEVER_SUBSCRIBED = {">", "bid.>", "_INBOX.>", "_INBOX.*.>", "$JS.>", "$SYS.>", "$KV.>"}

@@ -17,7 +17,7 @@ from pkg.auction.events import (
     event_tail,
 )
 from pkg.auction.ids import uuid7
-from pkg.auction.keys import item_key, outbox_key
+from pkg.auction.keys import item_key, meta_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.nats_link import nats_link
@@ -86,6 +86,15 @@ async def test_lost_item_is_put_back_completely(redis: Redis) -> None:
     }
 
 
+async def test_each_item_that_is_put_back_is_counted_once(redis: Redis) -> None:
+    lamp = replace(VASE, item_id="lamp")
+
+    await put_back(redis, VASE, replace(VASE, seq=6, price_cents=600), lamp)
+    await put_back(redis, VASE, replace(lamp, seq=7, price_cents=700))
+
+    assert await redis.hget(meta_key(P), "items") == "2"
+
+
 @pytest.mark.parametrize(
     ("record", "outcome"),
     [
@@ -114,6 +123,18 @@ async def test_prices_and_seqs_compare_as_numbers(redis: Redis) -> None:
 
     state = await hash_of(redis)
     assert (state["seq"], state["price"]) == ("10", "999999999999")
+
+
+async def test_an_item_is_open_since_its_first_bid_in_whatever_order_stores_tell(
+    redis: Redis,
+) -> None:
+    later = replace(VASE, seq=9, price_cents=900, event_id="e9", timestamp=AT.replace("03:", "04:"))
+    await put_back(redis, later)
+
+    await put_back(redis, VASE)
+
+    state = await hash_of(redis)
+    assert (state["seq"], state["event_id"], state["opened_at"]) == ("9", "e9", AT)
 
 
 async def test_newer_bid_keeps_opened_at(redis: Redis) -> None:

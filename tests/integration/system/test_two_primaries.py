@@ -13,6 +13,7 @@ from pkg.auction.item import partition_of
 from pkg.devkit.ports import free_ports
 from pkg.trials.waiting import until
 from tests.integration.api.relay.fail_over import two_redis
+from tests.integration.api.relay.recovering import metric
 from tests.integration.processes import Service, Services
 
 
@@ -43,6 +44,7 @@ async def test_the_loser_refuses_bids_and_what_it_accepted_is_kept_apart_and_nam
         first = await services.api(env={"REDIS_URL": urls[0]})
         async with aiohttp.ClientSession(first.url) as old:
             assert await bid(old, "vase", 1) == 201
+            await until(lambda: _relays(first), within_s=20, log=lambda: first.log)
             await pair.cut_replication()
             bidding = asyncio.create_task(_until_superseded(old, ours))
             _, second_url = await _on_its_own_port(services, urls[1])
@@ -60,6 +62,11 @@ async def test_the_loser_refuses_bids_and_what_it_accepted_is_kept_apart_and_nam
     assert found["archived"] + found["superseded"] == 1 + accepted + 50
     assert (code == 0) == (found["superseded"] == 0)
     assert found["failing"] == []
+
+
+async def _relays(gateway: Service) -> bool:
+    """A replica that ends within the stream's very first batch would need restore."""
+    return await metric(gateway, "bid_relay_events_total") > 0
 
 
 async def _on_its_own_port(services: Services, redis_url: str) -> tuple[Service, str]:
@@ -90,6 +97,7 @@ async def test_the_old_primary_is_let_in_again_once_it_follows_the_new_one(
         first = await services.api(env={"REDIS_URL": urls[0]})
         async with aiohttp.ClientSession(first.url) as old:
             assert await bid(old, "vase", 1) == 201
+            await until(lambda: _relays(first), within_s=20, log=lambda: first.log)
             await pair.cut_replication()
             second, _ = await _on_its_own_port(services, urls[1])
             amount = 2

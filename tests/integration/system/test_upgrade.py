@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import aiohttp
-import asyncpg
 import pytest
 
 from pkg.archival.store import Connection
@@ -58,13 +57,6 @@ async def under_load(api: Service) -> AsyncIterator[Load]:
     finally:
         for bidder in bidders:
             await ended(bidder)
-
-
-@pytest.fixture
-async def archive(stores: Stores) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(stores.postgres_url)
-    yield connection
-    await connection.close()
 
 
 @pytest.mark.timeout(180)

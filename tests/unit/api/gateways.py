@@ -31,7 +31,8 @@ class MemoryLedger:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def place(self, bid: Bid) -> Outcome:
+    async def place(self, bid: Bid, known_new: str = "") -> Outcome:
+        del known_new
         self.asked += 1
         await self.gate.wait()
         self.placed.append(bid)
@@ -57,7 +58,8 @@ class MemoryItems(Items):
     def __init__(self, ledger: MemoryLedger) -> None:
         self._ledger = ledger
 
-    async def read(self, item_id: str) -> ItemState:
+    async def read(self, item_id: str, known_new: str = "") -> ItemState:
+        del known_new
         if isinstance(self._ledger.fails, ApiError):
             raise self._ledger.fails
         return self._ledger.items.get(item_id, ItemState())

@@ -4,25 +4,19 @@ Before Python 3.12, ``wait_for`` does that if it finishes or times out at the sa
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from types import ModuleType
+from collections.abc import Callable, Coroutine
 
 import pytest
 
-from pkg.archival import app
-from pkg.archival.audit import command as audit
-from pkg.archival.audit.command import AuditOptions, run_audit
+from pkg.archival import app, terminal
 from pkg.archival.intake import Reader
-from pkg.archival.restore import command as restore
-from pkg.archival.restore.command import RestoreOptions, run_restore
-from pkg.archival.settings import ArchivalSettings, AuditSettings, RestoreSettings
+from pkg.archival.settings import ArchivalSettings
 from pkg.runtime.nats_link import NatsLink, _Client
 from pkg.runtime.settings.loading import load
 
 STORES = {
     "POSTGRES_URL": "postgresql://bidding@db/bidding",
     "NATS_URL": "nats://nats",
-    "REDIS_URL": "redis://redis",
 }
 
 
@@ -70,44 +64,28 @@ async def test_worker_that_fails_ends_the_process_though_another_task_swallows_a
     assert failed.group_contains(ZeroDivisionError)
 
 
-def _audit(stop: asyncio.Event) -> Awaitable[int]:
-    options = AuditOptions(as_json=False, every_item=False, wait_s=0)
-    return run_audit(load(AuditSettings, STORES), stop, options=options)
-
-
-def _restore(stop: asyncio.Event) -> Awaitable[int]:
-    options = RestoreOptions(dry_run=False, yes=True, as_json=False)
-    return run_restore(load(RestoreSettings, STORES), stop, options=options)
-
-
 @pytest.mark.parametrize(
     ("work", "code", "said"),
     [
-        (swallows_a_cancellation, 1, "interrupted"),
-        (fails_when_cancelled, 1, "interrupted"),
-        (finishes_when_cancelled, 0, ""),
+        (swallows_a_cancellation, 1, ["interrupted"]),
+        (fails_when_cancelled, 1, ["interrupted"]),
+        (finishes_when_cancelled, 0, []),
     ],
 )
-@pytest.mark.parametrize(
-    ("module", "run"), [(audit, _audit), (restore, _restore)], ids=["audit", "restore"]
-)
 async def test_a_stopped_command_ends_and_reports_whether_it_was_interrupted(
-    module: ModuleType,
-    run: Callable[[asyncio.Event], Awaitable[int]],
-    work: Callable[..., Awaitable[int]],
+    work: Callable[[], Coroutine[None, None, int]],
     code: int,
-    said: str,
+    said: list[str],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(module, run.__name__, work)
-    monkeypatch.setattr(module, "CANCEL_COMMAND_AGAIN_S", 0.1)
+    monkeypatch.setattr(terminal, "CANCEL_COMMAND_AGAIN_S", 0.1)
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(0.05, stop.set)
+    heard: list[str] = []
 
     async with asyncio.timeout(10):
-        assert await run(stop) == code
+        ended_with = await terminal.run_command(
+            work(), stop, interrupted=lambda: heard.append("interrupted")
+        )
 
-    complaint = capsys.readouterr().err
-    assert complaint.partition(": ")[2].startswith(said)
-    assert bool(complaint) is bool(said)
+    assert (ended_with, heard) == (code, said)

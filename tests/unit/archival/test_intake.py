@@ -1,5 +1,6 @@
 import copy
 import json
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -9,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkg.archival.epochs import Origin
-from pkg.archival.intake import Portion, archivable
+from pkg.archival.intake import MAX_AHEAD_S, Portion, archivable
 from pkg.archival.watermark import Stretch
 from pkg.auction.bid import Bid, Strategy
 from pkg.auction.events import (
+    MAX_EPOCH_AHEAD_US,
     UndecodableError,
     UnknownVersionError,
     encode_batch,
@@ -20,6 +22,7 @@ from pkg.auction.events import (
     event_tail,
 )
 from pkg.auction.outbox import OutboxId
+from pkg.auction.subjects import SUPERSEDED, events_subject
 
 EVENT_ID = "019a0000-0000-7000-8000-000000000001"
 BID_ID = "019a0000-0000-7000-8000-000000000002"
@@ -218,6 +221,73 @@ def test_random_bytes_are_always_kept_as_dead_letters(data: bytes) -> None:
     assert len(portion_of(data).dead_letters) == 1
 
 
+A_YEAR_AHEAD_US = int(time.time() * 10**6) + MAX_EPOCH_AHEAD_US
+
+
+@pytest.mark.parametrize(
+    "epoch",
+    [-1, A_YEAR_AHEAD_US + 10**9, 2**62, 2**63, 2**70],
+    ids=["below 0", "over a year ahead", "2**62", "2**63", "2**70"],
+)
+@pytest.mark.parametrize(
+    ("last", "events"), [("0-0", "[]"), ("9-0", "[1]"), ("9-0", "7")], ids=["opening", "bids", "-"]
+)
+def test_message_of_an_epoch_that_no_opening_took_begins_none_and_moves_no_watermark(
+    epoch: int, last: str, events: str
+) -> None:
+    data = (
+        f'{{"v":1,"partition":"p01","prev":"0-0","last":"{last}","events":{events},'
+        f'"epoch":{epoch}}}'
+    ).encode()
+
+    portion = portion_of(data)
+
+    assert [(each.reason, each.payload) for each in portion.dead_letters] == [("undecodable", data)]
+    assert not portion.batches
+
+
+def test_what_is_handed_over_for_no_partition_becomes_a_dead_letter_that_can_be_stored() -> None:
+    data = message(b"1", event(), partition="\\u0000")
+
+    portion = portion_of(data, events_subject(SUPERSEDED))
+
+    assert [(each.reason, each.partition, each.payload) for each in portion.dead_letters] == [
+        ("wrong_partition", SUPERSEDED, data)
+    ]
+    assert not portion.superseded
+
+
+PUBLISHED_S = LAST.ms / 1000
+
+
+@pytest.mark.parametrize("events", [b"[1]", b"7"])
+@pytest.mark.parametrize(("early_s", "passes"), [(MAX_AHEAD_S - 1, 1), (MAX_AHEAD_S + 1, 0)])
+def test_watermark_passes_no_unreadable_event_that_ends_long_after_its_publication(
+    events: bytes, early_s: float, passes: int
+) -> None:
+    portion = Portion()
+
+    portion.add(
+        "bid.events.p01",
+        message().replace(b"[]", events),
+        published_s=PUBLISHED_S - early_s,
+    )
+
+    assert len(portion.batches) == passes
+    [letter] = portion.dead_letters
+    assert letter.error.count("the watermark does not pass it") == 1 - passes
+
+
+def test_bids_of_a_redis_whose_clock_was_set_back_are_archived_and_move_the_watermark() -> None:
+    """It goes on with ids that are ahead."""
+    portion = Portion()
+
+    portion.add("bid.events.p01", message(event()), published_s=PUBLISHED_S - 2 * MAX_AHEAD_S)
+
+    assert portion.batches
+    assert not portion.dead_letters
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
@@ -237,7 +307,11 @@ def test_event_with_any_values_becomes_an_event_or_a_dead_letter(values: dict[st
 
 
 @settings(deadline=None)  # the machine may be busy
-@given(st.dictionaries(st.sampled_from(["v", "partition", "prev", "last", "events"]), JSON_VALUES))
+@given(
+    st.dictionaries(
+        st.sampled_from(["v", "partition", "prev", "last", "events", "epoch"]), JSON_VALUES
+    )
+)
 def test_message_with_any_values_is_never_dropped(values: dict[str, object]) -> None:
     envelope = {"v": 1, "partition": "p01", "prev": "1-0", "last": "2-0", "events": [1]}
 

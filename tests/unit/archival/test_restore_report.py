@@ -50,7 +50,7 @@ def test_refused_items_are_counted_once_and_some_are_named() -> None:
     assert len(shown.refused_items) == MOST_NAMED
 
 
-def test_only_an_open_redis_that_has_items_and_lacks_some_is_refused() -> None:
+def test_an_open_redis_that_lacks_items_is_refused_and_an_empty_one_without_any() -> None:
     found = {
         (bool(open_on), empty, lacking): _with(open_on, empty=empty, lacking=lacking).refusal
         for open_on in ((), ("p00",))
@@ -58,7 +58,11 @@ def test_only_an_open_redis_that_has_items_and_lacks_some_is_refused() -> None:
         for lacking in (True, False)
     }
 
-    assert [case for case, refusal in found.items() if refusal] == [(True, False, True)]
+    assert [case for case, refusal in found.items() if refusal] == [
+        (False, True, False),
+        (True, True, False),
+        (True, False, True),
+    ]
 
 
 def test_partly_open_redis_still_needs_opening() -> None:
@@ -89,5 +93,5 @@ def test_outcome_mentions_refusals_only_if_there_are_any() -> None:
 
 def _with(open_on: tuple[str, ...], *, empty: bool, lacking: bool) -> Plan:
     made = plan(replace(CLOSED, open_on=open_on, open=len(open_on) == 2, empty=empty))
-    made.items_to_put_back = int(lacking)
+    made.items = made.items_to_put_back = int(lacking)
     return made

@@ -21,7 +21,7 @@ from pkg.auction.events import (
 )
 from pkg.auction.ids import uuid7
 from pkg.auction.money import MAX_CENTS
-from pkg.auction.outbox import OutboxId
+from pkg.auction.outbox import BEGINNING, OutboxId
 
 identifiers = st.from_regex(r"[A-Za-z0-9._:-]{1,128}", fullmatch=True)
 outbox_ids = st.builds(OutboxId, st.integers(0, 2**48), st.integers(0, 2**32))
@@ -109,7 +109,7 @@ def test_batch_of_an_unknown_version_is_told_from_one_that_nobody_can_read() -> 
 
 
 def test_end_of_a_batch_is_read_whatever_its_version() -> None:
-    assert end_of_batch(b'{"v":2,"last":"7-1","anything":"else"}') == (OutboxId(7, 1), 0)
+    assert end_of_batch(b'{"v":2,"last":"7-1","anything":"else"}') == (OutboxId(7, 1), 0, None)
     with pytest.raises(UnknownVersionError):
         end_of_batch(b'{"v":2,"last":"the seventh"}')
     with pytest.raises(UndecodableError, match="not a batch"):
@@ -120,6 +120,14 @@ def test_unknown_fields_are_ignored() -> None:
     batch = b'{"v":1,"new":[],"partition":"p00","prev":"0-0","last":"1-0","events":[]}'
 
     assert decode_batch(batch).last == "1-0"
+
+
+def test_batch_is_no_watermark() -> None:
+    """It names what was published, not what is archived: trimming by it would lose bids."""
+    batch = encode_batch("p01", prev=BEGINNING, last=OutboxId(7, 0), events=[], epoch=3)
+
+    with pytest.raises(UndecodableError, match="not a watermark"):
+        decode_watermark(batch)
 
 
 @given(outbox_ids)

@@ -1,5 +1,6 @@
 import re
 import string
+import time
 import uuid
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkg.auction import ids
-from pkg.auction.ids import is_identifier, uuid7
+from pkg.auction.ids import is_identifier, seconds_of_uuid7, uuid7
 
 ALLOWED = string.ascii_letters + string.digits + "._:-"
 
@@ -46,3 +47,14 @@ def test_ten_thousand_generated_ids_are_unique() -> None:
     assert all(
         re.fullmatch(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", each) for each in generated
     )
+
+
+def test_time_of_a_uuid7_can_be_read_from_it() -> None:
+    before = time.time()
+
+    seconds = seconds_of_uuid7(uuid7())
+
+    assert seconds is not None
+    assert before - 0.001 <= seconds <= time.time()
+    assert seconds_of_uuid7("e7") is None
+    assert seconds_of_uuid7("01234567-89ab-4def-8123-456789abcdef") is None

@@ -157,6 +157,9 @@ class ModelConnection:
                     "read watermarks", lambda: copy.deepcopy(self._archive.tables)
                 )
                 return [{**row, "islands": 0} for row in _marks(tables, tables.watermarks)]
+            case "read_archive_state":
+                tables = await self._ask("read state", lambda: copy.deepcopy(self._archive.tables))
+                return [{"system": None, "empty": not (tables.bids or tables.letters)}]
             case "read_epochs":
                 return _marks(self._open(sql, "read_epochs"), arguments[0])
             case "find_archived":
@@ -231,6 +234,7 @@ _NAMES = {
         *("insert_bids", "find_left_out", "insert_dead_letters", "make_watermarks"),
         *("lock_watermarks", "read_islands", "move_watermarks", "drop_islands"),
         *("insert_islands", "read_watermarks", "read_epochs", "find_archived"),
+        "read_archive_state",
     )
 }
 

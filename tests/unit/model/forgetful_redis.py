@@ -4,13 +4,13 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pkg.api.errors import RedisRecovering, RedisUnavailable
+from pkg.api.errors import RedisUnavailable
 from pkg.api.relay.outbox import Entry, Outbox, OutboxState
-from pkg.api.relay.recovery import Recovery
 from pkg.auction.bid import Bid, Strategy
-from pkg.auction.events import decode_batch, decode_event, event_head, event_tail, redis_timestamp
+from pkg.auction.events import decode_event, event_head, event_tail, redis_timestamp
 from pkg.auction.outbox import BEGINNING, OutboxId
-from tests.unit.model.jetstream import JetStream
+from pkg.stores.opening import Opening
+from pkg.stores.redis_meta import EPOCH, RUN_ID, SYSTEM
 from tests.unit.model.world import Place, World
 
 
@@ -21,7 +21,9 @@ class Partition:
     seqs: dict[str, int] = field(default_factory=dict)
     archived_to: OutboxId = BEGINNING
     trimmed_to: OutboxId = BEGINNING
-    unarchived_from: OutboxId = BEGINNING
+    retired: int = 0
+    meta: dict[str, bytes] = field(default_factory=dict)
+    """Who may bid on it, and in which epoch."""
 
     def trim(self, through: OutboxId) -> None:
         self.entries = [entry for entry in self.entries if entry.id > through]
@@ -36,22 +38,66 @@ class Fact:
     item_id: str
     seq: int
     outbox_id: OutboxId
+    server: str
+    epoch: int
 
 
 class ForgetfulRedis:
-    def __init__(self, world: World, names: list[str], *, items: int) -> None:
+    """A Redis server. ``accepted`` gathers the facts of all of them."""
+
+    def __init__(
+        self,
+        world: World,
+        partitions: dict[str, Partition],
+        *,
+        name: str,
+        items: int,
+        accepted: dict[str, Fact],
+    ) -> None:
+        self.name = name
         self._world = world
         self._items = items
-        self.partitions = {name: Partition() for name in names}
-        self._on_disk = copy.deepcopy(self.partitions)
-        self.open = True
-        self.accepted: dict[str, Fact] = {}
+        self._starts = 0
+        self.partitions = copy.deepcopy(partitions)
+        self._on_disk = copy.deepcopy(partitions)
+        self._replicated = copy.deepcopy(partitions)
+        self._session = b""
+        self.accepted = accepted
 
-    def bid(self) -> None:
-        """Accepts a bid: writes the item's state and the outbox entry atomically."""
-        name = self._world.chance.choice(list(self.partitions))
+    @classmethod
+    def opened(cls, world: World, names: list[str], *, name: str, items: int) -> "ForgetfulRedis":
+        """As the release before epochs leaves it, but for the system's id."""
+        meta = {RUN_ID: f"{name}-0:mark".encode(), SYSTEM: b"the-system"}
+        partitions = {each: Partition(meta=dict(meta)) for each in names}
+        return cls(world, partitions, name=name, items=items, accepted={})
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.name}-{self._starts}"
+
+    @property
+    def open(self) -> bool:
+        """Whether gateways can connect: every partition is open by the same opening."""
+        recorded = {
+            name: partition.meta.get(RUN_ID, b"").decode()
+            for name, partition in self.partitions.items()
+        }
+        return Opening(run_id=self.run_id, recorded=recorded, epochs={}, system=None).open
+
+    def epoch(self, partition: str) -> int:
+        return int(self.partitions[partition].meta.get(EPOCH, 0))
+
+    def bid(self, name: str = "") -> None:
+        """Accepts a bid: writes the item's state and the outbox entry atomically. As place_bid.lua,
+        it looks only at its own partition, by a connection made when all of them were open.
+        """
+        name = name or self._world.chance.choice(list(self.partitions))
         item_id = f"{name}-{self._world.chance.randrange(self._items)}"
         partition = self.partitions[name]
+        if self.open:
+            self._session = partition.meta[RUN_ID]
+        if partition.meta.get(RUN_ID) != self._session:
+            return
         seq = partition.seqs.get(item_id, 0) + 1
         number = len(self.accepted) + 1
         event_id = f"019a0000-0000-7000-8000-{number:012d}"
@@ -63,22 +109,23 @@ class ForgetfulRedis:
             previous_cents=(seq - 1) * 100, timestamp=redis_timestamp(now_ms // 1000, 0), seq=seq
         )
         partition.entries.append(Entry(partition.last, event))
-        self.accepted[event_id] = Fact(event_id, name, item_id, seq, partition.last)
+        self.accepted[event_id] = Fact(
+            event_id, name, item_id, seq, partition.last, self.name, self.epoch(name)
+        )
 
-    def held(self) -> set[str]:
-        """Event ids in all outboxes."""
+    def held(self, *names: str) -> set[str]:
+        """Event ids in these partitions' outboxes, or in all."""
         return {
             decode_event(entry.event).event_id
-            for partition in self.partitions.values()
-            for entry in partition.entries
+            for name in names or self.partitions
+            for entry in self.partitions[name].entries
         }
 
-    def ids_up_to(self, through: OutboxId, partitions: list[str]) -> set[str]:
+    def oldest(self, partition: str, most: int, *, through: OutboxId | None = None) -> set[str]:
         return {
             decode_event(entry.event).event_id
-            for name in partitions
-            for entry in self.partitions[name].entries
-            if entry.id <= through
+            for entry in self.partitions[partition].entries[:most]
+            if through is None or entry.id <= through
         }
 
     def sync(self) -> None:
@@ -87,25 +134,17 @@ class ForgetfulRedis:
     def forget(self) -> None:
         """Restarts from disk after a kill. Takes no bids until it is recovered."""
         self.partitions = copy.deepcopy(self._on_disk)
-        self.open = False
+        self._starts += 1
+        self._session = b""
 
-    def recover(self, stream: JetStream | None) -> None:
-        """Puts back what the stream holds after the outbox's end, as ``pkg.stores.putting_back``
-        does. Without a stream, opens Redis as it is.
-        """
-        for name, partition in self.partitions.items():
-            for message in stream.of(name) if stream else ():
-                batch = decode_batch(message.data)
-                if OutboxId.parse(batch.last) <= partition.last:
-                    continue
-                for raw in batch.events:
-                    event = decode_event(raw)
-                    partition.seqs[event.item_id] = max(
-                        partition.seqs.get(event.item_id, 0), event.seq
-                    )
-            ends = [decode_batch(each.data).last for each in stream.of(name)] if stream else []
-            partition.last = max([partition.last, *map(OutboxId.parse, ends)])
-        self.open = True
+    def replicate(self) -> None:
+        self._replicated = copy.deepcopy(self.partitions)
+
+    def replica(self, name: str) -> "ForgetfulRedis":
+        """The replica, promoted while this server goes on."""
+        return type(self)(
+            self._world, self._replicated, name=name, items=self._items, accepted=self.accepted
+        )
 
 
 class ModelOutbox(Outbox):
@@ -149,8 +188,8 @@ class ModelOutbox(Outbox):
                 depth=len(state.entries),
                 first_unarchived=lacking[0] if lacking else None,
                 archived_to=state.archived_to,
-                trimmed_to=state.trimmed_to,
-                unarchived_from=state.unarchived_from,
+                retired=state.retired if state.trimmed_to > state.archived_to else 0,
+                retired_from=state.archived_to,
                 now_ms=self._world.now_ms,
             )
 
@@ -173,49 +212,35 @@ class ModelOutbox(Outbox):
             may_be_late=True,
         )
 
-    async def retire(self, partition: str, through: OutboxId, *, unarchived_from: OutboxId) -> None:
-        def write() -> None:
-            state = self._redis.partitions[partition]
-            state.trimmed_to, state.unarchived_from = through, unarchived_from
-            state.trim(through)
-
-        await self._world.call(
+    async def depths(self) -> dict[str, int]:
+        depths: dict[str, int] = await self._world.call(
             self._caller,
             Place.REDIS,
-            f"retire {partition} through {through}",
-            write,
+            "depths",
+            lambda: {name: len(each.entries) for name, each in self._redis.partitions.items()},
             failure=RedisUnavailable,
         )
+        return depths
 
+    async def retire(self, partition: str, *, most: int, through: OutboxId) -> int:
+        def write() -> int:
+            state = self._redis.partitions[partition]
+            leaving = [entry.id for entry in state.entries if entry.id <= through][:most]
+            if leaving:
+                state.trimmed_to = leaving[-1]
+                state.retired += len(leaving)
+                state.trim(leaving[-1])
+            return len(leaving)
 
-class ModelRecovery(Recovery):
-    """Recovers in one step. With NATS away it does without the stream, which causes conflicts."""
-
-    def __init__(self, world: World, redis: ForgetfulRedis, stream: JetStream, caller: str) -> None:
-        self._world = world
-        self._model_redis = redis
-        self._model_stream = stream
-        self._caller = caller
-
-    def forget(self) -> None: ...
-
-    async def ensure_open(
-        self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
-    ) -> bool:
-        del archived, met
-        if self._model_redis.open:
-            return False
-        return bool(
+        return int(
             await self._world.call(
-                self._caller, Place.REDIS, "recover", self._recover, failure=RedisRecovering
+                self._caller,
+                Place.REDIS,
+                f"retire {most} of {partition} through {through}",
+                write,
+                failure=RedisUnavailable,
             )
         )
-
-    def _recover(self) -> bool:
-        if self._model_redis.open:
-            return False
-        self._model_redis.recover(None if Place.NATS in self._world.away else self._model_stream)
-        return True
 
 
 def _entries_after(

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import Any
 
-from pkg.api.relay.event_stream import Room, StreamUnavailableError, Tail
+from pkg.api.relay.event_stream import FencedError, Room, StreamUnavailableError
 from pkg.auction.events import decode_batch, decode_event
 from pkg.auction.outbox import OutboxId
-from pkg.stores.stream import MAX_AGE_S
+from pkg.auction.subjects import SUPERSEDED
+from pkg.stores.barrier import Tail
 from tests.unit.model.world import Place, World
 
 ACK = "$JS.ACK."
+KEEP_S = 1_200
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Stored:
         return OutboxId.parse(decode_batch(self.data).prev)
 
     @cached_property
+    def epoch(self) -> int:
+        return decode_batch(self.data).epoch
+
+    @cached_property
     def event_ids(self) -> list[str]:
         return [decode_event(raw).event_id for raw in decode_batch(self.data).events]
 
@@ -49,6 +56,7 @@ class JetStream:
     def __init__(self, world: World) -> None:
         self._world = world
         self.exists = False
+        self.system: str | None = None
         self.messages: list[Stored] = []
         self.sequence = 0
         self.consumer: Consumer | None = None
@@ -61,18 +69,35 @@ class JetStream:
     def held(self) -> set[str]:
         return {event_id for each in self.messages for event_id in each.event_ids}
 
-    def make(self) -> None:
+    def bids_of(self, partition: str) -> list[dict[str, Any]]:
+        events = [
+            decode_event(raw)
+            for each in self.of(partition)
+            for raw in decode_batch(each.data).events
+        ]
+        return [{"item_id": event.item_id, "seq": event.seq} for event in events]
+
+    def make(self) -> str | None:
+        """Returns the system that it belongs to."""
         self.exists = True
+        return self.system
 
     def tail(self, partition: str) -> Tail:
         self._require_stream()
         stored = self.of(partition)
-        return Tail(stored[-1].sequence, stored[-1].last) if stored else Tail()
+        if not stored:
+            return Tail()
+        return Tail(stored[-1].sequence, stored[-1].last, stored[-1].epoch)
 
     def publish(self, partition: str, data: bytes, *, expected: int) -> int:
         self._require_stream()
         if not self.fence_lets_in(partition, expected):
-            raise StreamUnavailableError("wrong last sequence")
+            raise FencedError("wrong last sequence")
+        return self.store(partition, data)
+
+    def store(self, partition: str, data: bytes) -> int:
+        """Without a fence, as what a superseded Redis hands over."""
+        self._require_stream()
         self.sequence += 1
         self._storings += 1
         self.messages.append(
@@ -115,12 +140,30 @@ class JetStream:
         if self.consumer and sequence in self.consumer.delivered:
             self.consumer.done.add(sequence)
 
-    def expire(self) -> None:
-        oldest = self._world.now_ms - MAX_AGE_S * 1000
-        self.messages = [each for each in self.messages if each.at_ms > oldest]
+    def make_room(self) -> Room:
+        """Removes what is old and acknowledged, but no partition's last message."""
+        border = self._world.now_ms - KEEP_S * 1000
+        lasts = {each.partition: each.sequence for each in self.messages}
+        gone = [
+            each
+            for each in self.messages
+            if each.at_ms < border
+            and each.sequence <= self.archived_to()
+            and each.sequence != lasts[each.partition]
+        ]
+        if gone:
+            self.messages = [each for each in self.messages if each not in gone]
+            self._world.note(f"old messages are removed: {[each.sequence for each in gone]}")
+        return Room(0, len(gone))
+
+    def archived_to(self) -> int:
+        """The consumer's acknowledgement floor."""
+        if self.consumer is None:
+            return 0
+        return min((each.sequence - 1 for each in self.waiting()), default=self.sequence)
 
     def delete(self) -> None:
-        self.exists = False
+        self.exists, self.system = False, None
         self.messages, self.sequence, self.consumer = [], 0, None
 
     def cut_tail(self, count: int) -> None:
@@ -132,8 +175,9 @@ class JetStream:
             self.messages = self.messages[:-count]
             self.sequence = min(cut) - 1
         if self.consumer:
-            self.consumer.done -= cut
-            self.consumer.delivered -= cut
+            kept = range(self.sequence + 1)
+            self.consumer.done.intersection_update(kept)
+            self.consumer.delivered.intersection_update(kept)
 
     def _require_stream(self) -> None:
         if not self.exists:
@@ -148,10 +192,11 @@ class ModelStream:
         self._stream = stream
         self._caller = caller
 
-    async def prepare(self) -> None:
-        await self._world.call(
+    async def prepare(self) -> str | None:
+        system: str | None = await self._world.call(
             self._caller, Place.NATS, "prepare", self._stream.make, failure=StreamUnavailableError
         )
+        return system
 
     async def tail(self, partition: str) -> Tail:
         answer: Tail = await self._world.call(
@@ -176,10 +221,27 @@ class ModelStream:
 
     async def make_room(self, partitions: Sequence[str]) -> Room:
         del partitions
-        return Room(0)
+        room: Room = await self._world.call(
+            self._caller,
+            Place.NATS,
+            "make room",
+            self._stream.make_room,
+            failure=StreamUnavailableError,
+        )
+        return room
+
+    async def widen(self) -> None:
+        raise NotImplementedError  # it has no limit
 
     async def hand_over(self, batch: bytes) -> None:
-        raise NotImplementedError  # its only Redis is never superseded
+        await self._world.call(
+            self._caller,
+            Place.NATS,
+            "hand over",
+            lambda: self._stream.store(SUPERSEDED, batch),
+            failure=StreamUnavailableError,
+            may_be_late=True,
+        )
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
         said = decode_batch(batch)

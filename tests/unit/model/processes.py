@@ -12,8 +12,11 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import Header
+from redis.asyncio import Redis
 
 from pkg.api.relay.metrics import RelayMetrics
+from pkg.api.relay.recovery import Recovery
+from pkg.api.relay.recovery_counts import RecoveryCounts
 from pkg.api.relay.relay import Relay
 from pkg.archival.announcer import Announcer
 from pkg.archival.deliveries import Deliveries
@@ -27,12 +30,15 @@ from pkg.auction.subjects import archived_subject, events_subject
 from pkg.runtime.nats_link import NatsLink
 from tests.unit.api.relay.stand_ins import GivenLease
 from tests.unit.model.archive import Archive, ModelStore
-from tests.unit.model.forgetful_redis import ForgetfulRedis, ModelOutbox, ModelRecovery
+from tests.unit.model.forgetful_redis import ForgetfulRedis, ModelOutbox
 from tests.unit.model.jetstream import ACK, JetStream, ModelStream, Stored
+from tests.unit.model.opening import ModelRedisClient, ReadingLink
 from tests.unit.model.world import Place, World
 
-RETENTION_S = 600.0
+OUTBOX_MAX_ENTRIES = 14
 RESEND_AFTER_S = 60.0
+RECOVERY_WAIT_S = 20.0
+HEARING_S = 2.0
 
 
 class Process(Protocol):
@@ -48,7 +54,7 @@ class RelayProcess:
     ) -> None:
         self.name = name
         self._world = world
-        self._redis = redis
+        self.redis = redis
         self._stream = stream
         self.start()
 
@@ -56,14 +62,26 @@ class RelayProcess:
         """Starts with empty memory."""
         world, name = self._world, self.name
         self.lease = GivenLease(given=False)
+        stream = ModelStream(world, self._stream, name)
+        self.counts = RecoveryCounts()
+        self.recovery = Recovery(
+            cast("Redis", ModelRedisClient(world, self.redis, name)),
+            cast("NatsLink", ReadingLink(world, self._stream, name)),
+            stream,
+            names=list(self.redis.partitions),
+            partitions=len(self.redis.partitions),
+            wait_s=RECOVERY_WAIT_S,
+            hearing_s=HEARING_S,
+            counts=self.counts,
+        )
         self.relay = Relay(
-            ModelOutbox(world, self._redis, name),
-            ModelStream(world, self._stream, name),
+            ModelOutbox(world, self.redis, name),
+            stream,
             self.lease,
             linger_max_ms=0,
-            retention_s=RETENTION_S,
+            outbox_max_entries=OUTBOX_MAX_ENTRIES,
             resend_after_s=RESEND_AFTER_S,
-            recovery=ModelRecovery(world, self._redis, self._stream, name),
+            recovery=self.recovery,
             metrics=RelayMetrics(holds_lease=lambda: self.lease.held),
         )
         world.on_nats_connect[name] = [self.relay.resync]
@@ -108,12 +126,12 @@ class ModelClient:
                     f"acknowledge {subject}", lambda: self._stream.acknowledged(subject)
                 )
         else:
-            partition, mark, _ = decode_watermark(data)
+            partition, mark, epoch = decode_watermark(data)
             assert subject == archived_subject(partition)
             for relay in self._process.relays:
                 self._world.send(
                     f"{partition} is archived to {mark}, to {relay.name}",
-                    lambda relay=relay: relay.relay.archive_has(partition, mark),  # type: ignore[misc]
+                    lambda relay=relay: relay.relay.archive_has(partition, mark, epoch),  # type: ignore[misc]
                 )
 
     def refuse(self, status: str) -> None:

@@ -12,6 +12,7 @@ from tests.unit.model.world import Violation, World
 
 STEPS = 250
 HEALING_S = 600.0
+OPERATOR_AFTER_S = 60.0
 _SHOWN = 70
 
 
@@ -43,6 +44,7 @@ async def _run(seed: int, loop: VirtualLoop, stores: Stores) -> list[str]:
 
 
 async def _run_steps(system: System, turns: Turns) -> None:
+    troubles = Troubles(system)
     weights: dict[Callable[[], None], float] = {
         turns.answer: 10.0,
         turns.deliver: 4.0,
@@ -50,8 +52,9 @@ async def _run_steps(system: System, turns: Turns) -> None:
         turns.bid: 1.5,
         turns.pass_time: 1.5,
         turns.change_leases: 0.3,
+        troubles.replicate: 0.3,
     }
-    troubles = Troubles(system)
+    world = system.world
     kinds = [
         troubles.late_call_arrives,
         troubles.crash_relay,
@@ -65,6 +68,7 @@ async def _run_steps(system: System, turns: Turns) -> None:
         troubles.remove_message,
         troubles.forget,
         troubles.sync_redis,
+        world.chance.choice([troubles.promote, troubles.forge_watermark]),
     ]
     # Each history has only some kinds of trouble, so that they do not mask each other.
     weights |= {kind: 0.25 for kind in kinds if system.world.chance.random() < 0.5}
@@ -72,12 +76,13 @@ async def _run_steps(system: System, turns: Turns) -> None:
     for _ in range(STEPS):
         await system.settle()
         system.world.chance.choices(list(weights), list(weights.values()))[0]()
-        system.stream.expire()
         system.promises.check()
 
 
 async def _heal(system: System, turns: Turns) -> None:
-    """Repairs everything and gives one relay the lease; all surviving events must be archived."""
+    """Repairs everything and gives one relay of each Redis the lease; all surviving events must be
+    archived. Runs ``restore`` where a Redis waits for it.
+    """
     world, promises = system.world, system.promises
     world.note("healed")
     world.away.clear()
@@ -85,14 +90,18 @@ async def _heal(system: System, turns: Turns) -> None:
     turns.lossy = 0.0
     for relay in system.relays:
         relay.lease.take()
-    world.chance.choice(system.relays).lease.give()
+    for server in system.servers:
+        relays = [each for each in system.relays if each.redis is server]
+        world.chance.choice(relays).lease.give()
     system.reconnect()
-    until = world.loop.time() + HEALING_S
-    while world.loop.time() < until and (promises.outstanding() or system.redis.held()):
+    began = world.loop.time()
+    while world.loop.time() < began + HEALING_S and not system.is_whole():
         await system.settle()
         if not turns.drain():
             world.loop.jump(0.5)
+        if world.loop.time() > began + OPERATOR_AFTER_S:
+            system.operate()
         promises.check()
     promises.all_is_archived()
-    if left := system.redis.held():
+    if left := system.in_use():
         raise Violation(f"archived but still in the outbox: {len(left)} events")

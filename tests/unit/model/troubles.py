@@ -1,11 +1,12 @@
 """What goes wrong: crashes, outages, late calls and stores that lose data."""
 
 from pkg.auction.outbox import OutboxId
-from tests.unit.model.processes import RETENTION_S, Process
+from tests.unit.model.processes import OUTBOX_MAX_ENTRIES, Process
 from tests.unit.model.system import PARTITIONS, System
 from tests.unit.model.world import Call, Place
 
 HOUR_S = 3600
+FAR_AHEAD_MS = 10 * 365 * 24 * HOUR_S * 1000
 
 
 class Troubles:
@@ -26,8 +27,6 @@ class Troubles:
         seconds = self._world.chance.choice([11, 31, 61, 601, 1_300, 13 * HOUR_S, 25 * HOUR_S])
         self._world.note(f"{seconds} s pass")
         self._world.loop.jump(seconds)
-        self._stream.expire()
-        self._system.promises.store_lost(being_removed=self._being_removed())
 
     def crash_relay(self) -> None:
         self._crash(self._world.chance.choice(self._system.relays))
@@ -81,12 +80,32 @@ class Troubles:
             self._system.promises.cut_out(gone.event_ids, being_removed=being_removed)
 
     def forget(self) -> None:
-        self._world.note("Redis forgets its tail")
-        self._system.redis.forget()
+        server = self._world.chance.choice(self._system.servers)
+        self._world.note(f"{server.name} forgets its tail")
+        server.forget()
         self._system.promises.store_lost(being_removed=set())
 
     def sync_redis(self) -> None:
-        self._system.redis.sync()
+        self._world.chance.choice(self._system.servers).sync()
+
+    def replicate(self) -> None:
+        self._system.servers[0].replicate()
+
+    def promote(self) -> None:
+        """By hand, while gateways still use the primary; it may lack what was not replicated."""
+        if len(self._system.servers) == 1:
+            self._world.note("the replica is promoted")
+            self._system.promote()
+
+    def forge_watermark(self) -> None:
+        """Somebody announces as archived what no outbox has given out yet."""
+        partition = self._world.chance.choice(PARTITIONS)
+        relay = self._world.chance.choice(self._system.relays)
+        through = OutboxId(self._world.now_ms + FAR_AHEAD_MS, 0)
+        self._world.send(
+            f"a forged watermark of {partition}, to {relay.name}",
+            lambda: relay.relay.archive_has(partition, through),
+        )
 
     def _crash(self, process: Process) -> None:
         """Kills and restarts a process. Its pending calls may still take effect, now or later."""
@@ -123,10 +142,12 @@ class Troubles:
         """
         leaving: set[str] = set()
         for call in self._world.calls:
-            old = OutboxId(self._world.now_ms - int(RETENTION_S * 1000), 0)
             if call.name.startswith("retire"):
-                partition, _, through = call.name.split()[1:]
-                leaving |= self._system.redis.ids_up_to(OutboxId.parse(through), [partition])
+                _, most, _, partition, _, through = call.name.split()
+                for server in self._system.servers:
+                    leaving |= server.oldest(partition, int(most), through=OutboxId.parse(through))
             elif call.name == "all taken?":
-                leaving |= self._system.redis.ids_up_to(old, PARTITIONS)
+                for server in self._system.servers:
+                    for partition in PARTITIONS:
+                        leaving |= server.oldest(partition, OUTBOX_MAX_ENTRIES)
         return leaving

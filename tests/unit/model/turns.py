@@ -48,11 +48,14 @@ class Turns:
         del self._world.notices[:-NOTICES_KEPT]
 
     def bid(self) -> None:
-        if self._system.redis.open and Place.REDIS not in self._world.away:
-            for _ in range(self._world.chance.randint(1, 3)):
-                if len(self._system.redis.accepted) < MOST_BIDS:
-                    self._system.redis.bid()
-            self._world.note("bids")
+        if Place.REDIS in self._world.away:
+            return
+        server = self._world.chance.choice(self._system.servers)
+        before = len(self._system.accepted)
+        for _ in range(self._world.chance.randint(1, 3)):
+            if len(self._system.accepted) < MOST_BIDS:
+                server.bid()
+        self._world.note(f"{len(self._system.accepted) - before} bids at {server.name}")
 
     def pass_time(self) -> None:
         self._world.loop.jump(self._world.chance.choice([0.05, 0.3, 1.1, 2.5]))

@@ -18,9 +18,11 @@ class NeverConnects:
     def __init__(self) -> None:
         self.attempts = 0
         self.closed = 0
+        self.waits: list[object] = []
 
-    async def connect(self, **_: object) -> None:
+    async def connect(self, **options: object) -> None:
         self.attempts += 1
+        self.waits.append(options["reconnect_time_wait"])
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -59,6 +61,17 @@ async def test_link_whose_close_is_cancelled_still_closes_its_client(client: Nev
     await ended(using, again_s=0.1)
 
     assert client.closed == 1
+
+
+async def test_links_that_lose_a_server_together_do_not_come_back_in_step(
+    client: NeverConnects,
+) -> None:
+    settings = NatsSettings(nats_url="nats://a")
+    async with nats_link(settings, name="one"), nats_link(settings, name="other"):
+        await until(lambda: client.attempts == 2, within_s=5)
+
+    one, other, *_ = client.waits
+    assert one != other
 
 
 class Reset:

@@ -242,3 +242,11 @@ def test_a_check_of_a_field_that_does_not_exist_is_a_mistake_of_ours() -> None:
 
     with pytest.raises(TypeError, match="colour"):
         load(Misspelt, {})
+
+
+def test_an_empty_secret_file_is_refused(tmp_path: Path) -> None:
+    """Not taken for unset: that would mean no password, or trust in any authority."""
+    file = tmp_path / "token"
+    file.write_text("\n")
+
+    assert "TOKEN_FILE names is empty" in problems(Sample, {"COUNT": "1", "TOKEN_FILE": str(file)})

@@ -4,6 +4,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from pkg.stores.departures import FINDS_DEPARTED
 from tests.integration.processes import Services
 from tests.unit.api.http_client import raw_client, request
 
@@ -74,9 +75,9 @@ async def test_connections_for_rounds_are_opened_only_where_these_can_be_chosen(
 
     names = [client["name"] for client in await redis.client_list()]
 
-    assert names.count("bids") == 1
+    assert names.count("bids" + FINDS_DEPARTED) == 1
     assert sorted(name for name in names if name.startswith("rounds-")) == [
-        f"rounds-{number}" for number in range(rounds)
+        f"rounds-{number}{FINDS_DEPARTED}" for number in range(rounds)
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,13 +14,17 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from pkg.api.app import Ledgers
+from pkg.api.bidding import ledger as ledger_module
 from pkg.api.bidding.bid_link import PLACE_BID
-from pkg.api.errors import OutboxFull, RedisUnavailable
+from pkg.api.bidding.ledger import number_of_items
+from pkg.api.errors import ItemsFull, MaybeArchived, OutboxFull, RedisUnavailable
 from pkg.auction.bid import Accepted, Bid, Outcome, Strategy, TooLow
+from pkg.auction.departed import HASHES, bits_of
 from pkg.auction.events import BidEvent, event_head, event_tail, redis_timestamp
 from pkg.auction.item import ItemState, partition_of
-from pkg.auction.keys import item_key, outbox_key
+from pkg.auction.keys import departed_key, item_key, meta_key, outbox_key
 from pkg.auction.money import MAX_CENTS
+from pkg.stores.redis_meta import DEPARTURES, ITEMS
 from tests.integration.api.conftest import allow
 from tests.integration.api.parts import (
     PARTITIONS,
@@ -215,6 +220,60 @@ async def test_a_full_outbox_refuses_and_writes_nothing(
 
 
 @pytest.mark.parametrize("strategy", Strategy)
+async def test_a_bid_that_makes_an_item_too_many_is_refused_and_writes_nothing(
+    stores: Stores, redis: Redis, strategy: Strategy
+) -> None:
+    first, second, third = [
+        f"i{n}" for n in range(99) if partition_of(f"i{n}", PARTITIONS) == "p00"
+    ][:3]
+    async with ledgers(settings_for(stores, ITEMS_MAX="2")) as made:
+        ledger = made.of(strategy)
+        for item in (first, first, second):
+            await ledger.place(bid(100 + len(await decoded_outbox(redis)), item=item))
+        events = await decoded_outbox(redis)
+
+        with pytest.raises(ItemsFull):
+            await ledger.place(bid(100, item=third))
+
+        assert await decoded_outbox(redis) == events
+        assert not await redis.exists(item_key("p00", third))
+        assert await redis.hget(meta_key("p00"), ITEMS) == b"2"
+        assert await ledger.place(bid(300, item=first)) == Accepted(3)
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+async def test_an_item_may_be_archived_only_if_all_of_its_bits_are_set(
+    both: Ledgers, redis: Redis, strategy: Strategy
+) -> None:
+    for lacking in range(HASHES):
+        item = f"item-{lacking}"
+        partition = partition_of(item, PARTITIONS)
+        bits = bits_of(item_key(partition, item))
+        await redis.hset(meta_key(partition), DEPARTURES, 1)  # whoever sets a bit counts it
+        for number, bit in enumerate(bits):
+            await redis.setbit(departed_key(partition), bit, int(number != lacking))
+        assert (await both.items.read(item)).seq == 0
+        assert await both.of(strategy).place(bid(100, item=item)) == Accepted(1)
+
+        await redis.delete(item_key(partition, item))
+        await redis.setbit(departed_key(partition), bits[lacking], 1)
+        with pytest.raises(MaybeArchived):
+            await both.of(strategy).place(bid(200, item=item))
+        with pytest.raises(MaybeArchived):
+            await both.items.read(item)
+
+
+async def test_reading_an_unknown_item_asks_no_filter_where_nothing_ever_left(
+    both: Ledgers, redis: Redis
+) -> None:
+    await redis.config_resetstat()
+
+    assert (await both.items.read("nobody-s")).seq == 0
+
+    assert "cmdstat_evalsha" not in await redis.info("commandstats")
+
+
+@pytest.mark.parametrize("strategy", Strategy)
 async def test_a_bid_and_its_event_are_written_together_or_not_at_all(
     both: Ledgers, redis: Redis, strategy: Strategy
 ) -> None:
@@ -234,6 +293,7 @@ async def test_a_bid_and_its_event_are_written_together_or_not_at_all(
 
 VASE = item_key(partition_of("vase", PARTITIONS), "vase")
 OUTBOX = outbox_key(partition_of("vase", PARTITIONS))
+META = meta_key(partition_of("vase", PARTITIONS))
 LAST_ID = "18446744073709551615-18446744073709551615"
 
 Break = Callable[[Redis], Awaitable[object]]
@@ -255,6 +315,10 @@ async def outbox_of_another_type(redis: Redis) -> None:
     await redis.set(OUTBOX, "text")
 
 
+async def items_is_no_number(redis: Redis) -> None:
+    await redis.hset(META, ITEMS, "many")
+
+
 async def outbox_at_its_last_id(redis: Redis) -> None:
     await redis.xadd(OUTBOX, {"e": ""}, id=LAST_ID)
 
@@ -264,7 +328,7 @@ async def outbox_at_its_last_id(redis: Redis) -> None:
     [
         *itertools.product(
             [
-                *(item_of_another_type, outbox_of_another_type),
+                *(item_of_another_type, outbox_of_another_type, items_is_no_number),
                 *(field_is("price", text) for text in ("none", "nan", "1.5")),
                 *(field_is("seq", text) for text in ("none", "nan", "1.5")),
                 *(field_is("count", text) for text in ("none", "nan", "1.5")),
@@ -287,6 +351,21 @@ async def test_a_bid_that_fails_on_broken_keys_writes_nothing(
 
     assert [await redis.dump(VASE), await redis.dump(OUTBOX)] == before
     assert sum(both.refusals.by_word.values()) == 1
+
+
+@pytest.mark.parametrize("strategy", [Strategy.LUA])
+async def test_a_first_bid_whose_item_may_not_be_counted_is_not_written(
+    stores: Stores, redis: Redis, limited_user: str, strategy: Strategy
+) -> None:
+    await opened(stores.redis_url)
+    async with ledgers(settings_for(stores, REDIS_URL=limited_user)) as made:
+        await allow(redis, "-hincrby")
+
+        with pytest.raises(RedisUnavailable):
+            await made.of(strategy).place(bid(200))
+
+        assert (await made.items.read("vase")).seq == 0
+        assert await decoded_outbox(redis) == {}
 
 
 @pytest.mark.parametrize("forbidden", ["-hset", "-xadd"])
@@ -382,3 +461,19 @@ async def test_an_events_timestamp_is_redis_time(
 
     events: dict[str, list[BidEvent]] = await decoded_outbox(redis)
     assert before <= events["vase"][0].timestamp <= redis_timestamp(*await redis.time())
+
+
+async def test_an_item_that_comes_back_while_it_is_read_is_read_again(
+    both: Ledgers, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hash was missing at the first look, and its filter no longer tells anything."""
+    partition = partition_of("vase", PARTITIONS)
+    await redis.hset(meta_key(partition), DEPARTURES, 1)
+
+    async def comes_back(*arguments: Any) -> int | None:  # noqa: ANN401 - passed on
+        await redis.hset(item_key(partition, "vase"), mapping={"price": 900, "seq": 7, "count": 7})
+        return await number_of_items(*arguments)
+
+    monkeypatch.setattr(ledger_module, "number_of_items", comes_back)
+
+    assert (await both.items.read("vase")).seq == 7

@@ -95,6 +95,7 @@ async def test_a_gateway_with_other_partitions_is_unready_and_logs_why(
 async def test_a_redis_that_starts_after_the_gateway_is_used(
     servers: Servers, services: Services
 ) -> None:
+    await services.declare_new()
     servers.stop("redis")
     api = await services.api(env={"START_GRACE_S": "0.1"}, wait=False)
     async with aiohttp.ClientSession(api.url) as client:

@@ -9,19 +9,23 @@ from redis.asyncio import Redis
 
 from pkg.api.errors import RedisRecovering
 from pkg.api.relay.event_stream import EventStream
-from pkg.api.relay.recovery import Recovery, RecoveryCounts
-from pkg.auction.events import encode_batch
+from pkg.api.relay.recovery import Recovery
+from pkg.api.relay.recovery_counts import RecoveryCounts
+from pkg.auction.events import ArchiveState, encode_batch
 from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import meta_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.runtime.nats_link import NatsLink
-from pkg.stores.redis_meta import RUN_ID, NotOpenError, require_open
+from pkg.stores.opening import require_open
+from pkg.stores.redis_meta import RUN_ID, NotOpenError
 from tests.integration.api.parts import PARTITIONS, outbox_entries
 from tests.integration.processes import Service
 
 P = partition_of("vase", PARTITIONS)
 ANOTHER = "another-server:0000"
 NOBODY: Mapping[str, OutboxId] = {}
+EMPTY = ArchiveState(empty=True)
+"""What an archive says that has never archived anything."""
 
 
 @dataclass
@@ -36,6 +40,7 @@ class Rig:
             self.redis,
             self.nats,
             self.stream,
+            names=partition_names(PARTITIONS),
             partitions=PARTITIONS,
             wait_s=wait_s,
             hearing_s=hearing_s,
@@ -44,7 +49,7 @@ class Rig:
 
     async def is_open(self) -> bool:
         try:
-            await require_open(self.redis, PARTITIONS)
+            await require_open(self.redis, partition_names(PARTITIONS))
         except NotOpenError:
             return False
         return True
@@ -71,10 +76,15 @@ class Rig:
         return OutboxId.parse(await self.redis.xadd(outbox_key(P), {"e": ""}))
 
 
-async def refused(rig: Rig, recovery: Recovery, archived: Mapping[str, OutboxId]) -> None:
+async def refused(
+    rig: Rig,
+    recovery: Recovery,
+    archived: Mapping[str, OutboxId],
+    archive: ArchiveState | None = None,
+) -> None:
     """Asserts that restore is required and Redis stays closed."""
     with pytest.raises(RedisRecovering):
-        await recovery.ensure_open(archived)
+        await recovery.ensure_open(archived, archive=archive)
     assert rig.counts.waiting_for_restore
     assert rig.counts.recoveries == 0
     assert not await rig.is_open()

@@ -55,6 +55,18 @@ async def test_standing_aside_does_not_release_the_lease_of_another(redis: Redis
     await ended(other)
 
 
+async def test_each_servers_partitions_have_a_lease_of_their_own(redis: Redis) -> None:
+    leases_of_two = [Lease(redis), Lease(redis, key="{p02}:lease")]
+    keeping = [asyncio.create_task(each.keep()) for each in leases_of_two]
+
+    for each in leases_of_two:
+        await asyncio.wait_for(each.wait_held(), timeout=5)
+
+    assert all(each.held for each in leases_of_two)
+    for task in keeping:
+        await ended(task)
+
+
 async def test_coming_back_tries_at_once(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEW_EVERY_S", 60.0)
     lease = Lease(redis)

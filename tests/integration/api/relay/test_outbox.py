@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from pkg.api.errors import RedisUnavailable
-from pkg.auction.item import partition_of
+from pkg.auction.item import partition_names, partition_of
 from pkg.auction.keys import meta_key
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.trials.waiting import until
@@ -57,17 +57,63 @@ async def test_the_state_names_the_first_unarchived_entry(stores: Stores) -> Non
         full = await outbox.state(PARTITION)
         await redis.hset(meta_key(PARTITION), "archived_to", str(ids[1]))
         ahead = await outbox.state(PARTITION)
-        await outbox.retire(PARTITION, ids[2], unarchived_from=ids[2])
-        retired = await outbox.state(PARTITION)
+        depths = await outbox.depths()
         await outbox.trim_to(PARTITION, ids[4])
         done = await outbox.state(PARTITION)
 
     assert (empty.depth, empty.first_unarchived) == (0, None)
     assert (full.depth, full.first_unarchived) == (5, ids[0])
     assert (ahead.archived_to, ahead.depth, ahead.first_unarchived) == (ids[1], 5, ids[2])
-    assert (retired.depth, retired.trimmed_to, retired.unarchived_from) == (2, ids[2], ids[2])
+    assert depths == dict.fromkeys(partition_names(PARTITIONS), 0) | {PARTITION: 5}
     assert (done.depth, done.archived_to) == (0, ids[4])
     assert abs(full.now_ms - ids[0].ms) < 60_000
+
+
+async def test_what_left_the_outbox_unarchived_counts_until_all_of_it_is_archived(
+    stores: Stores,
+) -> None:
+    settings = settings_for(stores)
+    async with (
+        ledgers(settings) as made,
+        relay_outbox(settings) as outbox,
+        Redis.from_url(stores.redis_url) as redis,
+    ):
+        for cents in range(1, 8):
+            await made.lua.place(bid(cents))
+        ids = [OutboxId.parse(entry) for entry, _ in await outbox_entries(redis, PARTITION)]
+        removed = [
+            await outbox.retire(PARTITION, most=2, through=ids[4]),
+            await outbox.retire(PARTITION, most=9, through=ids[3]),
+            await outbox.retire(PARTITION, most=9, through=ids[3]),
+        ]
+        left = [OutboxId.parse(entry) for entry, _ in await outbox_entries(redis, PARTITION)]
+        retired = await outbox.state(PARTITION)
+        await outbox.trim_to(PARTITION, ids[2])
+        partly = await outbox.state(PARTITION)
+        await outbox.trim_to(PARTITION, ids[3])
+        all_archived = await outbox.state(PARTITION)
+        await outbox.retire(PARTITION, most=1, through=ids[6])
+        anew = await outbox.state(PARTITION)
+
+    assert removed == [2, 2, 0]
+    assert left == ids[4:]
+    assert (retired.depth, retired.retired, retired.oldest) == (3, 4, ids[0])
+    assert (partly.retired, partly.oldest) == (4, ids[2])
+    assert (all_archived.retired, all_archived.oldest) == (0, ids[4])
+    assert (anew.retired, anew.oldest) == (1, ids[4])
+
+
+async def test_what_left_the_outbox_in_the_previous_release_counts_too(stores: Stores) -> None:
+    """It recorded no number."""
+    settings = settings_for(stores)
+    async with relay_outbox(settings) as outbox, Redis.from_url(stores.redis_url) as redis:
+        await redis.hset(meta_key(PARTITION), "archived_to", "50-0")
+        await redis.hset(meta_key(PARTITION), "unarchived_from", "60-0")
+        await redis.hset(meta_key(PARTITION), "trimmed_to", "70-0")
+
+        state = await outbox.state(PARTITION)
+
+    assert (state.depth, state.retired, state.oldest) == (0, 1, OutboxId(60, 0))
 
 
 async def test_a_redis_lost_in_mid_command_raises_once_and_leaves_no_stray_error(

@@ -7,12 +7,12 @@ import pytest
 
 from pkg.api.errors import RedisRecovering, RedisUnavailable
 from pkg.api.relay.event_stream import StreamUnavailableError
-from pkg.api.relay.recovery import RecoveryCounts
+from pkg.api.relay.recovery_counts import RecoveryCounts
 from pkg.auction.bid import Accepted, Outcome, Strategy
 from pkg.auction.events import encode_batch
 from pkg.auction.keys import item_key, outbox_key
 from pkg.auction.outbox import BEGINNING, OutboxId
-from pkg.auction.subjects import NO_PARTITION, STREAM, events_subject
+from pkg.auction.subjects import STREAM, events_subject
 from pkg.trials.waiting import until
 from tests.integration.api.parts import (
     bid,
@@ -20,21 +20,12 @@ from tests.integration.api.parts import (
     ledgers,
     opened,
     outbox_entries,
+    relay_outbox,
     settings_for,
     up,
 )
 from tests.integration.api.relay.recovering import NOBODY, P, Rig, refused
 from tests.integration.providers import Servers, Stores
-
-
-async def test_a_new_redis_beside_a_new_stream_is_opened_once(rig: Rig) -> None:
-    recovery = rig.recovery()
-
-    assert await recovery.ensure_open(NOBODY)
-
-    assert await rig.is_open()
-    assert not await recovery.ensure_open(NOBODY)
-    assert rig.counts == RecoveryCounts(recoveries=1)
 
 
 async def test_a_lost_tail_is_put_back_and_the_next_bid_continues_after_it(
@@ -70,6 +61,26 @@ async def test_a_lost_tail_is_put_back_and_the_next_bid_continues_after_it(
         assert [each.seq for each in (await decoded_outbox(rig.redis))["vase"]] == [1, 2, 6]
 
 
+async def test_bids_that_only_jetstream_still_holds_count_until_they_are_archived(
+    stores: Stores, rig: Rig
+) -> None:
+    settings = settings_for(stores)
+    async with ledgers(settings) as made, relay_outbox(settings) as outbox:
+        for cents in (100, 200, 300):
+            await made.lua.place(bid(cents))
+        last = await rig.publish_outbox()
+        await rig.redis.delete(item_key(P, "vase"), outbox_key(P))
+        await rig.was_another_server()
+
+        await rig.recovery().ensure_open(NOBODY)
+
+        waiting = await outbox.state(P)
+        await outbox.trim_to(P, last)
+        archived = await outbox.state(P)
+    assert (waiting.depth, waiting.retired, waiting.oldest) == (0, 3, last)
+    assert (archived.retired, archived.oldest) == (0, None)
+
+
 async def test_new_outbox_ids_are_above_those_in_the_stream_even_if_the_clock_was_ahead(
     rig: Rig,
 ) -> None:
@@ -80,7 +91,7 @@ async def test_new_outbox_ids_are_above_those_in_the_stream_even_if_the_clock_wa
 
     await rig.recovery().ensure_open(NOBODY)
 
-    _, barrier, _ = await rig.stream.tail(P)
+    _, barrier, *_ = await rig.stream.tail(P)
     assert await rig.next_id() > barrier >= ahead
 
 
@@ -126,33 +137,6 @@ async def test_a_stream_that_starts_after_the_outbox_ends_requires_restore(rig: 
     await refused(rig, rig.recovery(), NOBODY)
 
 
-async def test_an_empty_redis_beside_a_stream_that_ever_held_a_bid_requires_restore(
-    rig: Rig,
-) -> None:
-    """Even if every message has been purged."""
-    await rig.publish(BEGINNING, OutboxId(100, 0))
-    await rig.nats.jetstream.purge_stream(STREAM)
-
-    await refused(rig, rig.recovery(), NOBODY)
-
-
-async def test_an_empty_redis_beside_a_filled_archive_requires_restore(rig: Rig) -> None:
-    await refused(rig, rig.recovery(hearing_s=60), {P: OutboxId(1, 0)})
-
-
-async def test_an_empty_redis_is_opened_only_after_listening_for_the_archive(rig: Rig) -> None:
-    recovery = rig.recovery(hearing_s=0.5, wait_s=1.0)
-
-    with pytest.raises(RedisRecovering):
-        await recovery.ensure_open(NOBODY)
-
-    assert not await rig.is_open()
-    assert not rig.counts.waiting_for_restore
-    assert await until(
-        lambda: recovery.ensure_open(NOBODY), within_s=5, forgiving=(RedisRecovering,)
-    )
-
-
 async def test_redis_is_opened_without_nats_once_the_wait_is_over(
     servers: Servers, rig: Rig
 ) -> None:
@@ -176,7 +160,7 @@ async def test_a_publish_with_a_fence_from_before_the_recovery_is_refused(rig: R
     """A paused relay may hold entries that Redis lost: they must not be published late."""
     await rig.publish(BEGINNING, OutboxId(100, 0))
     await rig.was_another_server()
-    fence, last, _ = await rig.stream.tail(P)
+    fence, last, *_ = await rig.stream.tail(P)
 
     await rig.recovery().ensure_open(NOBODY)
 
@@ -242,7 +226,7 @@ async def test_the_barrier_does_not_claim_the_id_of_an_unrelayed_entry(
 
     await rig.recovery().ensure_open(NOBODY)
 
-    _, end, _ = await rig.stream.tail(P)
+    _, end, *_ = await rig.stream.tail(P)
     assert end == first
 
 
@@ -256,32 +240,6 @@ async def test_one_opening_is_published_while_redis_is_closed(rig: Rig) -> None:
 
     found = await rig.nats.jetstream.stream_info(STREAM, subjects_filter=events_subject(P))
     assert (found.state.subjects or {}) == {events_subject(P): 2}
-
-
-async def test_an_empty_redis_stays_closed_if_the_archive_has_bids_and_nats_is_away(
-    servers: Servers, rig: Rig
-) -> None:
-    servers.stop("nats")
-    await until(lambda: not rig.nats.connected, within_s=5)
-
-    await refused(rig, rig.recovery(wait_s=0.0), {P: OutboxId(1, 0)})
-
-
-async def test_an_archive_that_announces_it_is_empty_ends_the_wait(rig: Rig) -> None:
-    recovery = rig.recovery(hearing_s=60)
-
-    assert await recovery.ensure_open({NO_PARTITION: BEGINNING})
-    assert rig.counts == RecoveryCounts(recoveries=1)
-
-
-async def test_an_empty_redis_opened_without_hearing_the_archive_raises_the_alarm(
-    rig: Rig,
-) -> None:
-    recovery = rig.recovery(hearing_s=0.1, wait_s=0.2)
-
-    await until(lambda: recovery.ensure_open(NOBODY), within_s=5, forgiving=(RedisRecovering,))
-
-    assert rig.counts == RecoveryCounts(recoveries=1, without_archive=1)
 
 
 async def test_a_resent_stream_does_not_hide_a_gap_that_only_the_archive_fills(

@@ -15,12 +15,11 @@ from pkg.api.relay.event_stream import (
     NewerStreamError,
     Room,
     StreamUnavailableError,
-    Tail,
 )
 from pkg.api.relay.lease import Lease
 from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.outbox import Outbox
-from pkg.api.relay.recovery import RecoveryCounts
+from pkg.api.relay.recovery_counts import RecoveryCounts
 from pkg.api.relay.relay import Relay
 from pkg.auction.bid import Accepted, Strategy
 from pkg.auction.events import decode_batch
@@ -29,6 +28,7 @@ from pkg.auction.keys import RELAY_LEASE
 from pkg.auction.subjects import STREAM, events_subject
 from pkg.runtime.background import ended
 from pkg.runtime.nats_link import NatsLink
+from pkg.stores.barrier import Tail
 from pkg.trials.waiting import until
 from tests.integration.api.parts import (
     PARTITIONS,
@@ -73,6 +73,9 @@ class Interrupted:
     async def make_room(self, partitions: Sequence[str]) -> Room:
         return await self.stream.make_room(partitions)
 
+    async def widen(self) -> None:
+        await self.stream.widen()
+
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
         if not self.gate.is_set():
             self.at_gate += 1
@@ -115,7 +118,7 @@ class Rig:
             stream or self.stream,
             lease or GivenLease(),
             linger_max_ms=10,
-            retention_s=600,
+            outbox_max_entries=100_000,
             resend_after_s=600,
             recovery=OpenRedis(),
             metrics=metrics,
@@ -242,7 +245,7 @@ async def test_a_foreign_last_message_does_not_stop_the_relay(rig: Rig) -> None:
         await rig.place(1, start=1000, items=1)
 
         async def last_is_whole() -> bool:
-            _, last, _ = await rig.stream.tail(partition)
+            _, last, *_ = await rig.stream.tail(partition)
             entries = await outbox_entries(rig.redis, partition)
             return str(last).encode() == entries[-1][0]
 

@@ -4,6 +4,7 @@ import pytest
 
 from pkg.api.errors import (
     Busy,
+    ItemsFull,
     OutboxFull,
     OutcomeUnknown,
     RedisRecovering,
@@ -183,6 +184,7 @@ async def test_an_item_id_is_percent_decoded(
         (RedisRecovering(), "redis_recovering"),
         (Busy(), "busy"),
         (OutboxFull(), "outbox_full"),
+        (ItemsFull(), "items_full"),
         (OutcomeUnknown(), "outcome_unknown"),
     ],
 )

@@ -13,6 +13,7 @@ from pkg.api.bidding.refusals import Refusals
 from pkg.api.errors import (
     ApiError,
     Busy,
+    ItemsFull,
     OutboxFull,
     OutcomeUnknown,
     RedisRecovering,
@@ -34,9 +35,12 @@ WRITTEN = b"*2\r\n:5\r\n$3\r\n1-0\r\n"
 class OptimisticRedis:
     """Answers the commands of rounds; ``execs`` are the answers to EXEC, the last one repeats."""
 
-    def __init__(self, *, price: int = 0, depth: int = 0, execs: tuple[bytes, ...] = ()) -> None:
+    def __init__(
+        self, *, price: int = 0, depth: int = 0, items: int = 0, execs: tuple[bytes, ...] = ()
+    ) -> None:
         self._price = b"$-1\r\n" if not price else b"$%d\r\n%d\r\n" % (len(str(price)), price)
         self._depth = depth
+        self._items = items
         self._execs = list(execs or (WRITTEN,))
         self.unanswered: set[bytes] = set()
         self.run_id = RUN_ID
@@ -51,11 +55,13 @@ class OptimisticRedis:
                 return b"*6\r\n" + self._price + b"$-1\r\n" * 5
             case b"TIME":
                 return b"*2\r\n$10\r\n1700000000\r\n$1\r\n7\r\n"
+            case b"EVALSHA":  # find_item.lua
+                return b"*2\r\n:0\r\n:%d\r\n" % self._items
             case b"HGET":
                 return b"$%d\r\n%b\r\n" % (len(self.run_id), self.run_id)
             case b"XLEN":
                 return b":%d\r\n" % self._depth
-            case b"HSET" | b"XADD":
+            case b"HSET" | b"XADD" | b"HINCRBY":
                 return self.queueing
             case b"EXEC":
                 return self._execs.pop(0) if len(self._execs) > 1 else self._execs[0]
@@ -88,7 +94,12 @@ async def ledger_on(
             stack.push_async_callback(ended, task)
             links.append(RoundLink(link, queue_max=queue_max))
         ledger = OptimisticLedger(
-            links, partitions=4, outbox_max_entries=10, tries=tries, refusals=Refusals()
+            links,
+            partitions=4,
+            outbox_max_entries=10,
+            items_max=10,
+            tries=tries,
+            refusals=Refusals(),
         )
         await until(lambda: _up(ledger), within_s=5)
         redis.received.clear()
@@ -113,7 +124,8 @@ async def test_a_round_watches_reads_and_writes_bid_and_event_in_one_transaction
     assert outcome == Accepted(seq=1)
     assert names(redis) == [
         *("WATCH", "HMGET", "TIME", "XLEN", "HGET"),
-        *("MULTI", "HSET", "XADD", "EXEC"),
+        "EVALSHA",
+        *("MULTI", "HSET", "XADD", "HINCRBY", "EXEC"),
     ]
 
 
@@ -162,6 +174,16 @@ async def test_a_full_outbox_refuses_and_unwatches(redis: FakeRedis) -> None:
     redis.answer = OptimisticRedis(depth=10)
     async with ledger_on(redis) as ledger:
         with pytest.raises(OutboxFull):
+            await ledger.place(bid())
+        await until(lambda: names(redis)[-1] == "UNWATCH", within_s=5)
+
+    assert "MULTI" not in names(redis)
+
+
+async def test_a_new_item_too_many_is_refused_and_unwatches(redis: FakeRedis) -> None:
+    redis.answer = OptimisticRedis(items=10)
+    async with ledger_on(redis) as ledger:
+        with pytest.raises(ItemsFull):
             await ledger.place(bid())
         await until(lambda: names(redis)[-1] == "UNWATCH", within_s=5)
 

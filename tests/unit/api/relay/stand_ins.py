@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 
-from pkg.api.errors import RedisSuperseded
+from pkg.api.errors import RedisRecovering, RedisSuperseded
 from pkg.api.relay.lease import Lease
+from pkg.api.relay.membership import Membership
 from pkg.api.relay.recovery import Recovery
+from pkg.auction.events import ArchiveState
 from pkg.auction.outbox import OutboxId
 from pkg.stores.epochs import Epoch
 
@@ -38,24 +40,58 @@ class GivenLease(Lease):
         self._given.clear()
 
 
+class NoSystem(Membership):
+    """Neither Redis nor the stream names a system."""
+
+    def __init__(self) -> None: ...
+
+    async def refuse_other(self, found: str | None) -> None: ...
+
+    async def join(self, found: str | None, archive: ArchiveState | None) -> None: ...
+
+
 class OpenRedis(Recovery):
     """Redis is open until another one supersedes it."""
 
     def __init__(self, epochs: Mapping[str, Epoch] | None = None) -> None:
         self.epochs = epochs or {}
+        self.system = NoSystem()
         self._superseded = False
 
     def forget(self) -> None: ...
 
     async def ensure_open(
-        self, archived: Mapping[str, OutboxId], *, met: Mapping[str, OutboxId] | None = None
+        self,
+        archived: Mapping[str, OutboxId],
+        *,
+        archive: ArchiveState | None = None,
+        met: Mapping[str, OutboxId] | None = None,
     ) -> bool:
-        del archived, met
+        del archived, archive, met
         if self._superseded:
             raise RedisSuperseded
         return False
+
+    async def overtake(self, partition: str, number: int) -> Epoch:
+        epoch = Epoch(number + 1, (number,))
+        self.epochs = {**self.epochs, partition: epoch}
+        return epoch
 
     async def supersede(self, by: int) -> None:
         del by
         self._superseded = True
         raise RedisSuperseded
+
+
+class ClosedRedis(OpenRedis):
+    """Redis waits for restore."""
+
+    async def ensure_open(
+        self,
+        archived: Mapping[str, OutboxId],
+        *,
+        archive: ArchiveState | None = None,
+        met: Mapping[str, OutboxId] | None = None,
+    ) -> bool:
+        del archived, archive, met
+        raise RedisRecovering

@@ -12,17 +12,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkg.api.errors import RedisUnavailable
-from pkg.api.relay.event_stream import Room, StreamUnavailableError, Tail
+from pkg.api.relay.event_stream import Room, StreamUnavailableError
+from pkg.api.relay.lane import Lane, batches_of
 from pkg.api.relay.metrics import RelayMetrics
 from pkg.api.relay.outbox import Entry, Outbox, OutboxState
-from pkg.api.relay.recovery import RecoveryCounts
-from pkg.api.relay.relay import Relay, _batches
-from pkg.auction.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, decode_batch, encode_batch
+from pkg.api.relay.recovery import Recovery
+from pkg.api.relay.recovery_counts import RecoveryCounts
+from pkg.api.relay.relay import Relay
+from pkg.auction.events import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_EVENTS,
+    decode_batch,
+    encode_batch,
+    end_of_batch,
+)
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.runtime.background import ended
+from pkg.stores.barrier import Tail
 from pkg.stores.epochs import Epoch
 from pkg.trials.waiting import until
-from tests.unit.api.relay.stand_ins import GivenLease, OpenRedis
+from tests.unit.api.relay.stand_ins import ClosedRedis, GivenLease, OpenRedis
 
 PARTITIONS = ["p00", "p01"]
 
@@ -59,6 +68,9 @@ class MemoryOutbox(Outbox):
         entries = self.entries[partition]
         return entries[-1].id if entries else BEGINNING
 
+    async def event(self, partition: str, entry_id: OutboxId) -> bytes | None:
+        return next((each.event for each in self.entries[partition] if each.id == entry_id), None)
+
     async def trim_to(self, partition: str, through: OutboxId) -> None:
         self.archived_to[partition] = through
 
@@ -68,10 +80,13 @@ class MemoryOutbox(Outbox):
             depth=0,
             first_unarchived=None,
             archived_to=BEGINNING,
-            trimmed_to=BEGINNING,
-            unarchived_from=BEGINNING,
+            retired=0,
+            retired_from=BEGINNING,
             now_ms=0,
         )
+
+    async def depths(self) -> dict[str, int]:
+        return dict.fromkeys(PARTITIONS, 0)
 
 
 @dataclass
@@ -87,6 +102,8 @@ class MemoryStream:
     failures: list[str] = field(default_factory=list)
     delay_s: float = 0.0
     handed_over: list[bytes] = field(default_factory=list)
+    hand_overs_refused: int = 0
+    rooms_made: int = 0
 
     async def prepare(self) -> None:
         self.prepared += 1
@@ -96,17 +113,23 @@ class MemoryStream:
         if not self.messages[partition]:
             return Tail()
         sequence, data = self.messages[partition][-1]
-        batch = decode_batch(data)
-        return Tail(sequence, OutboxId.parse(batch.last), batch.epoch)
+        return Tail(sequence, *end_of_batch(data))
 
     async def all_taken(self) -> bool:
         return True
 
     async def make_room(self, partitions: Sequence[str]) -> Room:
         del partitions
+        self.rooms_made += 1
         return Room(0)
 
+    async def widen(self) -> None:
+        raise NotImplementedError  # it has no limit
+
     async def hand_over(self, batch: bytes) -> None:
+        if self.handed_over and self.hand_overs_refused:
+            self.hand_overs_refused -= 1
+            raise StreamUnavailableError("full")
         self.handed_over.append(batch)
 
     async def publish(self, partition: str, batch: bytes, *, expected: int) -> int:
@@ -141,7 +164,12 @@ class Relaying:
 
 @asynccontextmanager
 async def relaying(
-    outbox: MemoryOutbox, stream: MemoryStream, *, epoch: int = 0
+    outbox: MemoryOutbox,
+    stream: MemoryStream,
+    *,
+    epoch: int = 0,
+    succeeds: tuple[int, ...] = (),
+    recovery: Recovery | None = None,
 ) -> AsyncIterator[Relaying]:
     lease = GivenLease()
     metrics = RelayMetrics(holds_lease=lambda: lease.held, recovery=RecoveryCounts())
@@ -150,9 +178,9 @@ async def relaying(
         stream,
         lease,
         linger_max_ms=1,
-        retention_s=600,
+        outbox_max_entries=100_000,
         resend_after_s=600,
-        recovery=OpenRedis(dict.fromkeys(PARTITIONS, Epoch(epoch))),
+        recovery=recovery or OpenRedis(dict.fromkeys(PARTITIONS, Epoch(epoch, succeeds))),
         metrics=metrics,
     )
     task = asyncio.create_task(relay.run())
@@ -315,6 +343,24 @@ async def test_a_watermark_beyond_what_was_stored_trims_nothing_and_is_counted_o
     assert running.metrics.watermarks_refused == 1
 
 
+async def test_a_watermark_that_was_believed_is_no_alarm_after_nats_lost_its_store() -> None:
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.add("p00", 10)
+    async with relaying(outbox, stream) as running:
+        await all_relayed(outbox, stream)
+        running.relay.archive_has("p00", OutboxId(1010, 0))
+        await until(lambda: outbox.archived_to, within_s=5)
+        outbox.entries["p00"].clear()
+        stream.messages["p00"].clear()
+        running.relay.resync()
+
+        running.relay.archive_has("p00", OutboxId(1010, 0))
+        running.relay.archive_has("p01", OutboxId(1011, 0))  # judged after the other one
+        await until(lambda: running.metrics.watermarks_refused, within_s=5)
+
+    assert running.metrics.watermarks_refused == 1
+
+
 async def test_watermarks_of_another_epoch_trim_nothing() -> None:
     outbox, stream = MemoryOutbox(), MemoryStream()
     outbox.add("p00", 10)
@@ -348,6 +394,106 @@ async def test_a_relay_publishes_its_epoch_first_and_stops_at_one_it_does_not_kn
     assert (await stream.tail("p00")).epoch == 30
 
 
+async def test_a_superseded_redis_is_handed_over_once_even_if_the_stream_refuses_a_part() -> None:
+    outbox, stream = MemoryOutbox(), MemoryStream(hand_overs_refused=2)
+    theirs = encode_batch("p00", prev=BEGINNING, last=BEGINNING, events=[], epoch=30)
+    await stream.publish("p00", theirs, expected=0)
+    outbox.add("p00", MAX_BATCH_EVENTS + 3)
+
+    async with relaying(outbox, stream, epoch=20):
+        await until(lambda: not stream.hand_overs_refused, within_s=5)
+        await until(lambda: len(stream.handed_over) == 2, within_s=5)
+
+    events = [bytes(each) for data in stream.handed_over for each in decode_batch(data).events]
+    assert events == everything(outbox, "p00")
+
+
+async def test_the_stream_makes_room_while_redis_is_closed() -> None:
+    """A restore publishes too."""
+    outbox, stream = MemoryOutbox(), MemoryStream()
+
+    async with relaying(outbox, stream, recovery=ClosedRedis()):
+        await until(lambda: stream.rooms_made, within_s=5)
+
+    assert stream.prepared == 0
+
+
+async def test_after_another_epoch_s_message_all_is_published_again() -> None:
+    """The other history went past ids that it does not hold: its epoch is of our past, and it still
+    published when we were opened without the stream.
+    """
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.add("p00", 5)
+    theirs = encode_batch("p00", prev=BEGINNING, last=OutboxId(1003, 0), events=[b"1"], epoch=10)
+    await stream.publish("p00", theirs, expected=0)
+    async with relaying(outbox, stream, epoch=20, succeeds=(10,)) as one:
+        one.relay.archive_has("p00", OutboxId(1003, 0), 20)
+
+        await until(lambda: len(stream.events("p00")) == 6, within_s=10)
+
+    assert stream.events("p00")[1:] == everything(outbox, "p00")
+
+
+async def test_a_relay_overtakes_an_epoch_that_only_the_archive_knows() -> None:
+    """NATS lost the message that began it: in our own epoch all would be kept apart for ever."""
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.add("p00", 3)
+    async with relaying(outbox, stream, epoch=10) as one:
+        await until(lambda: len(stream.events("p00")) == 3, within_s=10)
+
+        one.relay.archive_has("p00", OutboxId(1002, 0), 20)
+        await until(lambda: len(stream.events("p00")) == 6, within_s=10)
+
+    assert (await stream.tail("p00")).epoch == 21
+    assert "p00" not in outbox.archived_to
+
+
+async def test_a_watermark_of_an_epoch_that_no_opening_took_is_refused_and_counted_once() -> None:
+    """Above it, no epoch would be left that the stores can hold."""
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.add("p00", 3)
+    async with relaying(outbox, stream, epoch=10) as one:
+        await until(lambda: len(stream.events("p00")) == 3, within_s=10)
+
+        for _ in range(2):
+            one.relay.archive_has("p00", OutboxId(1002, 0), 2**63 - 1)
+        one.relay.archive_has("p00", OutboxId(1002, 0), 10)
+        await until(lambda: outbox.archived_to, within_s=10)
+
+    assert (await stream.tail("p00")).epoch == 10
+    assert one.metrics.watermarks_refused == 1
+
+
+async def test_a_superseded_outbox_is_handed_over_again_when_nats_comes_back() -> None:
+    """NATS may have lost the end of its stream."""
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.add("p00", 3)
+    theirs = encode_batch("p00", prev=BEGINNING, last=OutboxId(1001, 0), events=[b"1"], epoch=20)
+    await stream.publish("p00", theirs, expected=0)
+    async with relaying(outbox, stream, epoch=10) as one:
+        await until(lambda: len(stream.handed_over) == 1, within_s=10)
+
+        one.relay.resync()
+
+        await until(lambda: len(stream.handed_over) == 2, within_s=10)
+
+
+@pytest.mark.parametrize("events", [[], [b"1"]])
+async def test_a_message_with_the_id_but_not_the_event_of_an_entry_is_not_taken_for_our_position(
+    events: list[bytes],
+) -> None:
+    outbox, stream = MemoryOutbox(), MemoryStream()
+    outbox.add("p00", 10)
+    foreign = encode_batch("p00", prev=BEGINNING, last=OutboxId(1010, 0), events=events)
+    await stream.publish("p00", foreign, expected=0)
+
+    async with relaying(outbox, stream, epoch=20) as running:
+        await until(lambda: len(stream.events("p00")) == 10 + len(events), within_s=5)
+
+    assert stream.events("p00") == events + everything(outbox, "p00")
+    assert running.metrics.foreign_messages == 1
+
+
 async def test_a_message_beyond_every_id_of_the_outbox_is_not_taken_for_our_position() -> None:
     outbox, stream = MemoryOutbox(), MemoryStream()
     foreign = encode_batch("p00", prev=BEGINNING, last=OutboxId(9_999_999_999_999, 0), events=[])
@@ -365,9 +511,21 @@ async def test_a_message_beyond_every_id_of_the_outbox_is_not_taken_for_our_posi
 def test_batches_are_split_at_512_kib_and_hold_every_entry_in_order(sizes: list[int]) -> None:
     entries = [Entry(OutboxId(n + 1, 0), b"x" * size) for n, size in enumerate(sizes)]
 
-    batches = _batches(entries)
+    batches = batches_of(entries)
 
     assert [entry for batch in batches for entry in batch] == entries
     for batch in batches:
         joined = sum(len(entry.event) + 1 for entry in batch) - 1
         assert joined <= MAX_BATCH_BYTES or len(batch) == 1
+
+
+def test_what_was_believed_in_another_epoch_is_forgotten() -> None:
+    """It may be of another Redis, whose ids say nothing of ours."""
+    lane = Lane(epoch=10, announced=OutboxId(7, 0), archived=OutboxId(5, 0))
+
+    lane.enter(10)
+    kept = lane.archived
+    lane.enter(20)
+
+    assert kept == OutboxId(5, 0)
+    assert (lane.epoch, lane.announced, lane.archived) == (20, BEGINNING, BEGINNING)
