@@ -26,7 +26,7 @@ class Output(StrEnum):
 ServiceArgument = Annotated[
     str,
     typer.Argument(
-        metavar="SERVICE", help=f"{', '.join((*SERVICES, *STORES))}; on compose {EDGE}."
+        metavar="SERVICE", help=f"{', '.join((*SERVICES, *STORES))}; on compose and cloud {EDGE}."
     ),
 ]
 OnOption = Annotated[

@@ -17,6 +17,10 @@ from pkg.devkit.system import Desired, SystemStatus
 class BackendName(StrEnum):
     PROCESS = "process"
     COMPOSE = "compose"
+    CLOUD = "cloud"
+    """An emulated AWS on this machine."""
+    AWS = "aws"
+    """The caller's account."""
 
 
 Say = Callable[[str], None]
@@ -51,6 +55,8 @@ class Options:
 class LogLine:
     replica: str
     text: str
+    ended: bool = False
+    """Whether the replica no longer ran when its log was read."""
 
 
 STOPPING = "stopping everything, in order"

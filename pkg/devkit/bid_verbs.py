@@ -118,12 +118,16 @@ def restore(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    empty: Annotated[
+        bool,
+        typer.Option("--empty", help="Declare an empty Redis new: no other store holds a bid."),
+    ] = False,
 ) -> None:
     """Rebuild a Redis that lost bids.
 
     Takes the bids from PostgreSQL and NATS. Shows the plan and asks before it changes anything.
     """
-    chosen = (("--dry-run", dry_run), ("--yes", yes), ("--json", as_json))
+    chosen = (("--dry-run", dry_run), ("--yes", yes), ("--json", as_json), ("--empty", empty))
     raise typer.Exit(chosen_backend().restore(tuple(flag for flag, given in chosen if given)))
 
 

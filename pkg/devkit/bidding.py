@@ -64,9 +64,8 @@ def place_bid(
     if not _JSON_NUMBER.fullmatch(amount):
         raise BadArgument(f"{amount!r} is not an amount; write it as in 125.50.")
     address = urlsplit(api_url)
-    connection = http.client.HTTPConnection(
-        str(address.hostname), address.port, timeout=ANSWER_WITHIN_S
-    )
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    connection = kind(str(address.hostname), address.port, timeout=ANSWER_WITHIN_S)
     headers = {"Content-Type": "application/json"}
     if strategy:
         headers["X-Bid-Strategy"] = strategy
@@ -85,9 +84,9 @@ def place_bid(
         connection.close()
     if "error" in answer:
         code = answer.get("code", "no code")
-        kind = BadArgument if response.status in _WRONG_USE else BidkitError
+        error_kind = BadArgument if response.status in _WRONG_USE else BidkitError
         why = f"; {_NOT_READY}" if code == "no_gateway" else ""
-        raise kind(f"{answer['error']} ({response.status}, {code}){why}")
+        raise error_kind(f"{answer['error']} ({response.status}, {code}){why}")
     return Outcome(item, answer)
 
 
@@ -147,7 +146,7 @@ def line_of(text: str) -> str:
     seq = f"#{message.get('seq', '?')}"
     if kind := message.get("type"):
         price = _money(message.get("current_bid"))
-        by = message.get("highest_bidder_id") or "nobody"
+        by = message.get("highest_bidder_id") or "no bids yet"
         skipped = f", {message['skipped']} skipped" if message.get("skipped") else ""
         reset = ", the price was reset" if message.get("reset") else ""
         return f"{seq:>7}  {price:>16}  {by}  ({kind}{skipped}{reset})"

@@ -1,16 +1,20 @@
 """Which backend a verb acts on: the one that runs this home's system, else the last one."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pkg.devkit.backend import Backend, BackendName
+from pkg.devkit.cloud.account import DEPLOY, AwsBackend
+from pkg.devkit.cloud.backend import CloudBackend
 from pkg.devkit.compose.availability import obstacle
 from pkg.devkit.compose.backend import ComposeBackend
 from pkg.devkit.compose.engine import Engine
 from pkg.devkit.compose.project import COMPOSE_FILE
 from pkg.devkit.compose.state_dir import StateDir
 from pkg.devkit.docker_cli import reason
-from pkg.devkit.errors import BidkitError
+from pkg.devkit.errors import BadArgument, BidkitError
 from pkg.devkit.home import Home
 from pkg.devkit.process.backend import ProcessBackend
 
@@ -30,6 +34,22 @@ class Choice:
                 return ProcessBackend(self._home)
             case BackendName.COMPOSE:
                 return ComposeBackend(self._home)
+            case BackendName.CLOUD:
+                return CloudBackend(self._home)
+            case BackendName.AWS:
+                return AwsBackend(self._home)
+
+    @contextmanager
+    def deployment(self) -> Iterator[AwsBackend]:
+        """Afterwards, if anything is deployed, verbs act on the account, unless a system runs on
+        this machine.
+        """
+        backend = AwsBackend(self._home)
+        try:
+            yield backend
+        finally:
+            if backend.is_known:
+                self._chosen(BackendName.AWS)
 
     def of_verb(self, asked: BackendName | None = None) -> Backend:
         """For verbs that act on a system that runs or ran."""
@@ -41,15 +61,19 @@ class Choice:
         Raises BidkitError when the home's system runs on another one, or may do so, and when its
         data is on one that cannot be had.
         """
+        if asked is BackendName.AWS:
+            raise BadArgument(DEPLOY)
         running = self._running(asked)
         if running:
             if asked not in {None, running}:
+                keeps = "with its data" if running is BackendName.CLOUD else "its data stays there"
                 raise BidkitError(
                     f"the system of this home runs on {running}, not {asked}; "
-                    "`bidkit down` stops it, its data stays there."
+                    f"`bidkit down` stops it, {keeps}."
                 )
             return self.named(running), None
-        elsewhere = f"it last ran on {self._last}, where its data stays."
+        place = "which keeps no data" if self._last is BackendName.CLOUD else "where its data stays"
+        elsewhere = f"it last ran on {self._last}, {place}."
         if asked:
             note = None if self._last in {None, asked} else elsewhere.capitalize()
             return self._chosen(asked), note
@@ -83,14 +107,16 @@ class Choice:
         if self._state_dir.running.exists():
             # The mark may be outdated: if the engine was lost, processes may have taken over.
             return BackendName.PROCESS if self._runs_processes() else BackendName.COMPOSE
-        return BackendName.PROCESS if self._home.supervisor.exists() else None
+        if self._home.supervisor.exists():
+            return BackendName.PROCESS
+        return BackendName.CLOUD if CloudBackend.is_marked(self._home) else None
 
     def _running(self, asked: BackendName | None) -> BackendName | None:
         """What really runs. If the engine does not answer, asking for processes overrules it."""
         if self._runs_processes():
             return BackendName.PROCESS
         if not self._state_dir.running.exists():
-            return None
+            return BackendName.CLOUD if CloudBackend.is_marked(self._home) else None
         try:
             return BackendName.COMPOSE if Engine().containers(self._state_dir.project) else None
         except BidkitError as error:

@@ -22,6 +22,7 @@ from pkg.devkit.arguments import (
 )
 from pkg.devkit.backend import BackendName, Options
 from pkg.devkit.bid_verbs import app as bids
+from pkg.devkit.cloud_verbs import app as deployments
 from pkg.devkit.errors import BadArgument, BidkitError
 from pkg.devkit.names import NO_EDGE, scaling
 from pkg.devkit.progress import Progress
@@ -42,6 +43,7 @@ app = typer.Typer(
 
 
 app.add_typer(bids)
+app.add_typer(deployments)
 
 
 @app.command()
@@ -103,7 +105,7 @@ def down(
     volumes: Annotated[bool, typer.Option("--volumes", help="Also delete all data.")] = False,
     on: OnOption = None,
 ) -> None:
-    """Stop everything, services first; the data stays.
+    """Stop everything, services first; the data stays, except on cloud.
 
     Add --volumes to delete the data, too.
     """
@@ -157,7 +159,7 @@ def logs(
     backend = chosen_backend()
     services = (part(service, of=backend),) if service else backend.parts
     for line in backend.logs(services, last=last, follow=follow):
-        views.write(f"{line.replica} | {line.text}")
+        views.write(f"{line.replica}{' (ended)' if line.ended else ''} | {line.text}")
 
 
 @app.command()
@@ -210,11 +212,24 @@ def run_tests(
 
 
 @app.command()
-def doctor(*, output: OutputOption = Output.TABLE) -> None:
-    """Check this machine for what bidkit needs."""
-    from pkg.devkit.doctor import examine
+def doctor(
+    *,
+    on: Annotated[
+        BackendName | None,
+        typer.Option(help="cloud, aws: what is deployed there, by the guide's troubleshooting."),
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Check this machine for what bidkit needs, or what is deployed for what goes wrong there."""
+    from pkg.devkit.cloud.system_verbs import SystemVerbs
+    from pkg.devkit.doctor import examine, examine_deployment
 
-    findings = examine(chosen_backend())
+    backend = choice().of_verb(on)
+    findings = (
+        examine_deployment(backend)
+        if on is not None and isinstance(backend, SystemVerbs)
+        else examine(backend)
+    )
     if output is Output.JSON:
         views.write(views.as_json(findings))
     else:

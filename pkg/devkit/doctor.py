@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pkg.devkit import docker_cli
-from pkg.devkit.backend import Backend
+from pkg.devkit.backend import Backend, BackendName
+from pkg.devkit.cloud.doctor import examine as examine_cloud
+from pkg.devkit.cloud.system_verbs import SystemVerbs
 from pkg.devkit.compose import images
 from pkg.devkit.compose.engine import Engine, compose_version
 from pkg.devkit.errors import BidkitError
@@ -131,3 +133,9 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(command, returncode=1, stdout="", stderr=str(error))
+
+
+def examine_deployment(backend: SystemVerbs) -> list[Finding]:
+    """What is deployed, by the headings of the guide's troubleshooting."""
+    found = examine_cloud(backend.deployed, account=backend.name is BackendName.AWS)
+    return [Finding(subject, well=well, says=says) for subject, well, says in found]

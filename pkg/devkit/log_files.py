@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from pkg.devkit.backend import LogLine
@@ -42,15 +42,24 @@ def tail(log: Path, lines: int) -> list[str]:
         return []
 
 
-def read(home: Home, services: tuple[str, ...], *, last: int, follow: bool) -> Iterator[LogLine]:
+def read(
+    home: Home,
+    services: tuple[str, ...],
+    *,
+    last: int,
+    follow: bool,
+    alive: Collection[str] | None = None,
+) -> Iterator[LogLine]:
     """The last lines of each replica's log, one replica after the other; then, as they come, new
     ones of all, also of replicas that appear later. Ends by itself only without `follow`.
+
+    Replicas that are not `alive` are marked as ended. None marks none: nothing runs at all.
     """
     positions: dict[Path, int] = {}
     for log in _logs(home, services):
         positions[log] = log.stat().st_size
         for line in tail(log, last):
-            yield LogLine(log.stem, line)
+            yield LogLine(log.stem, line, ended=alive is not None and log.stem not in alive)
     while follow:
         time.sleep(_FOLLOW_EVERY_S)
         for log in _logs(home, services):

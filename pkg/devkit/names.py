@@ -16,7 +16,7 @@ EDGE = "edge"
 """The load balancer. Backends whose replicas share a listening socket have none."""
 
 NO_EDGE = (
-    f"the {EDGE}, a load balancer, exists only on compose; "
+    f"the {EDGE}, a load balancer, exists only on compose and on cloud; "
     f"on process {API} and {BROADCAST} answer on their own ports."
 )
 
@@ -33,7 +33,7 @@ def named(text: str) -> str:
     if name not in (*SERVICES, *STORES, EDGE):
         known = ", ".join((*SERVICES, *STORES))
         raise BadArgument(
-            f"there is no service {text!r}; there are {known}, and on compose {EDGE}."
+            f"there is no service {text!r}; there are {known}, and on compose and cloud {EDGE}."
         )
     return name
 

@@ -78,6 +78,11 @@ class SystemStatus(msgspec.Struct, frozen=True):
     def ready(self) -> bool:
         return all(one.ready >= one.desired for one in self.services)
 
+    @property
+    def replicas(self) -> set[str]:
+        """The names of all."""
+        return {replica.name for one in self.services for replica in one.replicas}
+
     def of(self, service: str) -> ServiceStatus:
         """Raises BadArgument for a part that this backend does not have."""
         for one in self.services:

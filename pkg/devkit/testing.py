@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -32,8 +32,9 @@ class Environment:
     """A key of ENGINES. Such an environment runs only by `--all`, or when a path asks for it."""
     takes_long: bool = False
     """Likewise."""
-    repeats: bool = False
-    """Runs another environment's tests again, so arguments for pytest skip it."""
+    repeats: str | None = None
+    """An environment with the same tests. By `--all` that one need not run where this one can;
+    arguments for pytest skip this one."""
 
 
 ENVIRONMENTS = (
@@ -42,10 +43,15 @@ ENVIRONMENTS = (
     Environment("unit", "tests/unit"),
     Environment("terraform", "tests/terraform", needs="terraform"),
     Environment("integration", "tests/integration"),
+    Environment("devkit", "tests/integration/devkit"),
+    Environment("experiments", "tests/integration/trials/experiments", takes_long=True),
+    Environment("load", "tests/integration/load", takes_long=True),
+    Environment("report", "tests/integration/trials/report", takes_long=True),
     Environment("faults", "tests/integration/trials/faults", takes_long=True),
-    Environment("containers", "tests/integration", needs="docker", repeats=True),
+    Environment("containers", "tests/integration", needs="docker", repeats="integration"),
     Environment("compose", "tests/integration/compose", needs="docker"),
     Environment("faults-compose", "tests/integration/trials/faults_compose", needs="docker"),
+    Environment("cloud", "tests/integration/cloud", needs="docker"),
 )
 
 ENGINES: dict[str, Callable[[], Finding]] = {"docker": docker, "terraform": terraform}
@@ -66,7 +72,7 @@ class Skip(NamedTuple):
 class Result:
     environment: str
     outcome: str
-    """passed, failed, skipped or nothing selected."""
+    """passed, failed, skipped, nothing selected, or `in` the environment that has its tests."""
     counts: Counter[str] = field(default_factory=Counter)
     """Tests by what became of them: passed, failed, skipped, error."""
     skips: tuple[Skip, ...] = ()
@@ -87,14 +93,26 @@ def run(
     environment if that takes long. Raises BadArgument for a path outside all of them.
     """
     began = time.monotonic()
+    elsewhere = repeated(ENGINES) if everything and not arguments else {}
     done = [
-        _skip_or_run(environment, console, results / "junit", theirs)
+        Result(environment.name, f"in {elsewhere[environment.name]}")
+        if environment.name in elsewhere
+        else _skip_or_run(environment, console, results / "junit", theirs)
         for environment, theirs in chosen(ENVIRONMENTS, arguments)
         if everything
         or not (environment.needs or environment.takes_long)
         or any(_is_path(text) for text in theirs if text in arguments)
     ]
     return conclude(done, console, required=required, seconds=time.monotonic() - began)
+
+
+def repeated(engines: Mapping[str, Callable[[], Finding]]) -> dict[str, str]:
+    """By environment: the one that runs its tests on this machine as well."""
+    return {
+        one.repeats: one.name
+        for one in ENVIRONMENTS
+        if one.repeats and (not one.needs or engines[one.needs]().well)
+    }
 
 
 def chosen(

@@ -75,7 +75,9 @@ def await_passing(
 
 
 def await_found(project: Project, new: Sequence[Container], *, check: Check) -> None:
-    """Waits until the edge, if it is running, routes to these replicas of a service too.
+    """Waits until the edge sends requests to all these replicas, which are of one service.
+
+    Returns at once if no edge is running or none of them is behind it.
 
     Raises NotReady, or what `check` raises.
     """

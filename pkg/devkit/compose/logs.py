@@ -51,7 +51,7 @@ def read(
     for one in project.containers():
         if one.service in services:
             for text in project.engine.tail(one.id, last) if last else ():
-                yield LogLine(one.replica, text)
+                yield LogLine(one.replica, text, ended=not one.alive)
 
 
 def _followed(project: Project, services: tuple[str, ...], *, last: int) -> Iterator[LogLine]:

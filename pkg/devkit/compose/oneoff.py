@@ -29,7 +29,8 @@ def run_once(project: Project, service: str, *arguments: str) -> int:
         process = subprocess.Popen(
             project.command(
                 *("--progress", "quiet", "run", "--rm", "--name", name, "--no-deps", *terminal),
-                *(service, "python", "-m", MODULES[ARCHIVAL], *arguments),
+                # Of both services: `restore` has one of its own.
+                *("--entrypoint", "python", service, "-m", MODULES[ARCHIVAL], *arguments),
             ),
             env=project.environment,
             start_new_session=True,

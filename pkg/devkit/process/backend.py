@@ -91,7 +91,10 @@ class ProcessBackend:
         self._control.restart(service, say=say)
 
     def logs(self, services: tuple[str, ...], *, last: int, follow: bool) -> Iterator[LogLine]:
-        return logs.read(self._home, services, last=last, follow=follow)
+        alive: set[str] | None = None
+        with contextlib.suppress(NotRunning):
+            alive = self.status().replicas
+        return logs.read(self._home, services, last=last, follow=follow, alive=alive)
 
     def audit(self, arguments: tuple[str, ...]) -> int:
         return self._run_archival("audit", arguments, user=ARCHIVAL)

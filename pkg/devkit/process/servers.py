@@ -29,9 +29,9 @@ class Server(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Prepares the data directory. Blocks; safe to repeat.
+        """Makes the data directory ready for a start. Blocks; safe to repeat.
 
-        Raises MissingServer or UnusableData, having changed nothing that holds data.
+        Raises MissingServer or UnusableData. Existing data is left as it is.
         """
 
     @abstractmethod

@@ -3,13 +3,15 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pkg.devkit.compose.engine import Engine
 from pkg.devkit.compose.state_dir import held
 from pkg.devkit.docker_cli import PROJECT_LABEL, ask
+from pkg.devkit.errors import BidkitError
 from pkg.devkit.home import Home
 
 OWNER = "bidding-tests.owner"
@@ -18,6 +20,7 @@ OWNER = "bidding-tests.owner"
 FOLDER = Path(tempfile.gettempdir()) / f"bidding-tests-{os.getuid()}"
 NOTHING: dict[str, list[str]] = {"container": [], "volume": [], "network": []}
 _CLEANED_WITHIN_S = 120.0
+_GONE_WITHIN_S = 30.0
 
 
 @contextmanager
@@ -46,13 +49,11 @@ def end_leftovers() -> None:
 
 
 def remaining(name: str) -> dict[str, list[str]]:
-    """Ids of everything that belongs to a compose project or is labelled with OWNER."""
-    labels = (f"{PROJECT_LABEL}={name}", f"{OWNER}={name}")
+    """Ids of all that belongs to a compose project, is labelled with OWNER or in a network NAME."""
+    filters = (f"label={PROJECT_LABEL}={name}", f"label={OWNER}={name}", f"network={name}")
     return {
         "container": [
-            each
-            for label in labels
-            for each in ask("ps", "-aq", "--filter", f"label={label}").split()
+            each for which in filters for each in ask("ps", "-aq", "--filter", which).split()
         ],
         "volume": Engine().volumes(name),
         "network": Engine().networks(name),
@@ -60,9 +61,14 @@ def remaining(name: str) -> dict[str, list[str]]:
 
 
 def _remove(name: str) -> None:
+    for container in remaining(name)["container"]:
+        # A killed run's emulator may be removing it at this moment.
+        with suppress(BidkitError):
+            ask("rm", "-f", "-v", container, within_s=60)
+    deadline = time.monotonic() + _GONE_WITHIN_S
+    while remaining(name)["container"] and time.monotonic() < deadline:
+        time.sleep(0.2)
     left = remaining(name)
-    if left["container"]:
-        ask("rm", "-f", "-v", *left["container"], within_s=60)
     for kind in ("volume", "network"):
         if left[kind]:
             ask(kind, "rm", *left[kind])

@@ -46,9 +46,11 @@ def documented_command() -> list[str]:
     return shlex.split(line)
 
 
-def build(tag: str, *, buildkit: bool) -> None:
+def build(tag: str, *, buildkit: bool, target: str | None = None) -> None:
     command = documented_command()
     command[command.index("-t") + 1] = tag
+    if target:
+        command[command.index("--target") + 1] = target
     base = os.environ.get("PYTHON_IMAGE")
     arguments = ["--build-arg", f"REVISION={REVISION}"]
     arguments += ["--build-arg", f"PYTHON_IMAGE={base}"] if base else []

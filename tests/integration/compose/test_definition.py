@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pkg.api.settings import ApiSettings
+from pkg.broadcast.settings import BroadcastSettings
 from pkg.devkit.compose import images
 from pkg.devkit.nats_users import ADMINISTRATOR, USERS
 from pkg.devkit.service_settings import stop_within_s
@@ -36,6 +38,15 @@ def definition(secrets: Path) -> dict[str, Any]:
     parts: dict[str, Any] = json.loads(result.stdout)["services"]
     assert set(parts) == PARTS
     return parts
+
+
+@pytest.fixture(scope="module")
+def load(secrets: Path) -> dict[str, Any]:
+    """What the profile adds."""
+    result = compose("--profile", "load", "config", "--format", "json", secrets=secrets)
+    assert result.returncode == 0, result.stderr
+    parts: dict[str, Any] = json.loads(result.stdout)["services"]
+    return {name: part for name, part in parts.items() if name not in PARTS}
 
 
 def test_compose_has_no_warnings(secrets: Path) -> None:
@@ -100,10 +111,7 @@ def test_package_index_reaches_the_build_only_if_set(
         assert "index.test" not in json.dumps(definition[service])
 
 
-@pytest.mark.parametrize("part", sorted(PARTS))
-def test_every_container_is_hardened_and_limited(definition: dict[str, Any], part: str) -> None:
-    container = definition[part]
-
+def assert_hardened(container: dict[str, Any], *, restart: str = "unless-stopped") -> None:
     assert container["read_only"] is True
     assert container["cap_drop"] == ["ALL"]
     assert "cap_add" not in container
@@ -112,21 +120,39 @@ def test_every_container_is_hardened_and_limited(definition: dict[str, Any], par
     assert int(container["mem_limit"]) > 0
     assert float(container["cpus"]) > 0
     assert int(container["pids_limit"]) > 0
-    assert container["restart"] == "unless-stopped"
-    assert container["healthcheck"]["test"]
+    assert container["restart"] == restart
     assert container["ulimits"]["nofile"] <= 20_000
     assert container["logging"]["options"]["max-size"]
 
 
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_every_container_is_hardened_and_limited(definition: dict[str, Any], part: str) -> None:
+    assert_hardened(definition[part])
+    assert definition[part]["healthcheck"]["test"]
+
+
+def test_load_is_a_profile_of_its_own_hardened_and_published_on_loopback(
+    load: dict[str, Any],
+) -> None:
+    assert set(load) == {"load-master", "load-worker"}
+    for container in load.values():
+        assert_hardened(container, restart="on-failure")
+        assert "secrets" not in container
+    (page,) = load["load-master"]["ports"]
+    assert (page["host_ip"], page["target"]) == ("127.0.0.1", 8089)
+    assert not load["load-worker"].get("ports")
+
+
 @pytest.mark.parametrize(
-    ("service", "setting"),
-    [("api-gateway", "MAX_CONNECTIONS"), ("broadcast-service", "MAX_VIEWERS")],
+    ("service", "clients"),
+    [
+        ("api-gateway", ApiSettings.max_connections),
+        ("broadcast-service", BroadcastSettings.max_viewers),
+    ],
 )
 def test_a_service_allows_no_more_clients_than_its_container_has_files(
-    definition: dict[str, Any], service: str, setting: str
+    definition: dict[str, Any], service: str, clients: int
 ) -> None:
-    clients = int(definition[service]["environment"][setting])
-
     assert clients + SPARE <= definition[service]["ulimits"]["nofile"]
 
 

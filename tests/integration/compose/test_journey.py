@@ -2,16 +2,20 @@
 
 import asyncio
 import os
+import re
 import signal
+import subprocess
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from uuid import uuid4
 
 import aiohttp
 import pytest
 
 from pkg.trials.waiting import until
 from tests.integration.compose.conftest import BROADCASTERS, GATEWAYS
+from tests.integration.compose.test_builders import build
 from tests.integration.devkit.conftest import Bidkit, docker
 from tests.integration.processes import Service
 from tests.integration.system.clients import AcceptedBid, place_bids, viewers
@@ -154,3 +158,34 @@ async def test_responses_of_the_edge_itself_are_json(stack: Bidkit) -> None:
     assert b"retry-after: 1" in refused.lower()
     restored = await asyncio.to_thread(stack, "scale", f"api={GATEWAYS}", within_s=120)
     assert restored.code == 0, restored.err
+
+
+def test_load_generator_bids_through_the_edge(stack: Bidkit) -> None:
+    tag = f"bidding-system/tests:{uuid4().hex[:8]}"
+    (edge,) = stack.inspect("edge")
+    (network,) = edge["NetworkSettings"]["Networks"]
+    build(tag, buildkit=False, target="load-generator")
+    try:
+        command = (
+            *("docker", "run", "--rm", "--network", network, "--read-only", "--tmpfs", "/tmp"),  # noqa: S108
+            *("--env", "BID_STRATEGY=optimistic", tag, "python", "-m", "locust"),
+            *("-f", "locustfile.py", "--headless", "-u", "5", "-r", "5", "-t", "3s"),
+            *("ContendedItemBidder", "--host", "http://edge:8000"),
+        )
+        output = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout
+    finally:
+        docker("rmi", tag)
+
+    told = re.search(
+        r"(\d+) bids: (\d+) accepted, \d+ refused by a rule, 0 failed, 0 unknown", output
+    )
+    assert told, output
+    assert int(told[2]) > 0
+    assert stack("audit", within_s=90).code == 0

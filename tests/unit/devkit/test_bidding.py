@@ -97,12 +97,18 @@ def test_bid_is_shown_on_one_line_with_exact_amounts() -> None:
     assert line.split() == ["#7", "9,999,999,999.99", "ann", "(before:", "1,200.10)"]
 
 
+def test_item_without_bids_is_shown_as_such() -> None:
+    text = '{"type":"connected","seq":0,"current_bid":0.00,"highest_bidder_id":null}'
+
+    assert line_of(text).split(maxsplit=2) == ["#0", "0.00", "no bids yet  (connected)"]
+
+
 def test_snapshot_shows_how_many_were_skipped() -> None:
-    text = '{"type":"snapshot","seq":9,"current_bid":5.00,"skipped":3}'
+    text = '{"type":"snapshot","seq":9,"current_bid":5.00,"highest_bidder_id":"ann","skipped":3}'
 
     line = line_of(text)
 
-    assert line.split(maxsplit=2) == ["#9", "5.00", "nobody  (snapshot, 3 skipped)"]
+    assert line.split(maxsplit=2) == ["#9", "5.00", "ann  (snapshot, 3 skipped)"]
 
 
 @pytest.mark.parametrize("amount", ["12,50", "abc", "", "0x10", "1_000", "NaN", "--5", "01"])

@@ -121,6 +121,20 @@ def test_followed_logs_show_new_lines_of_old_and_new_replicas(tmp_path: Path) ->
     ]
 
 
+def test_logs_of_replicas_that_ended_are_marked(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.logs.mkdir()
+    home.log("api-gateway-1").write_text("one\n")
+    home.log("api-gateway-2").write_text("scaled down\n")
+
+    read = logs.read(home, ("api-gateway",), last=1, follow=False, alive={"api-gateway-1"})
+
+    assert [(one.replica, one.ended) for one in read] == [
+        ("api-gateway-1", False),
+        ("api-gateway-2", True),
+    ]
+
+
 def sleeper(*, on_interrupt: Path | None) -> subprocess.Popen[bytes]:
     """Starts a process that writes the file and exits on SIGINT, or ignores it if None."""
     program = f"""

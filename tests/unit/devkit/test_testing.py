@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from pkg.devkit.doctor import Finding
 from pkg.devkit.errors import BadArgument
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.testing import (
@@ -18,6 +19,7 @@ from pkg.devkit.testing import (
     conclude,
     judge,
     read,
+    repeated,
     run,
 )
 
@@ -137,6 +139,16 @@ def test_environments_are_the_same_as_in_tox() -> None:
     assert f"env_list = {', '.join(one.name for one in ENVIRONMENTS)}\n" in tox
 
 
+@pytest.mark.parametrize(
+    ("well", "elsewhere"), [(True, {"integration": "containers"}), (False, {})]
+)
+def test_tests_that_run_on_containers_need_not_run_on_wheels_as_well(
+    well: bool,  # noqa: FBT001 - pytest passes parameters by name
+    elsewhere: dict[str, str],
+) -> None:
+    assert repeated({"docker": lambda: Finding("docker", well, "")}) == elsewhere
+
+
 def selection(*arguments: str) -> list[tuple[str, list[str]]]:
     return [(one.name, theirs) for one, theirs in chosen(ENVIRONMENTS, arguments)]
 
@@ -150,9 +162,14 @@ def test_arguments_go_to_the_environments_that_run_pytest() -> None:
         ("unit", ["-k", "money", "tests/unit"]),
         ("terraform", ["-k", "money", "tests/terraform"]),
         ("integration", ["-k", "money", "tests/integration"]),
+        ("devkit", ["-k", "money", "tests/integration/devkit"]),
+        ("experiments", ["-k", "money", "tests/integration/trials/experiments"]),
+        ("load", ["-k", "money", "tests/integration/load"]),
+        ("report", ["-k", "money", "tests/integration/trials/report"]),
         ("faults", ["-k", "money", "tests/integration/trials/faults"]),
         ("compose", ["-k", "money", "tests/integration/compose"]),
         ("faults-compose", ["-k", "money", "tests/integration/trials/faults_compose"]),
+        ("cloud", ["-k", "money", "tests/integration/cloud"]),
     ]
 
 

@@ -143,9 +143,14 @@ def test_services_scale_up_and_down(running: Bidkit) -> None:
     grown = running.get("api-gateway")
     down = running("scale", "api=1", "broadcast=1")
     shrunk = running.get("api-gateway")
+    logs = running("logs", "api-gateway", "-n", "1")
 
     assert (up.code, down.code) == (0, 0)
     assert (grown["ready"], grown["desired"], shrunk["ready"], shrunk["desired"]) == (3, 3, 1, 1)
+    kept = {replica["name"] for replica in shrunk["replicas"]}
+    shown = {line.partition(" | ")[0] for line in logs.out.splitlines()}
+    assert kept <= shown
+    assert all(name.endswith(" (ended)") for name in shown - kept)
 
 
 async def test_crashed_replica_is_restarted_and_counted(running: Bidkit) -> None:

@@ -92,6 +92,8 @@ def test_port_in_use_is_reported_before_anything_starts(bidkit: Bidkit) -> None:
 def test_service_that_never_gets_ready_is_named_and_the_rest_keeps_running(
     bidkit: Bidkit,
 ) -> None:
+    bidkit.start()  # the first gateway of a new system waits for the archive
+    assert bidkit("down").code == 0
     # Nothing listens on port 1. Gateways wait ten seconds for the archive, hence 25 here.
     impatient = (
         f"from pkg.devkit.{bidkit.backend} import backend\n"

@@ -159,7 +159,8 @@ async def test_hung_process_is_replaced(harness: Harness) -> None:
 
 async def test_unready_process_is_not_restarted(harness: Harness) -> None:
     harness.mode = "unready"
-    harness.patience = Patience(start_limit_s=1.0)
+    # Long enough for the process to answer at all on a loaded machine.
+    harness.patience = Patience(start_limit_s=6.0)
     replica = harness.replica()
 
     with pytest.raises(NotReady, match="/ready says 503"):

@@ -72,7 +72,7 @@ def test_every_verb_gives_the_same_error_for_the_edge(
     ran = running(*verb)
 
     sentence = (
-        "bidkit: the edge, a load balancer, exists only on compose; "
+        "bidkit: the edge, a load balancer, exists only on compose and on cloud; "
         "on process api-gateway and broadcast-service answer on their own ports.\n"
     )
     assert ran == Result(2, "", sentence)

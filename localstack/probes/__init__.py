@@ -1,0 +1,1 @@
+"""What the emulator covers of this system: the tables of localstack/README.md and their probes."""
