@@ -90,6 +90,16 @@ def test_readme_lists_only_commands_that_exist() -> None:
     assert mentioned <= set(typer.main.get_group(app).commands)
 
 
+def test_readme_and_guide_list_every_experiment() -> None:
+    experiment = typer.main.get_group(app).commands["experiment"]
+    names = set(cast("typer.core.TyperGroup", experiment).commands)
+
+    for document in ("README.md", "docs/experiments.md"):
+        text = (ROOT / document).read_text(encoding="utf-8")
+        (listed,) = re.findall(r"`\./bidkit experiment ([^\n]*?)(?: \||` measures)", text)
+        assert set(re.findall(r"[a-z][a-z-]+", listed.replace("--quick", ""))) == names, document
+
+
 def test_every_decision_record_is_numbered_without_a_gap() -> None:
     numbers = sorted(int(path.name[:4]) for path in (ROOT / "docs/decisions").glob("*.md"))
 

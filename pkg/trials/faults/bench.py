@@ -10,14 +10,14 @@ from nats.errors import Error as NatsError
 from redis.exceptions import RedisError
 
 from pkg.devkit.errors import BidkitError
-from pkg.trials.faults.archive import POSTGRES_ERRORS
-from pkg.trials.faults.bidders import ITEMS, Bidders
-from pkg.trials.faults.findings import AuditUnableError
-from pkg.trials.faults.pace import FULL, SHORT, Pace
+from pkg.trials.crowd.archive import POSTGRES_ERRORS
+from pkg.trials.crowd.bidders import ITEMS, Bidders
+from pkg.trials.crowd.pace import FULL, SHORT, Pace
+from pkg.trials.crowd.viewers import VIEWERS
 from pkg.trials.faults.row import Result, Row
 from pkg.trials.faults.trial import Trial
 from pkg.trials.faults.verdict import judge
-from pkg.trials.faults.viewers import VIEWERS
+from pkg.trials.findings import AuditUnableError
 from pkg.trials.waiting import NotInTimeError, until
 
 LEAST_RATE_PER_S = 200
@@ -71,7 +71,7 @@ async def run(row: Row, backend: Backend, *, short: bool, logs: Path | None = No
 
 
 async def _run_phases(row: Row, trial: Trial, pace: Pace, result: Result) -> None:
-    bidders = Bidders(trial.services.api_port, trial.ledger)
+    bidders = Bidders(trial.services.api_port, trial.ledger, amounts=trial.amounts)
     watching = asyncio.create_task(trial.viewers.run())
     bidding: asyncio.Task[None] | None = None
     try:

@@ -27,7 +27,18 @@ app = typer.Typer(
 )
 
 
-_On = Annotated[BackendName, typer.Option("--on", help="Where the separate system runs.")]
+def _breakable(on: BackendName) -> BackendName:
+    if on not in {BackendName.PROCESS, BackendName.COMPOSE}:
+        raise BadArgument(f"faults are made on process and on compose, not on {on.value}.")
+    return on
+
+
+_On = Annotated[
+    BackendName,
+    typer.Option(
+        "--on", help="Where the separate system runs: process or compose.", callback=_breakable
+    ),
+]
 
 
 @app.command("list")
@@ -40,7 +51,17 @@ def list_rows(*, on: _On = BackendName.PROCESS) -> None:
     views.console().print(table)
 
 
-@app.command()
+_COLUMNS = (
+    "Columns: failed: answered with a documented 503, or no connection. unknown: the bidder was "
+    "not told. lost: answered 201, but in no store. conflicts: answered 201, but another bid has "
+    "the seq. kept apart: answered 201 by a Redis after another one was opened in its place. "
+    "repaired, unrepaired: viewers' gaps, with and without a snapshot. recover: from the fault's "
+    "end to the first 201; whole: until the archive had every bid. drain: from the load's end to "
+    "empty outboxes. audit: its exit code."
+)
+
+
+@app.command(epilog=_COLUMNS)
 def run(
     rows: Annotated[list[str] | None, typer.Argument(metavar="[ROW...]")] = None,
     *,
@@ -80,6 +101,7 @@ def run(
         raise typer.Exit(128 + signal.SIGTERM) from None
     console = views.console()
     console.print(report.table(results, width=console.width))
+    views.complain("`bidkit fault run --help` explains the columns.")
     if output is not None:
         # Without --logs: it names a local path and does not affect the run.
         what = ["--all"] if everything else [row.name for row in chosen]

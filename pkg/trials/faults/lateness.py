@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pkg.trials.faults.ledger import Ledger
+from pkg.trials.crowd.ledger import Ledger
 from pkg.trials.faults.row import Row
 
 LATE_S = 2.0

@@ -6,14 +6,15 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from pkg.trials.faults.ledger import Ledger
-from pkg.trials.faults.pace import BASE, SHORTENED
+from pkg.trials.crowd.ledger import Ledger
+from pkg.trials.crowd.pace import BASE, SHORTENED
+from pkg.trials.crowd.viewers import Viewers
 from pkg.trials.faults.proxy import Proxy
 from pkg.trials.faults.row import Row
+from pkg.trials.faults.second import Second
 from pkg.trials.faults.services import Services
 from pkg.trials.faults.stores import Stores, stores
 from pkg.trials.faults.trial import Trial
-from pkg.trials.faults.viewers import Viewers
 
 
 class ProcessBackend:
@@ -43,6 +44,9 @@ class ProcessBackend:
                 {**settings, **self._stores.environment(ports)}, self._stores.nats_user, folder
             )
             stack.callback(services.abandon)
+            environment = {**settings, **self._stores.environment()}
+            second = Second(self._stores, services, environment=environment)
+            stack.callback(second.abandon)
             await services.start(archivers=row.archivers, clock_off_s=row.clock_off_s)
             yield Trial(
                 stores=self._stores,
@@ -51,7 +55,8 @@ class ProcessBackend:
                 viewers=Viewers(services.broadcast_port),
                 short=short,
                 proxies=proxies,
-                environment={**settings, **self._stores.environment()},
+                environment=environment,
+                second=second,
             )
 
 

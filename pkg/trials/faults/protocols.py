@@ -9,7 +9,7 @@ import asyncpg
 from nats.aio.client import Client as NatsClient
 from redis.asyncio import Redis
 
-from pkg.trials.faults.findings import Findings
+from pkg.trials.findings import Findings
 
 
 class Process(Protocol):

@@ -12,18 +12,19 @@ from rich.table import Table
 from rich.text import Text
 
 from pkg.devkit.settings import PROJECT
+from pkg.trials.crowd.bidders import BIDDERS_PER_ITEM, ITEMS, RATE_PER_S
+from pkg.trials.crowd.viewers import LATEST_OF, VIEWERS
 from pkg.trials.faults.bench import LEAST_RATE_PER_S
-from pkg.trials.faults.bidders import BIDDERS_PER_ITEM, ITEMS, RATE_PER_S
 from pkg.trials.faults.lateness import LATE_S
 from pkg.trials.faults.row import WHOLE_WITHIN_S, Result, Row
-from pkg.trials.faults.viewers import LATEST_OF, VIEWERS
 
-_HEADS = (
+HEADS = (
     *("row", "requests", "failed", "unknown", "accepted", "archived", "lost", "conflicts"),
-    *("repaired", "unrepaired", "recover s", "whole s", "drain s", "audit", "verdict"),
+    *("kept apart", "repaired", "unrepaired", "recover s", "whole s", "drain s", "audit"),
+    "verdict",
 )
 _HEADS_NARROW = ("row", "unknown", "accepted", "lost", "unrepaired", "verdict")
-_WIDE_COLUMNS = 162
+_WIDE_COLUMNS = 174
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,13 @@ class Setting:
 
 def table(results: Sequence[Result], *, width: int) -> Table:
     """A narrow terminal gets only the columns that show lost bids and gaps."""
-    heads = _HEADS if width >= _WIDE_COLUMNS else _HEADS_NARROW
+    heads = HEADS if width >= _WIDE_COLUMNS else _HEADS_NARROW
     shown = Table(box=None, pad_edge=False)
     for head in heads:
         left = head in {"row", "verdict"}
         shown.add_column(head, justify="left" if left else "right", no_wrap=head == "row")
     for result in results:
-        cells = dict(zip(_HEADS, _cells(result), strict=True))
+        cells = dict(zip(HEADS, _cells(result), strict=True))
         shown.add_row(
             *(cells[head] for head in heads[:-1]),
             Text("ok", style="green") if result.passed else Text("FAILS", style="red"),
@@ -92,7 +93,7 @@ def section(rows: Sequence[tuple[Row, Result]], *, setting: Setting, short: bool
         *([f"Images: {setting.images}."] if setting.images else []),
         _how(short=short, contained=bool(setting.images)),
         "### What each fault cost",
-        _markdown(_HEADS, [_cells(result) for result in results]),
+        _markdown(HEADS, [_cells(result) for result in results]),
         total,
         "### What was expected, and what else was seen",
         "\n".join(_details(row, result) for row, result in rows),
@@ -128,8 +129,9 @@ def _how(*, short: bool, contained: bool) -> str:
         f"{WHOLE_WITHIN_S:g} s unless it says otherwise. "
         "Drain: seconds from the end of the load to empty outboxes. Audit: its exit code. Lost: "
         "answered 201, but in no store. Conflicts: answered 201, but kept as a dead letter because "
-        "another bid has its sequence number. Verdict: ok if the row's expectations hold, "
-        "including what it may lose."
+        "another bid has its sequence number. Kept apart: answered 201 by a Redis after another "
+        "one had been opened in its place, and kept as a dead letter that the audit names. "
+        "Verdict: ok if the row's expectations hold, including what it may lose."
     )
 
 
@@ -146,7 +148,7 @@ def _details(row: Row, result: Result) -> str:
 def _cells(result: Result) -> tuple[str, ...]:
     numbers = (
         *(result.requests, result.failed, result.unknown, result.accepted, result.archived),
-        *(result.lost, result.conflicts, result.repaired, result.unrepaired),
+        *(result.lost, result.conflicts, result.kept_apart, result.repaired, result.unrepaired),
     )
     return (
         result.row,

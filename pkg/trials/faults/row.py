@@ -36,6 +36,11 @@ class Row:
     that may lose."""
     must_lose: bool = False
     """As `may_lose`, and the row fails if nothing is lost."""
+    may_keep_apart: bool = False
+    """Another Redis is opened beside this one. Bids of the one that loses may be kept apart: as
+    dead letters of reason `superseded_epoch`, each of which the audit must name."""
+    must_keep_apart: bool = False
+    """As `may_keep_apart`, and the row fails if nothing is kept apart."""
     whole_within_s: float = WHOLE_WITHIN_S
     """Bound of `Result.whole_s`. Where a row needs longer, `expects` says why."""
     control: bool = False
@@ -54,6 +59,8 @@ class Result(msgspec.Struct, kw_only=True):
     """Accepted bids that are neither archived nor dead letters."""
     conflicts: int = 0
     """Accepted bids that are dead letters because another bid has their seq."""
+    kept_apart: int = 0
+    """Accepted bids that are dead letters because another Redis was opened after theirs."""
     repaired: int = 0
     unrepaired: int = 0
     recover_s: float | None = None

@@ -1,6 +1,7 @@
 """The services as processes; replicas share a listening socket, as under bidkit."""
 
 import asyncio
+import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pkg.devkit.process.launch import Launch
 from pkg.devkit.process.probes import http_status
 from pkg.devkit.process.workloads import service_command, service_environment
 from pkg.devkit.settings import PROJECT
-from pkg.trials.faults import findings, metrics_text
+from pkg.trials import findings, metrics_text
 from pkg.trials.faults.child_process import Process
 from pkg.trials.waiting import NotInTimeError, until
 
@@ -59,22 +60,25 @@ class Replica:
 
     async def metrics(self) -> bytes:
         """The text of `/metrics`; empty if it does not answer."""
-        try:
-            async with asyncio.timeout(1.0):
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.admin_port)
-                try:
-                    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                    return await reader.read()
-                finally:
-                    writer.close()
-        except (OSError, TimeoutError):
-            return b""
+        return await metrics_text.page("127.0.0.1", self.admin_port)
 
     async def restart(self, *, after_s: float = 0.5) -> None:
         """Starts it again, as a supervisor would; returns when it is ready."""
         await asyncio.sleep(after_s)
         self.process.start()
         await self.becomes_ready()
+
+    async def alive(self) -> bool:
+        return await http_status(self.admin_port, "/health") == _OK
+
+    async def stop(self) -> None:
+        """Stops it gracefully; returns when it has ended."""
+        await self.process.stop(signal.SIGTERM)
+
+    async def replace(self) -> None:
+        """A step of a rolling restart: the other replicas serve meanwhile."""
+        await self.stop()
+        await self.restart(after_s=0)
 
 
 @dataclass
@@ -89,6 +93,8 @@ class Services:
     api: list[Replica] = field(default_factory=list)
     broadcast: list[Replica] = field(default_factory=list)
     archival: list[Replica] = field(default_factory=list)
+    prefix: str = ""
+    """Of the replicas' names."""
     _public: dict[str, socket.socket] = field(default_factory=dict)
 
     @property
@@ -109,6 +115,17 @@ class Services:
     def broadcast_port(self) -> int:
         port: int = self._public[BROADCAST].getsockname()[1]
         return port
+
+    def add_gateway(self) -> Replica:
+        """The only gateway of these services, not started."""
+        self._public[API] = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.api = [self._replica(API, 1)]
+        return self.api[0]
+
+    def add_archiver(self) -> Replica:
+        """The only archiver of these services, not started."""
+        self.archival = [self._replica(ARCHIVAL, 1)]
+        return self.archival[0]
 
     async def start(self, *, archivers: int, clock_off_s: float = 0.0) -> None:
         """Starts two gateways (the first with `clock_off_s`), two broadcasters, and archivers."""
@@ -174,8 +191,9 @@ class Services:
             listener.close()
 
     def _replica(self, service: str, number: int, clock_off_s: float = 0.0) -> Replica:
+        """Each start uses `environment` as it is then."""
         admin = socket.create_server(("127.0.0.1", 0), backlog=64)
-        name = f"{service}-{number}"
+        name = f"{self.prefix}{service}-{number}"
 
         def launch() -> Launch:
             sockets = [admin.fileno()]

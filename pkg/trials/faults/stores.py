@@ -71,6 +71,7 @@ class Stores:
 
     def __init__(self, home: Path) -> None:
         redis, nats, postgres = free_ports(3)
+        self.home = home
         self.redis = Store(RedisServer(data=home / "redis", port=redis), log=home / "redis.log")
         self._nats_server = NatsServer(data=home / "nats", port=nats)
         self.nats = Store(self._nats_server, log=home / "nats.log")
@@ -86,22 +87,30 @@ class Stores:
     async def renew(self) -> None:
         """Empties Redis and NATS and makes a new PostgreSQL database."""
         await asyncio.gather(self.redis.wipe(), self.nats.wipe(), self.postgres.start())
-        self._database = f"faults_{next(self._numbers)}"
+        self._database = await self.make_database()
+
+    async def make_database(self) -> str:
+        """Returns its name."""
+        name = f"faults_{next(self._numbers)}"
         administrator = await asyncpg.connect(self._postgres_server.url)
         try:
-            await administrator.execute(f"CREATE DATABASE {self._database}")
+            await administrator.execute(f"CREATE DATABASE {name}")
         finally:
             await administrator.close()
+        return name
 
     def environment(self, ports: dict[str, int] | None = None) -> dict[str, str]:
         """The stores' URLs; `ports`, by store, replaces their own. `nats_user` has the rest."""
         port = {store.name: store.port for store in self.all} | (ports or {})
-        user = self._postgres_server.url.partition("//")[2].partition("@")[0]
         return {
             "REDIS_URL": f"redis://127.0.0.1:{port['redis']}/0",
             "NATS_URL": f"nats://127.0.0.1:{port['nats']}",
-            "POSTGRES_URL": f"postgresql://{user}@127.0.0.1:{port['postgres']}/{self._database}",
+            "POSTGRES_URL": self.postgres_url(self._database, port=port["postgres"]),
         }
+
+    def postgres_url(self, database: str, *, port: int | None = None) -> str:
+        user = self._postgres_server.url.partition("//")[2].partition("@")[0]
+        return f"postgresql://{user}@127.0.0.1:{port or self.postgres.port}/{database}"
 
     def nats_user(self, service: str) -> dict[str, str]:
         """Settings of a service, or of restore."""

@@ -2,14 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from pkg.trials.crowd.bidders import ITEMS, RATE_PER_S, Amounts, Bidders
+from pkg.trials.crowd.ledger import Ledger
+from pkg.trials.crowd.viewers import Viewers
 from pkg.trials.faults.containers.container import Container
-from pkg.trials.faults.ledger import Ledger
 from pkg.trials.faults.protocols import Replica, Services, Stores
 from pkg.trials.faults.proxy import Proxy
-from pkg.trials.faults.viewers import Viewers
+from pkg.trials.faults.second import Second
 
 
 @dataclass
@@ -25,6 +28,10 @@ class Trial:
     """By service or store name. Empty on processes."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """For commands such as the audit: settings, with the stores' own addresses, not proxies."""
+    amounts: Amounts = field(default_factory=Amounts)
+    """Of every load of this trial."""
+    second: Second | None = None
+    """A second Redis and gateways on it, not started. None on containers."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the report."""
     problems: list[str] = field(default_factory=list)
@@ -67,6 +74,28 @@ class Trial:
     async def kill_and_restart(self, replica: Replica, *, after_s: float = 0.5) -> None:
         await replica.process.kill()
         await replica.restart(after_s=after_s)
+
+    @asynccontextmanager
+    async def second_load(
+        self, port: int, *, items: Sequence[str] = ITEMS, elsewhere: bool = False
+    ) -> AsyncIterator[Ledger]:
+        """Bids at half the rate on another gateway while the block runs. Then its accepted bids
+        count for the verdict, unless the gateway uses stores of `elsewhere`; its failures do not.
+        """
+        ledger = Ledger()
+        bidders = Bidders(
+            port, ledger, amounts=self.amounts, items=items, rate_per_s=RATE_PER_S / 2
+        )
+        bidding = asyncio.create_task(bidders.run())
+        try:
+            yield ledger
+            bidders.stop()
+            await bidding
+        finally:
+            bidding.cancel()
+            await asyncio.gather(bidding, return_exceptions=True)
+            if not elsewhere:
+                self.ledger.absorb(ledger)
 
     async def outbox_entries(self) -> int:
         """The number of entries in all outboxes."""

@@ -1,13 +1,13 @@
 """Decides whether a row passes, from answers, viewers, audit and archive."""
 
-from pkg.trials.faults.archive import Comparison, compare
-from pkg.trials.faults.bidders import STRATEGIES
-from pkg.trials.faults.findings import Findings
+from pkg.trials.crowd.archive import SUPERSEDED, Comparison, compare
+from pkg.trials.crowd.bidders import STRATEGIES
+from pkg.trials.crowd.ledger import Ledger
+from pkg.trials.crowd.viewers import Seen
 from pkg.trials.faults.lateness import lateness, whole_s
-from pkg.trials.faults.ledger import Ledger
 from pkg.trials.faults.row import UNKNOWN, Result, Row
 from pkg.trials.faults.trial import Trial
-from pkg.trials.faults.viewers import Seen
+from pkg.trials.findings import Findings
 
 AUDIT_WAITS_S = 5.0
 _SHOWN = 5
@@ -23,16 +23,18 @@ async def judge(row: Row, trial: Trial, result: Result) -> None:
         if replica.process.log_contains("Traceback (most recent call last)")
     ]
     older_states = _older_states(seen)
-    if row.may_lose:
+    if row.may_lose or row.must_keep_apart:
         trial.notes += older_states
     else:
         result.problems += [f"{each} Redis had lost nothing." for each in older_states]
     result.audit, findings = await trial.services.audit(
         environment=trial.environment, wait_s=AUDIT_WAITS_S
     )
-    comparison = await compare(trial.ledger, trial.stores, shown=trial.viewers.shown)
+    async with trial.stores.postgres_connection() as postgres:
+        comparison = await compare(trial.ledger, postgres, shown=trial.viewers.shown)
     result.archived = comparison.archived
     result.lost, result.conflicts = len(comparison.lost), len(comparison.conflicts)
+    result.kept_apart = len(comparison.kept_apart)
     if trial.whole_from is not None:
         result.whole_s = whole_s(trial.ledger, comparison.kept_at, ended_at=trial.whole_from)
         result.problems += lateness(row, result.whole_s)
@@ -41,22 +43,28 @@ async def judge(row: Row, trial: Trial, result: Result) -> None:
         result.problems.append(f"no archived bid was placed by {' or '.join(missing)}")
     if comparison.unknown_archived:
         trial.note(f"{comparison.unknown_archived} bids of unknown outcome turned out accepted.")
-    if row.may_lose and (row.must_lose or comparison.lost or comparison.conflicts):
+    if row.may_keep_apart:
+        problems, notes = allowed_apart(row, result.audit, comparison, findings)
+    elif row.may_lose and (row.must_lose or comparison.lost or comparison.conflicts):
         problems, notes = allowed_loss(
             row, trial.ledger, result.audit, comparison, findings, fault_at=trial.fault_at
         )
-        result.problems += problems
-        trial.notes += notes
     else:
-        result.problems += comparison.losses
-        if wrong := comparison.shown_otherwise + trial.viewers.contradictions:
-            result.problems.append(
-                f"{wrong} times viewers were shown another bid than the archived"
-            )
-        if findings.dead_letters_in_all:
-            result.problems.append(findings.letters)
-        if result.audit:
-            result.problems.append(f"the audit ends with 1: {findings.summary}")
+        problems, notes = _nothing_allowed(result.audit, comparison, findings), []
+    result.problems += problems
+    trial.notes += notes
+    wrong = comparison.shown_otherwise + trial.viewers.contradictions
+    if wrong and not (row.must_keep_apart or comparison.lost or comparison.conflicts):
+        result.problems.append(f"{wrong} times viewers were shown another bid than the archived")
+
+
+def _nothing_allowed(audit: int, comparison: Comparison, findings: Findings) -> list[str]:
+    problems = list(comparison.losses)
+    if findings.dead_letters_in_all:
+        problems.append(findings.letters)
+    if audit:
+        problems.append(f"the audit ends with 1: {findings.summary}")
+    return problems
 
 
 def _answers(ledger: Ledger) -> list[str]:
@@ -113,6 +121,33 @@ def allowed_loss(
     audited = [f"The audit ends with 1: {findings.summary}."] if audit else []
     lost_problems += _too_old(row, ledger, comparison, fault_at)
     return lost_problems + conflict_problems, lost_notes + audited + conflict_notes
+
+
+def allowed_apart(
+    row: Row, audit: int, comparison: Comparison, findings: Findings
+) -> tuple[list[str], list[str]]:
+    """Problems and notes of a row with two histories: nothing is lost, and the audit names each
+    bid that is kept apart and nothing else.
+    """
+    problems = list(comparison.losses)
+    letters = [each for each in findings.dead_letters if each.reason == SUPERSEDED]
+    if unnamed := set(comparison.kept_apart) - {each.event_id for each in letters}:
+        shown = ", ".join(sorted(unnamed)[:_SHOWN])
+        problems.append(f"the audit does not name {len(unnamed)} bids kept apart: {shown}")
+    if row.must_keep_apart and not comparison.kept_apart:
+        problems.append("no bid was kept apart, so the row proves nothing")
+    if findings.dead_letters_in_all > len(letters):
+        problems.append(findings.letters)
+    if findings.failing or findings.only_in_postgres or findings.lost:
+        problems.append(f"the audit finds more than bids kept apart: {findings.summary}")
+    if audit != bool(findings.superseded):
+        problems.append(f"the audit ends with {audit}: {findings.summary}")
+    if not letters:
+        return problems, []
+    apart, named = len(comparison.kept_apart), len(letters)
+    return problems, [
+        f"{apart} accepted bids were kept apart. The audit ends with {audit} and names {named}."
+    ]
 
 
 def _loss(

@@ -24,14 +24,14 @@ from pkg.devkit.ports import free_ports
 from pkg.devkit.settings import PROJECT
 from pkg.devkit.signals import no_check
 from pkg.devkit.system import Desired
+from pkg.trials.crowd.ledger import Ledger
+from pkg.trials.crowd.pace import BASE, SHORTENED
+from pkg.trials.crowd.viewers import Viewers
 from pkg.trials.faults.containers.container import Container
 from pkg.trials.faults.containers.services import ContainerServices
 from pkg.trials.faults.containers.stores import Address, ContainerStores
-from pkg.trials.faults.ledger import Ledger
-from pkg.trials.faults.pace import BASE, SHORTENED
 from pkg.trials.faults.row import Row
 from pkg.trials.faults.trial import Trial
-from pkg.trials.faults.viewers import Viewers
 
 REPLICAS = {API: 2, BROADCAST: 2, ARCHIVAL: 1}
 STORE_PORTS = {REDIS: 6379, NATS: 4222, POSTGRES: 5432}

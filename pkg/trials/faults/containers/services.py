@@ -12,7 +12,7 @@ from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
 from pkg.devkit.names import ARCHIVAL, MODULES
 from pkg.devkit.nats_users import RESTORE
-from pkg.trials.faults import findings, metrics_text
+from pkg.trials import findings, metrics_text
 from pkg.trials.faults.containers.container import Container, ask, each
 from pkg.trials.waiting import NotInTimeError, until
 

@@ -6,6 +6,7 @@ from pkg.trials.faults.rows import (
     combined,
     connections,
     controls,
+    histories,
     nats,
     postgres,
     redis,
@@ -20,6 +21,7 @@ ROWS: tuple[Row, ...] = (
     *connections.ROWS,
     *clock.ROWS,
     *combined.ROWS,
+    *histories.ROWS,
 )
 CONTROLS: tuple[Row, ...] = controls.ROWS
 """Rows that must fail; not in the report."""

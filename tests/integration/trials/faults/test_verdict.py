@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from pkg.trials.faults.archive import Comparison
-from pkg.trials.faults.findings import FailingItem, Findings, LostBid
-from pkg.trials.faults.ledger import AcceptedBid, Ledger
+from pkg.trials.crowd.archive import SUPERSEDED, Comparison
+from pkg.trials.crowd.ledger import AcceptedBid, Ledger
 from pkg.trials.faults.row import Row
 from pkg.trials.faults.trial import Trial
-from pkg.trials.faults.verdict import allowed_loss, costs
+from pkg.trials.faults.verdict import allowed_apart, allowed_loss, costs
+from pkg.trials.findings import DeadLetter, FailingItem, Findings, LostBid
 
 
 async def _nothing(_trial: Trial) -> None: ...
@@ -19,9 +19,16 @@ ROW = Row(name="row", expects="", fault=_nothing, may_lose=True, forgets_s=2.0)
 CLEAN = Findings([], [], [], 0, [])
 LOST = LostBid(item_id="vase", event_id="e0", amount="1.00")
 NAMES_LOST_BID = Findings([], [], [], 0, [LOST])
+APART_ROW = Row(name="row", expects="", fault=_nothing, may_keep_apart=True)
+NAMES_BID_KEPT_APART = Findings([], [], [DeadLetter("vase", "e0", SUPERSEDED, "")], 1, [], 1)
 
 
-def _comparison(*, lost: list[str] | None = None, conflicts: list[str] | None = None) -> Comparison:
+def _comparison(
+    *,
+    lost: list[str] | None = None,
+    conflicts: list[str] | None = None,
+    kept_apart: list[str] | None = None,
+) -> Comparison:
     return Comparison(
         archived=0,
         lost=lost or [],
@@ -29,7 +36,8 @@ def _comparison(*, lost: list[str] | None = None, conflicts: list[str] | None = 
         reasons={"seq_conflict"},
         unknown_archived=0,
         problems=[],
-        losses=[],
+        losses=[f"{len(lost)} accepted bids are lost"] if lost else [],
+        kept_apart=kept_apart or [],
     )
 
 
@@ -124,6 +132,47 @@ def test_a_conflict_on_an_item_that_the_audit_names_is_allowed(ledger: Ledger) -
     assert (
         allowed_loss(ROW, ledger, 1, _comparison(conflicts=["e0"]), findings, fault_at=0.0)[0] == []
     )
+
+
+def test_bid_kept_apart_that_the_audit_names_is_counted_and_allowed() -> None:
+    problems, notes = allowed_apart(
+        APART_ROW, 1, _comparison(kept_apart=["e0"]), NAMES_BID_KEPT_APART
+    )
+
+    assert problems == []
+    assert notes == ["1 accepted bids were kept apart. The audit ends with 1 and names 1."]
+
+
+def test_bid_kept_apart_that_the_audit_does_not_name_fails_the_row() -> None:
+    problems, _ = allowed_apart(APART_ROW, 0, _comparison(kept_apart=["e0"]), CLEAN)
+
+    assert problems == ["the audit does not name 1 bids kept apart: e0"]
+
+
+def test_audit_that_passes_despite_bids_kept_apart_fails_the_row() -> None:
+    problems, _ = allowed_apart(APART_ROW, 0, _comparison(kept_apart=["e0"]), NAMES_BID_KEPT_APART)
+
+    assert problems[0].startswith("the audit ends with 0")
+
+
+def test_row_that_may_keep_bids_apart_may_lose_none() -> None:
+    problems, _ = allowed_apart(APART_ROW, 0, _comparison(lost=["e1"]), CLEAN)
+
+    assert problems == ["1 accepted bids are lost"]
+
+
+def test_an_item_that_fails_the_audit_fails_a_row_that_may_keep_bids_apart() -> None:
+    findings = Findings([FailingItem("vase", ["…"])], [], [], 0, [])
+
+    problems, _ = allowed_apart(APART_ROW, 0, _comparison(), findings)
+
+    assert problems[0].startswith("the audit finds more than bids kept apart: 1 items fail")
+
+
+def test_row_that_must_keep_bids_apart_and_keeps_none_fails() -> None:
+    problems, _ = allowed_apart(replace(APART_ROW, must_keep_apart=True), 0, _comparison(), CLEAN)
+
+    assert problems == ["no bid was kept apart, so the row proves nothing"]
 
 
 def test_failures_that_the_row_does_not_allow_fail_it() -> None:

@@ -32,7 +32,7 @@ def test_writing_the_same_section_twice_changes_nothing() -> None:
     assert with_section(once, "compose", "of containers") == once
 
 
-@pytest.mark.parametrize("width", [80, 120, 162])
+@pytest.mark.parametrize("width", [80, 120, 174])
 def test_table_fits_the_terminal_and_shows_lost_bids(width: int) -> None:
     row = "redis-volume-wiped-and-restored"
     result = Result(row=row, requests=54321, unknown=123, accepted=123456, lost=7, drain_s=123.4)

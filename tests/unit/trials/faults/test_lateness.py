@@ -2,8 +2,8 @@
 
 import pytest
 
+from pkg.trials.crowd.ledger import AcceptedBid, Ledger
 from pkg.trials.faults.lateness import LATE_S, lateness, whole_s
-from pkg.trials.faults.ledger import AcceptedBid, Ledger
 from pkg.trials.faults.row import Row
 from pkg.trials.faults.trial import Trial
 

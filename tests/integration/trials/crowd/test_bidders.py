@@ -1,12 +1,12 @@
-"""What the bench's clients record for each kind of response."""
+"""What bidders record for each kind of response."""
 
 import asyncio
 from contextlib import suppress
 
 import pytest
 
-from pkg.trials.faults.bidders import Bidders
-from pkg.trials.faults.ledger import Ledger
+from pkg.trials.crowd.bidders import Bidders
+from pkg.trials.crowd.ledger import Ledger
 from pkg.trials.waiting import until
 from tests.tcp import listening
 

@@ -6,9 +6,18 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from pkg.trials.faults.ledger import AcceptedBid, Ledger
-from pkg.trials.faults.protocols import Stores
+from pkg.trials.crowd.ledger import AcceptedBid, Ledger
 
+SUPERSEDED = "superseded_epoch"
+"""The reason of dead letters that a Redis accepted after another one was opened in its place."""
+BIDS = (
+    "SELECT event_id, item_id, seq, (amount * 100)::bigint AS cents,"
+    " extract(epoch FROM archived_at)::float8 AS at FROM bids"
+)
+LETTERS = (
+    "SELECT event_id, reason, extract(epoch FROM created_at)::float8 AS at FROM dead_letters"
+    " WHERE event_id IS NOT NULL"
+)
 POSTGRES_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError)
 _SHOWN = 5
 
@@ -19,7 +28,7 @@ class Comparison:
     lost: list[str]
     """event_ids of accepted bids that are in no table."""
     conflicts: list[str]
-    """event_ids of accepted bids that became dead letters."""
+    """event_ids of accepted bids that became dead letters, but for those kept apart."""
     reasons: set[str]
     """The reasons of those dead letters."""
     unknown_archived: int
@@ -27,6 +36,8 @@ class Comparison:
     problems: list[str]
     losses: list[str]
     """Losses and conflicts in sentences. The row decides whether they are problems."""
+    kept_apart: list[str] = field(default_factory=list)
+    """event_ids of accepted bids that are dead letters because another Redis was opened."""
     strategies: set[str] = field(default_factory=set)
     """Strategies that archived bids were placed with."""
     kept_at: dict[str, float] = field(default_factory=dict)
@@ -36,19 +47,15 @@ class Comparison:
 
 
 async def compare(
-    ledger: Ledger, stores: Stores, *, shown: Mapping[tuple[str, int], str]
+    ledger: Ledger,
+    postgres: "asyncpg.Connection[asyncpg.Record]",
+    *,
+    shown: Mapping[tuple[str, int], str],
 ) -> Comparison:
     """`shown` is what viewers saw: the event_id of each (item, seq)."""
-    async with stores.postgres_connection() as postgres:
-        archived = await postgres.fetch(
-            "SELECT event_id, item_id, seq, (amount * 100)::bigint AS cents,"
-            " extract(epoch FROM archived_at)::float8 AS at FROM bids"
-        )
-        dead = await postgres.fetch(
-            "SELECT event_id, reason, extract(epoch FROM created_at)::float8 AS at"
-            " FROM dead_letters WHERE event_id IS NOT NULL"
-        )
-        strategies = await postgres.fetch("SELECT DISTINCT strategy FROM bids")
+    archived = await postgres.fetch(BIDS)
+    dead = await postgres.fetch(LETTERS)
+    strategies = await postgres.fetch("SELECT DISTINCT strategy FROM bids")
     bids = {
         str(row["event_id"]): AcceptedBid(row["item_id"], row["seq"], row["cents"])
         for row in archived
@@ -73,7 +80,8 @@ def judge(
     losses: list[str] = []
     missing = [event for event in ledger.accepted if event not in bids]
     lost = [event for event in missing if event not in letters]
-    conflicts = [event for event in missing if event in letters]
+    kept_apart = [event for event in missing if letters.get(event) == SUPERSEDED]
+    conflicts = [event for event in missing if letters.get(event, SUPERSEDED) != SUPERSEDED]
     reasons = {letters[event] for event in conflicts}
     if lost:
         listed = ", ".join(f"{event} {ledger.accepted[event]}" for event in lost[:_SHOWN])
@@ -89,7 +97,8 @@ def judge(
     if differing:
         problems.append(f"{len(differing)} bids differ: {'; '.join(differing[:_SHOWN])}")
     unclaimed = [kept for event, kept in bids.items() if event not in ledger.accepted]
-    unsent = [kept for kept in unclaimed if (kept.item, kept.cents) not in ledger.unknown]
+    unknown = ledger.unknown | ledger.unknown_elsewhere
+    unsent = [kept for kept in unclaimed if (kept.item, kept.cents) not in unknown]
     if unsent:
         problems.append(f"{len(unsent)} archived bids that no client sent: {unsent[:_SHOWN]}")
     return Comparison(
@@ -100,6 +109,7 @@ def judge(
         unknown_archived=len(unclaimed) - len(unsent),
         problems=problems,
         losses=losses,
+        kept_apart=kept_apart,
         shown_otherwise=sum(
             shown.get((kept.item, kept.seq), event) != event for event, kept in bids.items()
         ),

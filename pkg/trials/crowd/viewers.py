@@ -2,14 +2,14 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import aiohttp
 import msgspec
 
-from pkg.trials.faults.bidders import ITEMS
+from pkg.trials.crowd.bidders import ITEMS
 
 VIEWERS = 60
 LATEST_OF = 10
@@ -86,15 +86,17 @@ class FrameChecker:
 
 
 class Viewers:
-    """Watches all items. A viewer that loses its connection reconnects."""
+    """Watches the items in turn. A viewer that loses its connection reconnects."""
 
-    def __init__(self, port: int, *, heartbeat_s: float | None = None) -> None:
+    def __init__(
+        self, port: int, *, items: Sequence[str] = ITEMS, heartbeat_s: float | None = None
+    ) -> None:
         """With `heartbeat_s`, a viewer pings that often and reconnects if no pong comes."""
         self._port = port
         self._heartbeat_s = heartbeat_s
         self._checkers = [
             (item, FrameChecker(latest=number % LATEST_OF == LATEST_OF - 1))
-            for number, item in zip(range(VIEWERS), itertools.cycle(ITEMS), strict=False)
+            for number, item in zip(range(VIEWERS), itertools.cycle(items), strict=False)
         ]
         self.open = 0
         self.shown: dict[tuple[str, int], str] = {}

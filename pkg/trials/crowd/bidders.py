@@ -5,9 +5,10 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 
-from pkg.trials.faults.ledger import AcceptedBid, Ledger
+from pkg.trials.crowd.ledger import AcceptedBid, Ledger, Outcome
 
 ITEMS = tuple(f"lot-{number:02d}" for number in range(20))
 STRATEGIES = ("lua", "optimistic")
@@ -21,13 +22,40 @@ OUTCOME_UNKNOWN_STATUSES = frozenset({502, 504})
 """The load balancer's statuses when a gateway dies with a bid in flight."""
 
 
-class Bidders:
-    """80 clients, half of them per strategy, that raise the price until stopped."""
+Heard = Callable[[Outcome, float, float], None]
+"""Told of each bid: its outcome, when it was sent (time.monotonic), seconds until its answer."""
 
-    def __init__(self, port: int, ledger: Ledger) -> None:
+
+def not_heard(_outcome: Outcome, _sent_at: float, _took_s: float) -> None:
+    """For loads whose ledger says enough."""
+
+
+class Amounts(defaultdict[str, Iterator[int]]):
+    """The next amount in cents, by item. Loads that share it never bid the same amount twice."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: itertools.count(STEP_CENTS, STEP_CENTS))
+
+
+class Bidders:
+    """Four clients an item, half of them per strategy, that raise its price until stopped."""
+
+    def __init__(
+        self,
+        port: int,
+        ledger: Ledger,
+        *,
+        amounts: Amounts | None = None,
+        items: Sequence[str] = ITEMS,
+        rate_per_s: float = RATE_PER_S,
+        heard: Heard = not_heard,
+    ) -> None:
         self._port = port
+        self._heard = heard
         self._ledger = ledger
-        self._amounts = {item: itertools.count(STEP_CENTS, STEP_CENTS) for item in ITEMS}
+        self._amounts = Amounts() if amounts is None else amounts
+        self._items = items
+        self._every_s = len(items) * BIDDERS_PER_ITEM / rate_per_s
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -37,7 +65,7 @@ class Bidders:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for number, (item, place) in enumerate(
-                itertools.product(ITEMS, range(BIDDERS_PER_ITEM))
+                itertools.product(self._items, range(BIDDERS_PER_ITEM))
             ):
                 bidder = _Bidder(
                     f"bidder-{number}",
@@ -45,7 +73,9 @@ class Bidders:
                     STRATEGIES[place % len(STRATEGIES)],
                     port=self._port,
                     amounts=self._amounts[item],
+                    every_s=self._every_s,
                     ledger=self._ledger,
+                    heard=self._heard,
                 )
                 group.create_task(bidder.run(self._stopping))
 
@@ -59,19 +89,23 @@ class _Bidder:
         *,
         port: int,
         amounts: Iterator[int],
+        every_s: float,
         ledger: Ledger,
+        heard: Heard,
     ) -> None:
         self._name = name
+        self._heard = heard
         self._item = item
         self._strategy = strategy
         self._port = port
         self._amounts = amounts
+        self._every_s = every_s
         self._ledger = ledger
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
-        every_s = len(ITEMS) * BIDDERS_PER_ITEM / RATE_PER_S
+        every_s = self._every_s
         loop = asyncio.get_running_loop()
         due = loop.time() + random.uniform(0, every_s)  # noqa: S311 - spreads the load
         while not stopping.is_set():
@@ -79,13 +113,15 @@ class _Bidder:
                 async with asyncio.timeout_at(due):
                     await stopping.wait()
             except TimeoutError:
-                await self._bid()
+                began = time.monotonic()
+                outcome = await self._bid()
+                self._heard(outcome, began, time.monotonic() - began)
             due = max(
                 due + every_s, loop.time() - every_s
             )  # a late client may catch up by one interval
         self._disconnect()
 
-    async def _bid(self) -> None:
+    async def _bid(self) -> Outcome:
         ledger = self._ledger
         ledger.requests += 1
         try:
@@ -93,7 +129,7 @@ class _Bidder:
                 reader, writer = await self._connected()
         except (OSError, TimeoutError):
             ledger.failed["no connection"] += 1
-            return
+            return Outcome.FAILED
         cents = next(self._amounts)
         sent_at = time.monotonic()
         body = f'{{"user_id":"{self._name}","amount":{cents // 100}.{cents % 100:02d}}}'
@@ -108,29 +144,32 @@ class _Bidder:
         except (OSError, TimeoutError, EOFError):
             ledger.unknown.add((self._item, cents))
             self._disconnect()
-            return
+            return Outcome.UNKNOWN
         if not keep_alive:
             self._disconnect()
-        self._record(status, answer, cents, sent_at=sent_at)
+        return self._record(status, answer, cents, sent_at=sent_at)
 
-    def _record(self, status: int, answer: bytes, cents: int, *, sent_at: float) -> None:
+    def _record(self, status: int, answer: bytes, cents: int, *, sent_at: float) -> Outcome:
         if status in OUTCOME_UNKNOWN_STATUSES:
             self._ledger.unknown.add((self._item, cents))
-            return
+            return Outcome.UNKNOWN
         try:
             body = json.loads(answer)
             match status:
                 case 201:
                     kept = AcceptedBid(self._item, body["seq"], cents)
                     self._ledger.accept(body["event_id"], kept, sent_at=sent_at)
+                    return Outcome.ACCEPTED
                 case 200 if body["reason"] == "too_low":
                     self._ledger.refused += 1
+                    return Outcome.REFUSED
                 case 503:
-                    self._ledger.fail(body["code"], item=self._item, cents=cents)
+                    return self._ledger.fail(body["code"], item=self._item, cents=cents)
                 case _:
                     self._ledger.defects.append(f"{status} {answer[:200]!r}")
         except (ValueError, LookupError):
             self._ledger.defects.append(f"{status} {answer[:200]!r}")
+        return Outcome.FAILED  # a defect, which fails the trial
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._reader is None or self._writer is None or self._reader.at_eof():

@@ -3,9 +3,9 @@
 import time
 from decimal import Decimal
 
-from pkg.trials.faults.archive import judge
-from pkg.trials.faults.ledger import AcceptedBid, Ledger
-from pkg.trials.faults.viewers import Frame, FrameChecker
+from pkg.trials.crowd.archive import SUPERSEDED, judge
+from pkg.trials.crowd.ledger import AcceptedBid, Ledger
+from pkg.trials.crowd.viewers import Frame, FrameChecker
 
 
 def _ledger(*kept: AcceptedBid) -> Ledger:
@@ -58,6 +58,35 @@ def test_accepted_bid_among_the_dead_letters_is_a_conflict() -> None:
     comparison = judge(_ledger(AcceptedBid("a", 1, 100)), {}, {"e0": "seq_conflict"}, {})
 
     assert (comparison.lost, comparison.conflicts) == ([], ["e0"])
+
+
+def test_accepted_bid_of_a_superseded_redis_is_kept_apart_and_no_conflict() -> None:
+    comparison = judge(_ledger(AcceptedBid("a", 1, 100)), {}, {"e0": SUPERSEDED}, {})
+
+    assert (comparison.lost, comparison.conflicts, comparison.kept_apart) == ([], [], ["e0"])
+
+
+def test_a_second_load_counts_but_for_its_failures() -> None:
+    ledger, second = _ledger(AcceptedBid("a", 1, 100)), Ledger()
+    second.accept("x0", AcceptedBid("b", 1, 100), sent_at=0.0)
+    second.fail("redis_superseded", item="b", cents=200)
+    second.fail("outcome_unknown", item="b", cents=300)
+    second.requests = 3
+    last = ledger.last_accepted_at
+
+    ledger.absorb(second)
+
+    assert set(ledger.accepted) == {"e0", "x0"}
+    assert (ledger.requests, ledger.unknown, ledger.failed) == (1, set(), {})
+    assert ledger.last_accepted_at == last
+
+
+def test_archived_bid_of_a_second_load_with_unknown_outcome_was_sent() -> None:
+    ledger, second = _ledger(), Ledger(unknown={("a", 100)})
+
+    ledger.absorb(second)
+
+    assert judge(ledger, {"x": AcceptedBid("a", 1, 100)}, {}, {}).problems == []
 
 
 def test_a_bid_archived_with_another_seq_or_amount_is_a_problem() -> None:

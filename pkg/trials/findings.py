@@ -49,6 +49,8 @@ class Findings(msgspec.Struct, frozen=True):
     dead_letters: list[DeadLetter]
     dead_letters_in_all: int
     lost: list[LostBid]
+    superseded: int = 0
+    """Bids that were accepted by a Redis after another one was opened in its place."""
 
     @property
     def items(self) -> set[str]:
@@ -68,7 +70,8 @@ class Findings(msgspec.Struct, frozen=True):
         return (
             f"{len(self.failing)} items fail ({'; '.join(first) or 'none'}), "
             f"{len(self.only_in_postgres)} are only in PostgreSQL, "
-            f"{self.dead_letters_in_all} dead letters, {len(self.lost)} lost bids are named"
+            f"{self.dead_letters_in_all} dead letters, {len(self.lost)} lost bids are named, "
+            f"{self.superseded} bids are superseded"
         )
 
 

@@ -1,0 +1,1 @@
+"""The people of every trial: who bids, who watches, what they were told and may conclude."""

@@ -1,0 +1,1 @@
+"""Experiment 1: many users bid on one item."""

@@ -1,0 +1,1 @@
+"""Experiment 2: one item, many viewers."""

@@ -1,0 +1,1 @@
+"""Experiment 3: a part of the system fails while bids arrive."""
