@@ -29,14 +29,16 @@ class Stops:
         self._waiting: dict[str, dict[int, float]] = {}
         """By partition: the hash of each message and when it comes again at the latest."""
 
-    def wait(self, partition: str, data: bytes, error: UnknownVersionError) -> float:
+    def wait(
+        self, partition: str, data: bytes, error: UnknownVersionError, *, sequence: int = 0
+    ) -> float:
         """Notes a message that only a newer worker can read; returns in how many seconds it should
-        come again.
+        come again. ``sequence`` is its place in the stream, for the log.
         """
         waiting = self._waiting.setdefault(partition, {})
         if not waiting:
             sentence = f"partition {partition} holds {error}: roll the archival-worker first"
-            log.error(sentence, partition=partition)
+            log.error(sentence, partition=partition, sequence=sequence)
         total = sum(map(len, self._waiting.values()))
         in_s = min(max(COMES_AGAIN_S, total / REDELIVERIES_PER_S), MAX_COMES_AGAIN_S)
         waiting[hash(data)] = self._clock() + in_s + GRACE_S

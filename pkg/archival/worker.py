@@ -153,7 +153,7 @@ class Worker:
             delivery.add_to(portion)
         except UnknownVersionError as error:
             partition = partition_of_subject(message.subject)
-            in_s = self._stops.wait(partition, message.data, error)
+            in_s = self._stops.wait(partition, message.data, error, sequence=delivery.sequence)
             await self._deliveries.put_off([delivery], for_s=in_s)
         else:
             held.append(delivery)

@@ -23,7 +23,7 @@ from pkg.api.relay.opening import all_again, publish_opening
 from pkg.api.relay.outbox import Entry, Outbox, OutboxState
 from pkg.api.relay.recovery import Recovery
 from pkg.api.relay.trimming import held_through, surplus
-from pkg.auction.events import ArchiveState, encode_batch, is_credible_epoch
+from pkg.auction.events import ArchiveState, encode_batch
 from pkg.auction.outbox import BEGINNING, OutboxId
 from pkg.runtime import logs
 from pkg.runtime.backoff import Backoff
@@ -67,7 +67,7 @@ class Relay:
         self._resend_after_s = resend_after_s
         self._recovery = recovery
         self._metrics = metrics
-        self._lanes = {partition: Lane() for partition in outbox.partitions}
+        self._lanes = {name: Lane(name, metrics) for name in outbox.partitions}
         self._synced = False
         self._synced_since = 0.0
         self._checked_at = 0.0
@@ -93,32 +93,13 @@ class Relay:
     def archive_has(self, partition: str, through: OutboxId, epoch: int = 0) -> None:
         """Takes an announced watermark; the next turn removes the entries up to it, unless it is
         beyond everything that this relay has seen in JetStream, or of another epoch.
-
-        One of an epoch that no opening took is refused: nobody could go on above that.
         """
         lane = self._lanes.get(partition)
-        if lane is None:
-            return
-        if not is_credible_epoch(epoch):
-            if epoch != lane.refused_epoch:
-                lane.refused_epoch = epoch
-                self._metrics.watermarks_refused += 1
-                log.error(
-                    "a watermark is of an epoch that no opening took; it is ignored",
-                    partition=partition,
-                    epoch=epoch,
-                )
+        if lane is None or lane.refuses(epoch):
             return
         self._heard[partition] = through
-        if epoch and lane.epoch and epoch != lane.epoch:
-            if epoch > lane.epoch:
-                lane.newest = epoch
-                self._synced = False  # somebody has published in a newer one
-            return
-        if through <= lane.stored:
-            self._believe(lane, through)
-        else:
-            lane.announced = through  # the publish that it follows may not be acknowledged yet
+        if lane.hear(through, epoch):
+            self._synced = False
 
     def archive_says(self, state: ArchiveState) -> None:
         """Takes what the archive announces of itself."""
@@ -372,31 +353,9 @@ class Relay:
         self._metrics.stream_bytes = room.used_bytes
         self._metrics.purged += room.purged
 
-    @staticmethod
-    def _believe(lane: Lane, watermark: OutboxId) -> None:
-        if watermark > lane.archived:
-            lane.archived = watermark
-            lane.archived_since = asyncio.get_running_loop().time()
-
-    def _judge(self, partition: str, lane: Lane) -> None:
-        """A watermark beyond all that was stored does not come from our archive, unless it was
-        believed before: NATS may have lost its store since.
-        """
-        if lane.announced <= max(lane.stored, lane.archived):
-            self._believe(lane, lane.announced)
-        elif self._synced and lane.announced != lane.refused:
-            lane.refused = lane.announced
-            self._metrics.watermarks_refused += 1
-            log.error(
-                "a watermark is beyond all that was stored; nothing is trimmed by it",
-                partition=partition,
-                watermark=str(lane.announced),
-                stored=str(lane.stored),
-            )
-
     async def _remove_archived(self) -> None:
         for partition, lane in self._lanes.items():
-            self._judge(partition, lane)
+            lane.judge(complete=self._synced)
             if lane.archived > lane.trimmed:
                 through = lane.archived
                 await self._outbox.trim_to(partition, through)

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 import pytest
 
 from pkg.api.relay.lane import Lane
-from pkg.api.relay.relay import Relay
 from pkg.archival.watermark import Stretch
 from pkg.auction.outbox import OutboxId
 from pkg.stores.epochs import Epoch
@@ -115,10 +114,11 @@ def test_a_relay_that_follows_any_epoch_loses_what_another_redis_accepted(
 def test_a_watermark_that_is_believed_beyond_what_was_stored_loses_events(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def believe(relay: Relay, _: str, lane: Lane) -> None:
-        relay._believe(lane, lane.announced)
+    def believe(lane: Lane, *, complete: bool) -> None:
+        del complete
+        lane._believe(lane.announced)
 
-    monkeypatch.setattr(Relay, "_judge", believe)
+    monkeypatch.setattr(Lane, "judge", believe)
 
     assert "no store holds" in first_violation(10)
 

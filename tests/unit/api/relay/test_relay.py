@@ -521,7 +521,8 @@ def test_batches_are_split_at_512_kib_and_hold_every_entry_in_order(sizes: list[
 
 def test_what_was_believed_in_another_epoch_is_forgotten() -> None:
     """It may be of another Redis, whose ids say nothing of ours."""
-    lane = Lane(epoch=10, announced=OutboxId(7, 0), archived=OutboxId(5, 0))
+    metrics = RelayMetrics(holds_lease=lambda: True)
+    lane = Lane("p00", metrics, epoch=10, announced=OutboxId(7, 0), archived=OutboxId(5, 0))
 
     lane.enter(10)
     kept = lane.archived
