@@ -72,7 +72,7 @@ FULL = Settings(
     slow_shares=(0.0, 0.05),
     broadcasters=(1, 2),
     repetitions=3,
-    seconds=20.0,
+    seconds=12.0,
     rate_per_s=20.0,
     deliveries_per_s=30_000.0,
 )

@@ -63,7 +63,7 @@ FULL = Settings(
     faults=tuple(Fault),
     baseline_s=15.0,
     fault_s=60.0,
-    recovery_s=30.0,
+    recovery_s=20.0,
     rate_per_s=100.0,
 )
 QUICK = Settings(
