@@ -16,6 +16,23 @@ _ENDS_WITHIN_S = 2.0
 """After its container was removed."""
 
 
+def container_name(project: Project) -> str:
+    """A new one, for a container that runs one command."""
+    return f"{project.name}-command-{secrets.token_hex(4)}"
+
+
+def run_command(
+    project: Project, name: str, service: str, *arguments: str, terminal: bool = False
+) -> list[str]:
+    """Compose's command line that runs `python -m pkg.archival ARGUMENTS` as `service`."""
+    return project.command(
+        *("--progress", "quiet", "run", "--rm", "--name", name, "--no-deps"),
+        *(() if terminal else ("--no-TTY",)),
+        # The service `restore` has an entrypoint of its own, which would be put before ours.
+        *("--entrypoint", "python", service, "-m", MODULES[ARCHIVAL], *arguments),
+    )
+
+
 def run_once(project: Project, service: str, *arguments: str) -> int:
     """Returns the command's exit code. The command uses our terminal.
 
@@ -23,15 +40,11 @@ def run_once(project: Project, service: str, *arguments: str) -> int:
 
     When interrupted, ends the command and removes its container before raising KeyboardInterrupt.
     """
-    name = f"{project.name}-command-{secrets.token_hex(4)}"
-    terminal = () if sys.stdin.isatty() and sys.stdout.isatty() else ("--no-TTY",)
+    name = container_name(project)
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
     with cancellation() as token:
         process = subprocess.Popen(
-            project.command(
-                *("--progress", "quiet", "run", "--rm", "--name", name, "--no-deps", *terminal),
-                # Of both services: `restore` has one of its own.
-                *("--entrypoint", "python", service, "-m", MODULES[ARCHIVAL], *arguments),
-            ),
+            run_command(project, name, service, *arguments, terminal=terminal),
             env=project.environment,
             start_new_session=True,
         )

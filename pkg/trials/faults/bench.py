@@ -89,7 +89,6 @@ async def _run_phases(row: Row, trial: Trial, pace: Pace, result: Result) -> Non
         await bidding
         await _drain(trial, pace, result)
         await _settle(trial, pace, result)
-        result.problems += trial.problems
         result.problems += [f"{one} ended by itself" for one in trial.services.dead]
         if watching.done():
             watching.result()  # raises what ended it, most likely an unreadable frame
@@ -167,6 +166,7 @@ async def _settle(trial: Trial, pace: Pace, result: Result) -> None:
 
 def _count(trial: Trial, result: Result) -> None:
     ledger, seen = trial.ledger, trial.viewers.seen()
+    result.problems += trial.problems
     result.notes = trial.notes
     result.requests = ledger.requests
     result.failed = ledger.failed.total()

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pkg.devkit.compose.oneoff import container_name, run_command
 from pkg.devkit.compose.project import Project
 from pkg.devkit.errors import BidkitError
-from pkg.devkit.names import ARCHIVAL, MODULES
+from pkg.devkit.names import ARCHIVAL
 from pkg.devkit.nats_users import RESTORE
 from pkg.trials import findings, metrics_text
 from pkg.trials.faults.containers.container import Container, ask, each
@@ -74,13 +74,9 @@ class ContainerServices:
     ) -> tuple[int, str, str]:
         """Runs the command in a container that is removed afterwards in any case."""
         service = RESTORE if RESTORE in arguments else ARCHIVAL
-        name = f"{self.project.name}-command-{secrets.token_hex(4)}"
+        name = container_name(self.project)
         process = await asyncio.create_subprocess_exec(
-            *self.project.command(
-                *("--progress", "quiet", "run", "--rm", "--name", name, "--no-deps"),
-                "--no-TTY",
-                *(service, "python", "-m", MODULES[ARCHIVAL], *arguments),
-            ),
+            *run_command(self.project, name, service, *arguments),
             env=self.project.environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
