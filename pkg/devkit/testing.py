@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -62,10 +62,32 @@ PYTEST_SELECTED_NOTHING = 5
 _COLOURS = {"passed": "green", "failed": "red"}
 
 
+_SHOWN = 300
+"""Characters of a failure's message."""
+
+_NAMED_SKIPS = 5
+"""So many with the same reason are named; of more, only their number is given."""
+
+
 class Skip(NamedTuple):
     environment: str
     test: str
     reason: str
+
+
+class Failure(NamedTuple):
+    environment: str
+    test: str
+    message: str
+    """Its first line."""
+
+
+class Report(NamedTuple):
+    """What a JUnit report says. No counts when pytest did not get to write it."""
+
+    counts: Counter[str] | None = None
+    skips: tuple[Skip, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +98,7 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
     """Tests by what became of them: passed, failed, skipped, error."""
     skips: tuple[Skip, ...] = ()
+    failures: tuple[Failure, ...] = ()
     seconds: float = 0.0
 
 
@@ -171,9 +194,13 @@ def conclude(
     missed = set()
     for one in results:
         counts += one.counts
+        for line in _skipped(one.skips):
+            views.plain(console, line)
         for skip in one.skips:
-            views.plain(console, f"SKIPPED {skip.environment} {skip.test}: {skip.reason}")
             missed |= {each for each in required if re.search(rf"(?i)\b{each}\b", skip.reason)}
+    for one in results:
+        for failure in one.failures:
+            views.plain(console, f"FAILED {failure.environment} {failure.test}: {failure.message}")
     for engine in sorted(missed):
         views.plain(console, f"CI_REQUIRE names {engine}, and something was skipped without it")
         counts["error"] += 1
@@ -183,6 +210,16 @@ def conclude(
         views.complain("bidkit: these arguments select no test.")
         return PYTEST_SELECTED_NOTHING
     return 1 if counts["failed"] or counts["error"] else 0
+
+
+def _skipped(skips: Sequence[Skip]) -> Iterator[str]:
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for skip in skips:
+        by_reason.setdefault((skip.environment, skip.reason), []).append(skip.test)
+    for (environment, reason), tests in by_reason.items():
+        shown = tests if len(tests) <= _NAMED_SKIPS else [f"{len(tests)} tests"]
+        for each in shown:
+            yield f"SKIPPED {environment} {each}: {reason}"
 
 
 def _in_words(counts: Counter[str]) -> str:
@@ -209,9 +246,10 @@ def _skip_or_run(
         command += ["--", *arguments]
     ours = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     code = subprocess.run(command, cwd=PROJECT, env=ours, check=False).returncode
-    counts, skips = read(report, environment) if environment.tests else (Counter(), ())
-    outcome, counts = judge(code, counts, selecting=bool(arguments))
-    return Result(environment.name, outcome, counts, skips, time.monotonic() - began)
+    found = read(report, environment) if environment.tests else Report(Counter())
+    outcome, counts = judge(code, found.counts, selecting=bool(arguments))
+    seconds = time.monotonic() - began
+    return Result(environment.name, outcome, counts, found.skips, found.failures, seconds)
 
 
 def judge(code: int, counts: Counter[str] | None, *, selecting: bool) -> tuple[str, Counter[str]]:
@@ -228,25 +266,27 @@ def judge(code: int, counts: Counter[str] | None, *, selecting: bool) -> tuple[s
     return ("failed" if counts["failed"] or counts["error"] else "passed"), counts
 
 
-def read(report: Path, environment: Environment) -> tuple[Counter[str] | None, tuple[Skip, ...]]:
-    """Counts the tests of a JUnit report. No counts when pytest did not get to write it."""
+def read(report: Path, environment: Environment) -> Report:
+    """Counts the tests of a JUnit report."""
     counts: Counter[str] = Counter()
-    skips = []
+    skips, failures = [], []
     try:
         # Our own tests have just written it.
         cases = list(ET.parse(report).iter("testcase"))  # noqa: S314
     except (FileNotFoundError, ET.ParseError):
-        return None, ()
+        return Report()
     for case in cases:
+        name = f"{case.get('classname', '')}::{case.get('name', '')}"
+        failed = [each for kind in ("error", "failure") if (each := case.find(kind)) is not None]
         skipped = case.find("skipped")
-        if case.find("error") is not None:
-            counts["error"] += 1
-        elif case.find("failure") is not None:
-            counts["failed"] += 1
+        if failed:
+            counts["error" if failed[0].tag == "error" else "failed"] += 1
+            message = (failed[-1].get("message") or "no message").splitlines()[0]
+            failures.append(Failure(environment.name, name, message[:_SHOWN]))
         elif skipped is not None:
             counts["skipped"] += 1
-            name = f"{case.get('classname', '')}::{case.get('name', '')}"
-            skips.append(Skip(environment.name, name, skipped.get("message") or "no reason given"))
+            reason = skipped.get("message") or "no reason given"
+            skips.append(Skip(environment.name, name, reason))
         else:
             counts["passed"] += 1
-    return counts, tuple(skips)
+    return Report(counts, tuple(skips), tuple(failures))

@@ -62,6 +62,11 @@ class Emulated(Emulator):
         own = ask("inspect", "-f", "{{.Id}}", self.name).strip()
         return [each for each in ids if each != own]
 
+    def containers_shown(self) -> str:
+        """Of those: name, image and status, a line each."""
+        shown = "{{.Names}} {{.Image}} {{.Status}}"
+        return ask("ps", "-a", "--filter", f"network={self.name}", "--format", shown)
+
 
 def build() -> None:
     # Of two processes at once, the second one finds the layers made.

@@ -47,7 +47,7 @@ def _bid(api_url: str, item: str) -> str:
         return event
 
 
-def test_guide_leads_back_to_nothing(
+async def test_guide_leads_back_to_nothing(
     deployment: Deployment, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     emulator = deployment.emulator
@@ -59,4 +59,10 @@ def test_guide_leads_back_to_nothing(
     assert deployment.state() == []
     assert deployment.tagged() == []
     assert emulator.client("ecs").list_clusters()["clusterArns"] == []
-    assert emulator.containers() == []
+    await until(
+        lambda: not emulator.containers(),
+        within_s=60,
+        every_s=0.5,
+        what="every container of the emulator is gone",
+        log=emulator.containers_shown,
+    )

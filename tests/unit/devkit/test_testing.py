@@ -13,6 +13,8 @@ from pkg.devkit.testing import (
     ENVIRONMENTS,
     PYTEST_SELECTED_NOTHING,
     Environment,
+    Failure,
+    Report,
     Result,
     Skip,
     chosen,
@@ -69,6 +71,25 @@ def test_every_skip_is_named_with_its_reason() -> None:
     assert "SKIPPED unit test_x: needs docker: no engine answers" in lines
 
 
+def test_many_skips_with_one_reason_are_counted_instead() -> None:
+    skips = tuple(Skip("cloud", f"test_{number}", "needs a token") for number in range(58))
+
+    _, lines = concluded(Result("cloud", "passed", Counter(skipped=58), skips))
+
+    assert [line for line in lines if "SKIPPED" in line] == [
+        "SKIPPED cloud 58 tests: needs a token"
+    ]
+
+
+def test_every_failure_is_named_right_above_the_last_line() -> None:
+    failures = (Failure("unit", "tests.a::test_red", "assert 1 == 2"),)
+    failed = Result("unit", "failed", Counter(failed=1), failures=failures)
+
+    _, lines = concluded(failed, result(skipped=1, skip="needs docker"))
+
+    assert lines[-2] == "FAILED unit tests.a::test_red: assert 1 == 2"
+
+
 def test_skip_for_lack_of_a_required_engine_fails_the_run() -> None:
     skipped = result(passed=1, skipped=1, skip="needs Docker")
 
@@ -95,14 +116,18 @@ def test_report_is_counted_by_outcome_and_skips_keep_their_reason(tmp_path: Path
     report = tmp_path / "unit.xml"
     report.write_text(REPORT)
 
-    counts, skips = read(report, UNIT)
+    found = read(report, UNIT)
 
-    assert counts == Counter(passed=2, failed=1, error=1, skipped=1)
-    assert skips == (Skip("unit", "tests.a::test_docker", "needs docker"),)
+    assert found.counts == Counter(passed=2, failed=1, error=1, skipped=1)
+    assert found.skips == (Skip("unit", "tests.a::test_docker", "needs docker"),)
+    assert found.failures == (
+        Failure("unit", "tests.a::test_red", "assert"),
+        Failure("unit", "tests.a::test_broken", "setup"),
+    )
 
 
 def test_missing_report_has_no_counts(tmp_path: Path) -> None:
-    assert read(tmp_path / "unit.xml", UNIT) == (None, ())
+    assert read(tmp_path / "unit.xml", UNIT) == Report()
 
 
 @pytest.mark.parametrize(
