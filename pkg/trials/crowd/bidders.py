@@ -108,18 +108,20 @@ class _Bidder:
         every_s = self._every_s
         loop = asyncio.get_running_loop()
         due = loop.time() + random.uniform(0, every_s)  # noqa: S311 - spreads the load
-        while not stopping.is_set():
-            try:
-                async with asyncio.timeout_at(due):
-                    await stopping.wait()
-            except TimeoutError:
-                began = time.monotonic()
-                outcome = await self._bid()
-                self._heard(outcome, began, time.monotonic() - began)
-            due = max(
-                due + every_s, loop.time() - every_s
-            )  # a late client may catch up by one interval
-        self._disconnect()
+        try:
+            while not stopping.is_set():
+                try:
+                    async with asyncio.timeout_at(due):
+                        await stopping.wait()
+                except TimeoutError:
+                    began = time.monotonic()
+                    outcome = await self._bid()
+                    self._heard(outcome, began, time.monotonic() - began)
+                due = max(
+                    due + every_s, loop.time() - every_s
+                )  # a late client may catch up by one interval
+        finally:  # a row that fails cancels its bidders
+            self._disconnect()
 
     async def _bid(self) -> Outcome:
         ledger = self._ledger
