@@ -17,21 +17,16 @@ _ZLIB_METHOD = 8  # the low half of a zlib stream's first byte; some clients sen
 
 async def read_body(request: web.BaseRequest) -> bytes:
     """Raises ApiError: the body is too large, too slow, broken, or of another coding."""
-    if (length := request.content_length) is not None and length > MAX_BODY_BYTES:
-        raise BodyTooLarge
     coding = request.headers.get(hdrs.CONTENT_ENCODING)
     if coding is not None:
         coding = coding.strip().lower()
         if coding not in {"", "identity", "deflate", *_WITH_HEADER}:
             raise CodingNotTaken
-    if hdrs.EXPECT in request.headers and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
         if request.content.is_eof():  # nearly every body arrives with its head
             data = await request.read()
         else:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                data = await request.read()
+            data = await _awaited(request)
     except TimeoutError:
         raise BodyTooSlow from None
     except web.HTTPRequestEntityTooLarge:
@@ -39,6 +34,16 @@ async def read_body(request: web.BaseRequest) -> bytes:
     except (web.RequestPayloadError, ValueError):  # a broken chunk
         raise BadRequest from None
     return _decompressed(data, coding) if coding and coding != "identity" else data
+
+
+async def _awaited(request: web.BaseRequest) -> bytes:
+    """A body that is still on its way, and may wait for us to ask for it."""
+    if (length := request.content_length) is not None and length > MAX_BODY_BYTES:
+        raise BodyTooLarge
+    if hdrs.EXPECT in request.headers and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    async with asyncio.timeout(BODY_TIMEOUT_S):
+        return await request.read()
 
 
 def _decompressed(data: bytes, coding: str) -> bytes:

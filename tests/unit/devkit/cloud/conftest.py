@@ -1,7 +1,9 @@
-"""A home, and a machine that knows neither Docker nor AWS."""
+"""A home, and a machine that knows neither Docker nor AWS nor boto3."""
 
+import builtins
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,19 @@ def no_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith(("AWS_", "TF_")):
             monkeypatch.delenv(name)
     return docker
+
+
+@pytest.fixture
+def no_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python without the group `cloud` of the requirements."""
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:  # noqa: ANN401
+        if name.partition(".")[0] in {"boto3", "botocore"}:
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
 
 
 @pytest.fixture

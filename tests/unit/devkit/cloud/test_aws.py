@@ -1,8 +1,6 @@
 """boto3 is asked for an emulator's answers without a look at the caller's configuration."""
 
-import builtins
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,18 +11,8 @@ from pkg.devkit.errors import MissingServer
 from pkg.devkit.ports import free_ports
 
 
-def test_missing_boto3_is_said_with_the_command_that_installs_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:  # noqa: ANN401
-        if name.partition(".")[0] in {"boto3", "botocore"}:
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-
+@pytest.mark.usefixtures("no_boto3")
+def test_missing_boto3_is_said_with_the_command_that_installs_it() -> None:
     with pytest.raises(
         MissingServer, match=r"boto3 is not installed here: .*requirements/cloud\.txt"
     ):

@@ -18,7 +18,7 @@ from pkg.devkit.cloud.place import Place, WrongAccount
 from pkg.devkit.cloud.state_dir import StateDir, System
 from pkg.devkit.cloud.terraform import TerraformFailed
 from pkg.devkit.docker_cli import NoEngine
-from pkg.devkit.errors import BadArgument, BidkitError, NotRunning
+from pkg.devkit.errors import BadArgument, BidkitError, MissingServer, NotRunning
 from pkg.devkit.home import Home
 from pkg.devkit.progress import Progress
 from pkg.devkit.views import console
@@ -228,6 +228,17 @@ def test_without_an_engine_nothing_is_begun(home: Home, no_docker: Path) -> None
         CloudBackend(home).up(Options(), detach=True, watcher=watcher)
 
     assert not CloudBackend.is_marked(home)
+
+
+@pytest.mark.usefixtures("no_boto3")
+def test_without_boto3_no_emulator_is_started(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Emulator, "start", lambda *_, **__: pytest.fail("it was started"))
+
+    with (
+        Progress(console(), farewell="") as watcher,
+        pytest.raises(MissingServer, match="boto3 is not installed here"),
+    ):
+        CloudBackend(home).up(Options(), detach=True, watcher=watcher)
 
 
 def test_failed_apply_says_how_to_go_on_and_how_to_begin_anew(

@@ -178,6 +178,15 @@ def test_wrong_account_and_missing_credentials_are_found_before_anything_is_aske
     assert examine(nothing, account=False)[-1][:2] == ("deployment", True)
 
 
+@pytest.mark.usefixtures("no_boto3")
+def test_missing_boto3_is_a_finding() -> None:
+    found = {name: (well, says) for name, well, says in needs(account=False, environment={})}
+
+    well, says = found["boto3"]
+    assert not well
+    assert "requirements/cloud.txt" in says
+
+
 def nobody() -> dict[str, Any]:
     raise AwsRefused("no answer from AWS to get_caller_identity: Unable to locate credentials")
 
