@@ -19,7 +19,8 @@ from pkg.trials.experiments.system import System
 from pkg.trials.run_json import Experiment
 
 NAME: Experiment = "contention"
-REPLICAS = {API: 1}
+REPLICAS = {API: 2}
+"""In one gateway, optimistic rounds on an item take turns: only another gateway's can overtake."""
 SAMPLES = "samples.csv.gz"
 _OVERHEAD_S = 6.0
 """Of a run: starting clients, draining, the audit."""

@@ -54,11 +54,11 @@ def differences(before: Results, after: Results) -> tuple[list[str], bool]:
             wording.size(other.machine.memory_bytes),
         ),
         "CPU": (one.machine.cpu, other.machine.cpu),
+        "quick": (one.quick, other.quick),
     }
     lesser = {
         "kernel": (one.machine.kernel, other.machine.kernel),
         "Python": (one.machine.python, other.machine.python),
-        "quick": (one.quick, other.quick),
         **{
             f"setting `{name}`": (one.settings.get(name), other.settings.get(name))
             for name in sorted({*one.settings, *other.settings})

@@ -46,7 +46,7 @@ def _contention(measured: Contention) -> Iterator[tuple[str, str, str]]:
     for strategy in sorted({case.strategy for case in measured.cases}):
         best = max(
             (case for case in measured.cases if case.strategy == strategy),
-            key=lambda case: wording.middle(run.requests_per_s for run in case.runs) or 0,
+            key=lambda case: wording.middle(run.answered_per_s for run in case.runs) or 0,
         )
         bids = Latencies.merged(best.bids)
         yield (

@@ -19,7 +19,8 @@ RULE = (
     "earlier, with Welch's 99 % confidence interval on the logarithms. A change is marked worse "
     f"or better only if its whole interval is more than {MARGIN:.0%} away from 1; anything else is "
     f"within noise. Fewer than {LEAST_REPETITIONS} repetitions on either side have no spread and "
-    "are never marked, nor are runs on unlike machines or backends. The interval knows the spread "
+    "are never marked, nor are runs on unlike machines or backends, nor quick runs beside full "
+    "ones. The interval knows the spread "
     "between a run's repetitions, not between days: on a shared machine, repeat both runs before "
     "believing a mark. Of a hundred comparisons without any change, fewer than one should be "
     "marked."
@@ -49,7 +50,7 @@ def compare(
     better: Literal["higher", "lower"],
     alike: bool = True,
 ) -> Change:
-    """``alike`` is false if machine or backend differ: then the ratio is shown, but no verdict."""
+    """``alike`` is false for runs that cannot be judged: there is a ratio, but no verdict."""
     logs = [_logs(earlier), _logs(later)]
     if not all(logs):
         return Change("not comparable")

@@ -64,7 +64,7 @@ _CAVEATS = (
 def section(
     contention: Contention | None, fan_out: FanOut | None, resilience: Resilience | None
 ) -> list[Block]:
-    """Beside the latest results of each experiment."""
+    """Beside the leading results of each experiment."""
     blocks: list[Block] = [Heading("Beside the original"), Points(_CAVEATS)]
     if contention and contention.cases:
         blocks += [Heading("Contention beside the original", 3), _contention(contention)]

@@ -1,6 +1,7 @@
 """Raw results in, a document out."""
 
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 from pkg.trials.report import comparison, findings, original, overview
 from pkg.trials.report.comparison import Comparable
@@ -51,11 +52,7 @@ def document(every: Sequence[Results]) -> Document:
         ]
         for experiment in EXPERIMENTS
     ]
-    latest = (
-        bidding[-1] if bidding else None,
-        viewing[-1] if viewing else None,
-        failing[-1] if failing else None,
-    )
+    leading = (_leading(bidding), _leading(viewing), _leading(failing))
     problems = [f"`{one.results.name}`: {problem}" for one in every_one for problem in one.problems]
     blocks: list[Block] = [
         Warnings(
@@ -66,7 +63,7 @@ def document(every: Sequence[Results]) -> Document:
                 *(text for runs in groups for text in comparison.regressions(runs)),
             ]
         ),
-        *findings.section(*latest),
+        *findings.section(*leading),
         *overview.section(every),
         *(block for one in bidding for block in contention_section(one)),
         *comparison.section(groups[0]),
@@ -74,11 +71,23 @@ def document(every: Sequence[Results]) -> Document:
         *comparison.section(groups[1]),
         *(block for one in failing for block in resilience_section(one)),
         *comparison.section(groups[2]),
-        *original.section(*latest),
+        *original.section(*leading),
         Heading("How to read this"),
         Points(_READING),
     ]
     return Document("What the experiments measured", blocks)
+
+
+class _Measured(Protocol):
+    @property
+    def results(self) -> Results: ...
+
+
+M = TypeVar("M", bound=_Measured)
+
+
+def _leading(measured: Sequence[M]) -> M | None:
+    return next((each for each in measured if not each.results.suffix), None)
 
 
 _MOST_PROBLEMS = 12

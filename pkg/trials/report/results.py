@@ -1,6 +1,7 @@
 """A folder of raw results: what its run.json says, and which folders a report is made from."""
 
 import hashlib
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ class Results:
     folder: Path
     about: About
     suffix: str = ""
-    """For names of plots. Empty for an experiment's latest results, so that these names stay."""
+    """For names of plots. Empty for an experiment's leading results, so that these names stay."""
 
     @property
     def name(self) -> str:
@@ -95,16 +96,22 @@ def newest(parent: Path) -> tuple[list[Results], list[str]]:
 
 
 def named(folders: Sequence[Path]) -> list[Results]:
-    """Those results, by experiment and time. A folder named twice counts once."""
+    """Those results, by experiment and time. A folder named twice counts once.
+
+    An experiment's newest full run leads: the report's first table tells it. Without a full one,
+    the newest quick run does.
+    """
     every = {folder.resolve(): opened(folder) for folder in folders}.values()
     ordered = []
     for experiment in EXPERIMENTS:
         theirs = [each for each in every if each.about.experiment == experiment]
         theirs.sort(key=lambda each: (each.about.started, each.name))
+        leading = ([each for each in theirs if not each.about.quick] or theirs)[-1:]
+        numbers = itertools.count(1)
         ordered += [
-            replace(each, suffix=f"-{number}") for number, each in enumerate(theirs[:-1], 1)
+            each if each in leading else replace(each, suffix=f"-{next(numbers)}")
+            for each in theirs
         ]
-        ordered += theirs[-1:]
     return ordered
 
 

@@ -44,6 +44,11 @@ class Run(msgspec.Struct, frozen=True):
         return self.requests / self.seconds
 
     @property
+    def answered_per_s(self) -> float:
+        """Requests that the auction decided, with those reads that failed."""
+        return (self.requests - self.failed - self.unknown) / self.seconds
+
+    @property
     def accepted_per_s(self) -> float:
         return self.accepted / self.seconds
 

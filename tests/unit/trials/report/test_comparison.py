@@ -58,10 +58,8 @@ def test_latest_is_compared_with_each_earlier_run(tmp_path: Path) -> None:
     assert sum(isinstance(block, Table) for block in comparison.section(runs)) == 2
 
 
-@pytest.mark.parametrize("change", [{"machine": MACHINE}, {"backend": "compose"}])
-def test_runs_on_unlike_machines_or_backends_are_not_judged(
-    tmp_path: Path, change: dict[str, object]
-) -> None:
+@pytest.mark.parametrize("change", [{"machine": MACHINE}, {"backend": "compose"}, {"quick": True}])
+def test_unlike_runs_are_not_judged(tmp_path: Path, change: dict[str, object]) -> None:
     runs = [
         comparable(tmp_path / "before"),
         comparable(tmp_path / "after", slower=1.5, **change),

@@ -45,6 +45,18 @@ def test_results_are_ordered_by_time_and_only_the_latest_keeps_plain_names(tmp_p
     assert [(each.name, each.suffix) for each in chosen] == [("b", "-1"), ("a", "")]
 
 
+def test_full_run_leads_before_a_later_quick_one(tmp_path: Path) -> None:
+    full = made_up.contention(tmp_path / "full", samples=5)
+    quick = made_up.contention(
+        tmp_path / "quick", samples=5, started="2026-11-29T21:00:00Z", quick=True
+    )
+
+    chosen = named([quick, full])
+
+    assert [(each.name, each.suffix) for each in chosen] == [("full", ""), ("quick", "-1")]
+    assert [each.suffix for each in named([quick])] == [""]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
