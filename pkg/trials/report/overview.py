@@ -1,4 +1,4 @@
-"""The report's first blocks: which runs it is made from, and what to know before believing them."""
+"""Which runs the report is made from, and what to know before believing them."""
 
 from collections.abc import Sequence
 
@@ -107,7 +107,9 @@ def _machine(about: About) -> str:
 
 
 def _plain(value: object) -> str:
-    """Lists without brackets: 100, 500, 1000."""
+    """Lists and mappings without brackets: 100/500/1000, api-gateway=2."""
     if isinstance(value, list):
         return "/".join(_plain(each) for each in value)
+    if isinstance(value, dict):
+        return "/".join(f"{name}={_plain(each)}" for name, each in value.items())
     return str(value)

@@ -64,7 +64,6 @@ def document(every: Sequence[Results]) -> Document:
             ]
         ),
         *findings.section(*leading),
-        *overview.section(every),
         *(block for one in bidding for block in contention_section(one)),
         *comparison.section(groups[0]),
         *(block for one in viewing for block in fan_out_section(one)),
@@ -74,6 +73,7 @@ def document(every: Sequence[Results]) -> Document:
         *original.section(*leading),
         Heading("How to read this"),
         Points(_READING),
+        *overview.section(every),
     ]
     return Document("What the experiments measured", blocks)
 
